@@ -1,0 +1,40 @@
+// AttentionBatch: one step's requests, in the form that vLLM's CommonAttentionMetadata established.
+// A view of arrays that the caller keeps alive until the step's last Run() has returned.
+//
+// Request i owns the query rows query_start_loc[i] .. query_start_loc[i+1]-1 of the step's
+// [num_tokens, ...] tensors. Its keys are the tokens 0 .. seq_lens[i]-1 of its pages; query_len =
+// the number of its rows, context_len = seq_len - query_len. Prefill, extension (rows behind cached
+// context) and decode (one row) mix freely.
+#pragma once
+
+#include <cstdint>
+
+#include "tessera/kv_cache.h"
+#include "tessera/result.h"
+
+namespace tessera {
+
+struct AttentionBatch {
+  int32_t num_seqs = 0;
+  int32_t num_tokens =
+      0;  // query rows; query_start_loc[num_seqs] <= num_tokens (the rest is padding)
+
+  const int32_t* query_start_loc = nullptr;  // [num_seqs + 1], ascending, first 0
+  const int32_t* seq_lens = nullptr;         // [num_seqs], context included
+  const int32_t* block_table =
+      nullptr;  // [num_seqs, block_table_stride]; entries past a sequence's end are never read
+  int64_t block_table_stride = 0;
+  const int64_t* slot_mapping =
+      nullptr;  // [num_tokens]: block * block_size + token where each new row is kept; -1: nowhere
+
+  int32_t max_query_len = 0;
+  int32_t max_seq_len = 0;
+
+  int32_t QueryLen(int32_t seq) const { return query_start_loc[seq + 1] - query_start_loc[seq]; }
+};
+
+// Checks every index against the cache's size: for callers that take batches from elsewhere, and
+// for debug builds. O(num_tokens + pages).
+Status Validate(const AttentionBatch& batch, int64_t num_blocks, int32_t block_size);
+
+}  // namespace tessera

@@ -1,0 +1,78 @@
+// AttentionSpec: what one attention layer is. Plain data, the same for every step; a backend's
+// Supports() judges it.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "tessera/dtype.h"
+#include "tessera/result.h"
+
+namespace tessera {
+
+enum class AttentionType : uint8_t {
+  kDecoder,      // self-attention over the paged cache
+  kEncoder,      // self-attention over the batch's own keys and values
+  kEncoderOnly,  // the same, for models without a decoder
+  kCross,        // decoder queries over a cached encoder sequence
+};
+
+enum class Causality : uint8_t {
+  kCausal,  // bottom-right aligned: the last query row sees every key
+  kFull,    // every row sees every key
+  kPerRequest,
+};
+
+enum class Alibi : uint8_t {
+  kNone,
+  kPlain,  // slope * (key_pos - query_pos)
+  kSqrt,   // -slope * sqrt(query_pos - key_pos)
+};
+
+// Where the scales of a quantised cache lie.
+enum class ScaleMode : uint8_t { kNone, kPerTensor, kPerHead, kPerTokenHead };
+
+struct AttentionSpec {
+  int32_t num_heads = 0;     // query heads; a multiple of num_kv_heads
+  int32_t num_kv_heads = 0;  // 1: multi-query attention
+  int32_t head_size = 0;     // of queries and keys
+  int32_t head_size_v = 0;   // of values and output; 0: head_size
+
+  DType query_dtype = DType::kBFloat16;
+  DType cache_dtype = DType::kBFloat16;
+  DType output_dtype = DType::kBFloat16;
+
+  float scale = 0.0f;  // multiplies q . k; 0: 1 / sqrt(head_size)
+  AttentionType type = AttentionType::kDecoder;
+  Causality causality = Causality::kCausal;
+
+  // Keys a row sees to its left and right, itself excluded; -1: no limit. A model's "sliding window
+  // of w" keeps w keys, the row's own among them: window_left = w - 1.
+  int32_t window_left = -1;
+  int32_t window_right = -1;
+  int32_t chunk_size = 0;  // chunked-local attention: rows see keys of their own chunk only; 0: off
+
+  float soft_cap = 0.0f;  // s -> cap * tanh(s / cap), before the mask; 0: off
+  Alibi alibi = Alibi::kNone;
+  bool sinks = false;  // one extra logit per query head, in the softmax's denominator only
+  bool query_query_bias =
+      false;  // additive bias between the rows of one query (trees of speculative decoding)
+  bool prefix_ranges = false;  // bidirectional spans inside a causal sequence (PrefixLM, images)
+  bool shares_kv = false;      // reads another layer's cache and writes none
+  ScaleMode kv_scales = ScaleMode::kNone;
+  bool fp8_output_scale = false;  // output is fp8, multiplied by 1 / RunArgs::output_scale
+  bool batch_invariant = false;   // a request's result must not depend on what runs beside it
+
+  int32_t value_size() const { return head_size_v > 0 ? head_size_v : head_size; }
+  int32_t group_size() const { return num_heads / num_kv_heads; }  // query heads of one KV head
+  float softmax_scale() const;
+};
+
+// Whether the numbers make sense at all (positive heads, a divisible group, finite scale ...);
+// backends may assume it.
+Status Validate(const AttentionSpec& spec);
+
+// "32/8 heads of 128, bfloat16 (cache fp8_e4m3fn), causal, window 4096": for messages and tables.
+std::string ToString(const AttentionSpec& spec);
+
+}  // namespace tessera

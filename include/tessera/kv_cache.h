@@ -1,0 +1,65 @@
+// KvCache: one layer's paged cache of keys and values. A view: it owns nothing.
+//
+// The logical index is [block, kv_head, token, content]; content is K (head_size elements) then V
+// (value_size elements), each contiguous. Everything else is stride, so that one type covers every
+// physical order of layer, block, head and token (vLLM's NHD and HND among them), blocks of hybrid
+// models with padding, and K and V planes that lie apart.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "tessera/attention_spec.h"
+#include "tessera/dtype.h"
+#include "tessera/result.h"
+
+namespace tessera {
+
+// Formats that are no permutation of the logical index carry a tag of their own.
+enum class KvPacking : uint8_t { kStandard };
+
+struct KvCache {
+  void* data = nullptr;  // element (0, 0, 0, 0) of K
+  DType dtype = DType::kBFloat16;
+  KvPacking packing = KvPacking::kStandard;
+
+  int64_t num_blocks = 0;
+  int32_t block_size = 0;  // tokens in a block; any positive number
+
+  // In elements of dtype.
+  int64_t block_stride = 0;
+  int64_t head_stride = 0;
+  int64_t token_stride = 0;
+  int64_t v_offset = 0;  // from a token's K to its V
+
+  // Scales of a quantised cache: stored value * scale = value. One float (per tensor) or
+  // [num_kv_heads] (per head).
+  const float* k_scale = nullptr;
+  const float* v_scale = nullptr;
+
+  // Offset of K's first element of (block, head, token); V's is v_offset further.
+  int64_t KOffset(int64_t block, int64_t head, int64_t token) const {
+    return block * block_stride + head * head_stride + token * token_stride;
+  }
+};
+
+// The order of the axes in memory, outermost first; content is always innermost.
+enum class KvOrder : uint8_t {
+  kBlockHeadToken,  // vLLM's HND
+  kBlockTokenHead,  // vLLM's NHD
+};
+
+// One layer's standard cache over memory of KvCacheElements() elements.
+struct KvCacheShape {
+  int64_t num_blocks = 0;
+  int32_t block_size = 16;
+  int32_t num_kv_heads = 0;
+  int32_t head_size = 0;
+  int32_t head_size_v = 0;  // 0: head_size
+  KvOrder order = KvOrder::kBlockHeadToken;
+};
+
+int64_t KvCacheElements(const KvCacheShape& shape);
+KvCache MakeKvCache(const KvCacheShape& shape, DType dtype, void* data);
+
+}  // namespace tessera
