@@ -37,8 +37,7 @@ const char* ToString(DType type);
 // ...).
 Result<DType> ParseDType(std::string_view name);
 
-// --- 16 bits
-// ---------------------------------------------------------------------------------------------------
+// 16 bits.
 
 constexpr float BFloat16ToFloat(uint16_t bits) {
   return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16);
@@ -52,11 +51,12 @@ constexpr uint16_t FloatToBFloat16(float value) {
   return static_cast<uint16_t>((u + 0x7fffu + ((u >> 16) & 1u)) >> 16);
 }
 
+// As for bfloat16: beyond 65504 (and its rounding) lies infinity.
 float Float16ToFloat(uint16_t bits);
 uint16_t FloatToFloat16(float value);
 
-// --- 8 bits: values beyond the largest finite one, infinities too, saturate to it; NaN stays NaN.
-// -----------------
+// 8 bits: values beyond the largest finite one, infinities too, saturate to it. NaN stays NaN, in
+// int8 it becomes 0.
 
 float E4M3FNToFloat(uint8_t bits);
 uint8_t FloatToE4M3FN(float value);
@@ -64,9 +64,9 @@ float E4M3FNUZToFloat(uint8_t bits);
 uint8_t FloatToE4M3FNUZ(float value);
 float E5M2ToFloat(uint8_t bits);
 uint8_t FloatToE5M2(float value);
+int8_t FloatToInt8(float value);
 
-// --- by run-time type
-// ---------------------------------------------------------------------------------------------
+// By run-time type.
 
 // Element `index` of an array of `type`.
 float LoadAsFloat(DType type, const void* data, int64_t index);

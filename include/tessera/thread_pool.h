@@ -64,7 +64,7 @@ class ThreadPool {
 
  private:
   struct State;
-  void RunErased(void (*call)(void*, int), void* function);
+  void RunErased(void (*call)(void*, int), void* function) noexcept;
 
   int num_threads_;
   std::unique_ptr<State> state_;

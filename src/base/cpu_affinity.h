@@ -1,0 +1,16 @@
+// Which cores threads may run on.
+#pragma once
+
+#include <vector>
+
+namespace tessera {
+
+// The cores that the calling thread may run on, in ascending order; never empty. A thread that has
+// not been pinned has the mask of its process (as taskset, a container or a job scheduler set it).
+std::vector<int> AllowedCores();
+
+// Restricts the calling thread to one core. False where the system refuses; the thread then runs
+// where it did before.
+bool PinThisThread(int core);
+
+}  // namespace tessera
