@@ -15,7 +15,9 @@ namespace tessera {
 class ThreadPool {
  public:
   struct Options {
-    // Workers, the caller included. 0: one for every core that this process may run on.
+    // Workers, the caller included. 0: one for every core that this process may run on, or fewer
+    // where a container's CPU quota grants less than these cores. Where the system refuses more
+    // threads, the pool has fewer than asked for: see num_threads().
     int num_threads = 0;
     // Pins worker i to the i-th core of the process's affinity mask (the caller, worker 0, is not
     // pinned).

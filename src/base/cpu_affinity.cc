@@ -3,9 +3,13 @@
 #include <pthread.h>
 #include <sched.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <cmath>
 #include <cstddef>
 #include <memory>
+
+#include "base/control_group.h"
 
 namespace tessera {
 namespace {
@@ -37,6 +41,12 @@ std::vector<int> AllowedCores() {
     break;
   }
   return {0};
+}
+
+int UsableCoreCount() {
+  const int cores = static_cast<int>(AllowedCores().size());
+  const double quota = ReadControlGroupCpuQuota().value_or(cores);
+  return std::max(1, static_cast<int>(std::ceil(std::min<double>(cores, quota))));
 }
 
 bool PinThisThread(int core) {

@@ -78,7 +78,7 @@ ThreadPool::ThreadPool(const Options& options)
   TESSERA_CHECK(options.num_threads >= 0, "a pool cannot have a negative number of threads");
   const std::vector<int> cores = AllowedCores();
   const int num_cores = static_cast<int>(cores.size());
-  const int wanted = options.num_threads > 0 ? options.num_threads : num_cores;
+  const int wanted = options.num_threads > 0 ? options.num_threads : UsableCoreCount();
   // Where workers share a core, one that spins keeps the one it waits for from running.
   const int spin = wanted > num_cores ? 0 : std::max(options.spin_microseconds, 0);
   state_->spin = std::chrono::microseconds(spin);
