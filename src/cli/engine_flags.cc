@@ -1,0 +1,194 @@
+#include "cli/engine_flags.h"
+
+#include <fmt/format.h>
+
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <optional>
+#include <system_error>
+#include <utility>
+
+#include "cli/exit_code.h"
+#include "cli/progress.h"
+#include "cli/text.h"
+#include "cli/version.h"
+#include "tessera/dtype.h"
+
+namespace tessera {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kEmbeddedModel = "models/tiny-math";
+
+double SecondsSince(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+void PrintRow(const char* name, const std::string& text) {
+  std::fprintf(stderr, "  %-10s %s\n", name, text.c_str());
+}
+
+std::string AttentionRow(const EngineFlags& flags, const Selection& selection) {
+  std::string row = selection.backend->Name();
+  if (flags.attention_backend.empty() || flags.attention_backend == "auto") row += " (auto)";
+  std::string others;
+  for (const Candidate& candidate : selection.candidates) {
+    if (!candidate.support.ok() || candidate.name == selection.backend->Name()) continue;
+    others += (others.empty() ? "" : ", ") + candidate.name;
+  }
+  return others.empty() ? row : row + " | also: " + others;
+}
+
+void PrintChecklist(const EngineFlags& flags, const Engine& engine, double seconds) {
+  const Model& model = engine.model();
+  const ModelConfig& config = model.config();
+  PrintRow("model", fmt::format("{}, {} layers, {}/{} heads of {}, vocabulary {}",
+                                config.architecture, config.num_layers, config.num_heads,
+                                config.num_kv_heads, config.head_size, config.vocab_size));
+  PrintRow("weights", fmt::format("{} in {}, {} arithmetic",
+                                  FormatBytes(static_cast<double>(model.weight_bytes())),
+                                  FormatSeconds(seconds), flags.dtype));
+  PrintRow("attention", AttentionRow(flags, engine.attention()));
+  for (const std::string& warning : engine.attention().warnings) PrintRow("warning", warning);
+  for (const std::string& note : engine.notes()) PrintRow("engine", note);
+}
+
+}  // namespace
+
+void AddModelFlags(CLI::App* command, EngineFlags* flags) {
+  command
+      ->add_option("--model", flags->model,
+                   "Directory with config.json, model.safetensors and tokenizer.json; without it "
+                   "the embedded tiny-math model")
+      ->envname("TESSERA_MODEL")
+      ->type_name("DIR")
+      ->group("Model");
+  command
+      ->add_option("--dtype", flags->dtype, "Arithmetic and KV cache: bfloat16, float16, float32")
+      ->envname("TESSERA_DTYPE")
+      ->type_name("TYPE")
+      ->capture_default_str()
+      ->group("Model");
+  command
+      ->add_option("--attention-backend", flags->attention_backend,
+                   "Attention backend, or auto (see `tessera backends`) "
+                   "(Env:TESSERA_ATTENTION_BACKEND)")
+      ->type_name("NAME")
+      ->default_str("auto")
+      ->group("Attention");
+  command->add_option("--threads", flags->threads, "CPU threads; 0: one for every core")
+      ->envname("TESSERA_THREADS")
+      ->check(CLI::Range(0, 1024))
+      ->type_name("N")
+      ->capture_default_str()
+      ->group("Engine");
+}
+
+void AddEngineFlags(CLI::App* command, EngineFlags* flags) {
+  AddModelFlags(command, flags);
+  command
+      ->add_option("--max-model-len", flags->max_model_len,
+                   "Longest request in tokens, prompt and answer; 0: the model's own limit")
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 30))
+      ->type_name("N")
+      ->capture_default_str()
+      ->group("Model");
+  command->add_option("--block-size", flags->block_size, "Tokens in one block of the KV cache")
+      ->check(CLI::Range(1, 65536))
+      ->type_name("N")
+      ->capture_default_str()
+      ->group("Attention");
+  command
+      ->add_flag("--batch-invariant", flags->batch_invariant,
+                 "A request's result does not depend on what runs beside it")
+      ->group("Attention");
+  command
+      ->add_option("--kv-cache-size", flags->kv_cache_size,
+                   "Memory of the KV cache, as 512MB or 2GiB; without it planned from free memory")
+      ->envname("TESSERA_KV_CACHE_SIZE")
+      ->type_name("SIZE")
+      ->group("Engine");
+  command
+      ->add_option("--batch-tokens", flags->batch_tokens,
+                   "Tokens of one step: longer prompts are computed in chunks")
+      ->check(CLI::Range(1, 1 << 20))
+      ->type_name("N")
+      ->capture_default_str()
+      ->group("Engine");
+  command->add_option("--max-running", flags->max_running, "Requests in one step")
+      ->check(CLI::Range(1, 1 << 16))
+      ->type_name("N")
+      ->capture_default_str()
+      ->group("Engine");
+  command->add_flag("-q,--quiet", flags->quiet, "No start-up lines and no progress")
+      ->group("Output");
+}
+
+Result<std::string> DefaultModelDirectory() {
+  std::error_code error;
+  const fs::path program = fs::read_symlink("/proc/self/exe", error);
+  if (!error) {
+    for (fs::path directory = program.parent_path();; directory = directory.parent_path()) {
+      for (const fs::path& candidate :
+           {directory / kEmbeddedModel, directory / "share/tessera" / kEmbeddedModel}) {
+        if (fs::exists(candidate / "config.json", error)) return candidate.string();
+      }
+      if (directory == directory.root_path()) break;
+    }
+  }
+  const fs::path in_source = fs::path(kSourceDirectory) / kEmbeddedModel;
+  if (fs::exists(in_source / "config.json", error)) return in_source.string();
+  return NotFound(
+      "no model given, and the embedded models/tiny-math is not near the program; "
+      "name a model with --model DIR or TESSERA_MODEL");
+}
+
+Result<std::string> ModelDirectory(const EngineFlags& flags) {
+  if (!flags.model.empty()) return flags.model;
+  return DefaultModelDirectory();
+}
+
+Result<EngineOptions> MakeEngineOptions(const EngineFlags& flags) {
+  EngineOptions options;
+  TESSERA_ASSIGN_OR_RETURN(options.model_directory, ModelDirectory(flags));
+  TESSERA_ASSIGN_OR_RETURN(options.dtype, ParseDType(flags.dtype));
+  if (!flags.kv_cache_size.empty()) {
+    TESSERA_ASSIGN_OR_RETURN(options.kv_cache_bytes, ParseBytes(flags.kv_cache_size));
+  }
+  options.attention_backend = flags.attention_backend;
+  options.block_size = flags.block_size;
+  options.max_model_len = flags.max_model_len;
+  options.max_batch_tokens = flags.batch_tokens;
+  options.max_running = flags.max_running;
+  options.num_threads = flags.threads;
+  options.batch_invariant = flags.batch_invariant;
+  return options;
+}
+
+Result<std::unique_ptr<Engine>> StartEngine(const EngineFlags& flags, InterruptWatch* interrupts) {
+  TESSERA_ASSIGN_OR_RETURN(EngineOptions options, MakeEngineOptions(flags));
+  if (!flags.quiet) {
+    std::fprintf(stderr, "tessera %s, %s\n", VersionText(), options.model_directory.c_str());
+  }
+  std::optional<Progress> progress;
+  std::string current;
+  options.progress = [&](const std::string& phase, int64_t done, int64_t total) {
+    if (interrupts != nullptr && interrupts->Take()) std::_Exit(kExitInterrupted);
+    if (phase != current) {
+      progress.emplace(Progress::Options{
+          .title = "  " + phase, .total = total, .as_bytes = true, .quiet = flags.quiet});
+      current = phase;
+    }
+    progress->Update(done);
+  };
+  const auto start = std::chrono::steady_clock::now();
+  auto engine = Engine::Create(options);
+  progress.reset();
+  if (engine.ok() && !flags.quiet) PrintChecklist(flags, **engine, SecondsSince(start));
+  return engine;
+}
+
+}  // namespace tessera

@@ -1,0 +1,46 @@
+// The options that every command with an engine shares, and the engine that they ask for.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "cli/interrupt.h"
+#include "engine/engine.h"
+#include "tessera/result.h"
+
+namespace tessera {
+
+struct EngineFlags {
+  std::string model;  // "": DefaultModelDirectory()
+  std::string dtype = "bfloat16";
+  std::string attention_backend;  // "": the environment's, else auto
+  int threads = 0;
+  std::string kv_cache_size;  // "": planned by the engine
+  int64_t max_model_len = 0;
+  int32_t batch_tokens = 2048;
+  int32_t max_running = 256;
+  int32_t block_size = 16;
+  bool batch_invariant = false;
+  bool quiet = false;
+};
+
+// Adds them to `command` in the groups "Model", "Attention" and "Engine".
+void AddModelFlags(CLI::App* command, EngineFlags* flags);
+void AddEngineFlags(CLI::App* command, EngineFlags* flags);
+
+// The embedded model: models/tiny-math in a directory above the program, beside an installed
+// program, or in the source tree that it was built from.
+Result<std::string> DefaultModelDirectory();
+
+// flags.model, or the default one.
+Result<std::string> ModelDirectory(const EngineFlags& flags);
+
+Result<EngineOptions> MakeEngineOptions(const EngineFlags& flags);
+
+// Creates the engine; unless flags.quiet, prints the start-up checklist on stderr: model, weights,
+// attention, KV cache, with times. With `interrupts`, Ctrl-C ends the program while it loads.
+Result<std::unique_ptr<Engine>> StartEngine(const EngineFlags& flags, InterruptWatch* interrupts);
+
+}  // namespace tessera

@@ -1,0 +1,47 @@
+#include "cli/sampling_flags.h"
+
+#include <cstdint>
+
+namespace tessera {
+
+SamplingParams CommandLineSampling() {
+  SamplingParams params;
+  params.temperature = 0.0f;
+  return params;
+}
+
+void AddSamplingFlags(CLI::App* command, SamplingParams* params) {
+  const auto add = [&](const char* name, auto& value, const char* type, const char* help) {
+    command->add_option(name, value, help)
+        ->type_name(type)
+        ->capture_default_str()
+        ->group("Sampling");
+  };
+  add("-n,--max-tokens", params->max_tokens, "N", "Longest answer in tokens");
+  add("--min-tokens", params->min_tokens, "N", "No end before this many tokens");
+  add("--temperature", params->temperature, "X", "0: always the likeliest token");
+  add("--top-p", params->top_p, "X", "Keep the likeliest tokens of this share together, (0, 1]");
+  add("--top-k", params->top_k, "N", "Keep this many of the likeliest tokens; 0: all");
+  add("--min-p", params->min_p, "X", "Drop tokens less likely than this times the likeliest");
+  add("--repetition-penalty", params->repetition_penalty, "X",
+      "Above 1: tokens of prompt and answer become less likely");
+  add("--presence-penalty", params->presence_penalty, "X",
+      "Taken from the logit of each token that the answer holds, [-2, 2]");
+  add("--frequency-penalty", params->frequency_penalty, "X",
+      "The same, for each time it occurs, [-2, 2]");
+  command
+      ->add_option_function<uint64_t>(
+          "--seed", [params](const uint64_t& seed) { params->seed = seed; },
+          "Same seed, same answer; without it a new one each time")
+      ->type_name("N")
+      ->group("Sampling");
+  command
+      ->add_option("--stop", params->stop, "The answer ends before this text; may be given again")
+      ->type_name("TEXT")
+      ->allow_extra_args(false)
+      ->group("Sampling");
+  command->add_flag("--ignore-eos", params->ignore_eos, "Go on behind the model's end token")
+      ->group("Sampling");
+}
+
+}  // namespace tessera

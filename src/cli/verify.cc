@@ -1,0 +1,124 @@
+// tessera verify: a model's logits against recorded ones, on one backend or several.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "cli/commands.h"
+#include "cli/engine_flags.h"
+#include "cli/exit_code.h"
+#include "model/logits_runner.h"
+#include "tessera/registry.h"
+
+namespace tessera {
+namespace {
+
+struct VerifyFlags {
+  EngineFlags engine;
+  std::string golden;
+  int32_t chunk = 0;
+  int32_t companions = 0;
+  double tolerance = 0;  // 0: by dtype
+};
+
+// Largest difference of a logit that rounding explains in models of a few layers, whose logits stay
+// below about 20: sums in another order in float32, and 8 or 11 bits of mantissa.
+double DefaultTolerance(DType dtype) {
+  switch (dtype) {
+    case DType::kFloat32:
+      return 1e-3;
+    case DType::kFloat16:
+      return 0.05;
+    default:
+      return 0.25;
+  }
+}
+
+Result<int> Verify(const VerifyFlags& flags) {
+  VerifyOptions options;
+  TESSERA_ASSIGN_OR_RETURN(options.model_dir, ModelDirectory(flags.engine));
+  TESSERA_ASSIGN_OR_RETURN(options.dtype, ParseDType(flags.engine.dtype));
+  options.golden_path = flags.golden;
+  options.chunk = flags.chunk;
+  options.companions = flags.companions;
+  options.threads = flags.engine.threads;
+  const double tolerance = flags.tolerance > 0 ? flags.tolerance : DefaultTolerance(options.dtype);
+
+  const bool all = flags.engine.attention_backend == "all";
+  std::vector<std::string> names = {flags.engine.attention_backend};
+  if (all) {
+    names.clear();
+    for (const BackendEntry& entry : BackendEntries()) names.push_back(entry.name);
+  }
+  double largest = 0;
+  int verified = 0;
+  for (const std::string& name : names) {
+    options.backend = name;
+    const auto report = VerifyGolden(options);
+    if (!report.ok()) {
+      // Of "all", those that cannot serve the model are no failure.
+      if (!all || report.error().code != ErrorCode::kUnsupported) return report.error();
+      std::printf("%-12s cannot serve: %s\n", name.c_str(), report.error().message.c_str());
+      continue;
+    }
+    ++verified;
+    largest = std::isnan(report->max_error) ? INFINITY : std::max(largest, report->max_error);
+    fmt::print(
+        "{:<12} {} logits of {} tokens: mean error {:.2e}, largest {:.2e}, same likeliest "
+        "token {}/{}\n",
+        report->backend, report->count, report->rows, report->mean_error, report->max_error,
+        report->argmax_matches, report->rows);
+  }
+  if (verified == 0) return Unsupported("no backend can serve this model");
+  fmt::print("largest error {:.3e} ({} {:.3e})\n", largest,
+             largest <= tolerance ? "within" : "beyond", tolerance);
+  return largest <= tolerance ? kExitOk : kExitCheckFailed;
+}
+
+}  // namespace
+
+void AddVerifyCommand(CLI::App* app, CommandTable* commands) {
+  const auto flags = std::make_shared<VerifyFlags>();
+  flags->engine.dtype = "float32";
+  CLI::App* command = app->add_subcommand(
+      "verify",
+      "Compare a model's logits with recorded ones; exits with 1 beyond the tolerance.\n"
+      "--attention-backend all: every backend that can serve the model.");
+  AddModelFlags(command, &flags->engine);
+  command
+      ->add_option(
+          "--golden", flags->golden,
+          "Recorded logits: safetensors with input_ids [B, T] and logits [B, T, vocabulary]; "
+          "without it golden.safetensors of the model directory")
+      ->type_name("FILE")
+      ->group("Check");
+  command->add_option("--chunk", flags->chunk, "Tokens of a sequence in one step; 0: all at once")
+      ->check(CLI::Range(0, 1 << 20))
+      ->type_name("N")
+      ->capture_default_str()
+      ->group("Check");
+  command
+      ->add_option("--companions", flags->companions,
+                   "Run all sequences in one batch, with this many others beside them")
+      ->check(CLI::Range(0, 1000))
+      ->type_name("N")
+      ->capture_default_str()
+      ->group("Check");
+  command
+      ->add_option("--tolerance", flags->tolerance,
+                   "Largest difference of a logit; without it 0.001 for float32, 0.05 for float16, "
+                   "0.25 for bfloat16")
+      ->check(CLI::PositiveNumber)
+      ->type_name("X")
+      ->group("Check");
+  (*commands)[command] = [flags] {
+    const auto result = Verify(*flags);
+    return result.ok() ? *result : Report(result.error());
+  };
+}
+
+}  // namespace tessera
