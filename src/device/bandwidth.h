@@ -1,0 +1,26 @@
+// How fast this machine reads memory: the physical limit of everything that streams weights or a KV
+// cache.
+#pragma once
+
+#include <cstdint>
+
+#include "tessera/result.h"
+#include "tessera/thread_pool.h"
+
+namespace tessera {
+
+struct ReadBandwidth {
+  // 10^9 bytes a second, of all workers together.
+  double best = 0;
+  double median = 0;
+};
+
+// Reads `bytes` of memory `passes` times, all workers of `pool` at once, each in two sequential
+// streams, on huge pages where the system grants them. Memory lies on the NUMA node of its reader.
+// A buffer below some multiples of the last-level cache measures that cache.
+//
+// kInvalidArgument unless passes >= 1 and bytes >= 4096 per worker; kOutOfMemory.
+// Must not be called inside the pool's Run.
+Result<ReadBandwidth> MeasureReadBandwidth(ThreadPool& pool, int64_t bytes, int passes = 5);
+
+}  // namespace tessera
