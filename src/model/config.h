@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "tessera/dtype.h"
 #include "tessera/result.h"
 
 namespace tessera {
@@ -32,6 +33,7 @@ struct RopeConfig {
 struct ModelConfig {
   std::string architecture;  // "LlamaForCausalLM"
   std::string model_type;
+  DType dtype = DType::kBFloat16;  // that the weights are said to have; the file decides
   int64_t vocab_size = 0;
   int64_t hidden_size = 0;
   int64_t intermediate_size = 0;
@@ -40,17 +42,24 @@ struct ModelConfig {
   int32_t num_kv_heads = 0;
   int32_t head_size = 0;
   int64_t max_position_embeddings = 0;
+  int32_t sliding_window = 0;  // keys that a row sees, its own among them; 0: all
   float rms_norm_eps = 1e-6f;
   bool tie_word_embeddings = false;
   bool attention_bias = false;
   bool mlp_bias = false;
   std::string hidden_act = "silu";
   RopeConfig rope;
-  std::vector<int32_t> eos_token_ids;  // of generation_config.json and config.json together
-  int32_t bos_token_id = -1;           // -1: none
+  std::vector<int32_t>
+      eos_token_ids;          // ascending, of generation_config.json and config.json together
+  int32_t bos_token_id = -1;  // -1: none
 };
 
-// Every number is checked for range and consistency before anything is sized by it.
+// The architectures that ParseModelConfig takes, as "LlamaForCausalLM, MistralForCausalLM".
+std::string SupportedArchitectures();
+
+// Every number is checked for range and consistency before anything is sized by it. What the file
+// asks for and no code here computes is refused, never ignored. Messages name the key; those of
+// LoadModelConfig also the file. `generation_config_json` may be empty.
 Result<ModelConfig> ParseModelConfig(std::string_view config_json,
                                      std::string_view generation_config_json = {});
 Result<ModelConfig> LoadModelConfig(const std::string& directory);

@@ -1,0 +1,57 @@
+#include "model/model.h"
+
+#include <string>
+#include <utility>
+
+#include "model/families/llama.h"
+#include "model/rope.h"
+#include "model/safetensors.h"
+
+namespace tessera {
+namespace {
+
+using LoadFamily = Result<std::unique_ptr<Model>> (*)(const ModelConfig&, Checkpoint, Ops*,
+                                                      const ModelOptions&, int64_t);
+
+struct Family {
+  const char* architecture;
+  LoadFamily load;
+};
+
+constexpr Family kFamilies[] = {
+    {"LlamaForCausalLM", &LlamaModel::Load},
+    {"MistralForCausalLM", &LlamaModel::Load},
+};
+
+Result<int64_t> MaxModelLength(const ModelConfig& config, int64_t asked) {
+  if (asked == 0) return config.max_position_embeddings;
+  const int64_t limit = MaxSupportedLength(config.rope, config.max_position_embeddings);
+  if (asked < 0 || asked > limit) {
+    return InvalidArgument("the maximum length of " + std::to_string(asked) +
+                           " tokens is outside what the model was made for: give 1 to " +
+                           std::to_string(limit) + ", or 0 for its own limit.");
+  }
+  return asked;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Model>> LoadModel(const std::string& directory, Ops* ops,
+                                         const ModelOptions& options) {
+  if (options.dtype != DType::kFloat32 && options.dtype != DType::kBFloat16 &&
+      options.dtype != DType::kFloat16) {
+    return InvalidArgument(std::string("the model cannot run in ") + ToString(options.dtype) +
+                           "; choose float32, bfloat16 or float16.");
+  }
+  TESSERA_ASSIGN_OR_RETURN(const ModelConfig config, LoadModelConfig(directory));
+  TESSERA_ASSIGN_OR_RETURN(const int64_t length, MaxModelLength(config, options.max_model_len));
+  for (const Family& family : kFamilies) {
+    if (config.architecture != family.architecture) continue;
+    TESSERA_ASSIGN_OR_RETURN(Checkpoint checkpoint, Checkpoint::Open(directory));
+    return family.load(config, std::move(checkpoint), ops, options, length);
+  }
+  return Internal("no model family takes the architecture " + config.architecture +
+                  ", although its configuration was read.");
+}
+
+}  // namespace tessera
