@@ -6,12 +6,15 @@
 #include <utility>
 #include <vector>
 
+#include "base/control_group.h"
+#include "base/environment.h"
+#include "base/memory.h"
 #include "cli/backend_features.h"
 #include "cli/commands.h"
 #include "cli/engine_flags.h"
 #include "cli/exit_code.h"
-#include "cli/machine.h"
 #include "cli/text.h"
+#include "cli/variables.h"
 #include "cli/version.h"
 #include "device/bandwidth.h"
 #include "tessera/device.h"
@@ -20,9 +23,11 @@
 namespace tessera {
 namespace {
 
+// Several times the last-level cache of most machines, and read in well under a second.
+constexpr int64_t kBandwidthBytes = int64_t{1} << 30;
+
 nlohmann::ordered_json Examine() {
   const DeviceInfo cpu = DetectCpu();
-  const MemoryFacts memory = ReadMemoryFacts();
   ThreadPool threads;
   nlohmann::ordered_json json = {{"version", VersionText()},
                                  {"compiler", CompilerText()},
@@ -33,9 +38,10 @@ nlohmann::ordered_json Examine() {
                                  {"cores", cpu.num_units},
                                  {"threads", threads.num_threads()},
                                  {"l2_bytes", cpu.l2_bytes},
-                                 {"memory_bytes", memory.total_bytes},
-                                 {"memory_available_bytes", memory.available_bytes}};
-  if (memory.limit_bytes >= 0) json["memory_limit_bytes"] = memory.limit_bytes;
+                                 {"memory_bytes", TotalMemoryBytes()},
+                                 {"memory_available_bytes", AvailableMemoryBytes()}};
+  const ControlGroupMemory group = ReadControlGroupMemory();
+  if (group.limit_bytes) json["memory_limit_bytes"] = *group.limit_bytes;
 
   json["backends"] = nlohmann::ordered_json::array();
   for (const BackendReport& report : ReportBackends({cpu, &threads})) {
@@ -43,13 +49,17 @@ nlohmann::ordered_json Examine() {
                                 {"usable", report.usable.ok()},
                                 {"reason", JoinReasons(report.usable)}});
   }
+  const auto bandwidth = MeasureReadBandwidth(threads, kBandwidthBytes);
+  if (bandwidth.ok()) json["read_gigabytes_per_second"] = bandwidth->best;
+
   const auto model = DefaultModelDirectory();
   json["default_model"] = model.ok() ? *model : "";
 
   json["environment"] = nlohmann::ordered_json::object();
   json["warnings"] = nlohmann::ordered_json::array();
-  for (const auto& [name, value] : TesseraVariables()) {
-    json["environment"][name] = value;
+  const Environment environment = Environment::OfProcess();
+  for (const std::string& name : environment.NamesWithPrefix("TESSERA_")) {
+    json["environment"][name] = environment.String(name).value_or("");
     const std::string warning = VariableWarning(name);
     if (!warning.empty()) json["warnings"].push_back(warning);
   }
@@ -75,11 +85,15 @@ void Print(const nlohmann::ordered_json& json) {
   PrintRow("features", features);
   PrintRow("cores", json["cores"].dump() + ", " + json["threads"].dump() + " threads by default, " +
                         Bytes(json["l2_bytes"]) + " L2 each");
-  PrintRow("memory",
-           Bytes(json["memory_bytes"]) + ", " + Bytes(json["memory_available_bytes"]) +
-               " available" +
-               (json.contains("memory_limit_bytes") ? ", limit " + Bytes(json["memory_limit_bytes"])
-                                                    : ""));
+  PrintRow("memory", Bytes(json["memory_bytes"]) + ", " + Bytes(json["memory_available_bytes"]) +
+                         " available" +
+                         (json.contains("memory_limit_bytes")
+                              ? ", the control group's limit " + Bytes(json["memory_limit_bytes"])
+                              : ""));
+  if (json.contains("read_gigabytes_per_second")) {
+    std::printf("%-12s %.1f GB/s read by all threads, measured now\n", "bandwidth",
+                json["read_gigabytes_per_second"].get<double>());
+  }
   for (const auto& backend : json["backends"]) {
     PrintRow("backend", backend["name"].get<std::string>() +
                             (backend["usable"].get<bool>()
