@@ -1,0 +1,65 @@
+#include "tessera/attention_batch.h"
+
+#include <string>
+
+namespace tessera {
+
+namespace {
+
+std::string Of(const char* what, int64_t index) {
+  return std::string(what) + "[" + std::to_string(index) + "]";
+}
+
+}  // namespace
+
+Status Validate(const AttentionBatch& batch, int64_t num_blocks, int32_t block_size) {
+  if (batch.num_seqs < 0 || batch.num_tokens < 0) {
+    return InvalidArgument("num_seqs and num_tokens must not be negative");
+  }
+  if (batch.num_seqs > 0 && batch.query_start_loc[0] != 0) {
+    return InvalidArgument("query_start_loc[0] is not 0");
+  }
+  for (int32_t seq = 0; seq < batch.num_seqs; ++seq) {
+    const int32_t query_len = batch.QueryLen(seq);
+    const int32_t seq_len = batch.seq_lens[seq];
+    if (query_len < 0 || batch.query_start_loc[seq + 1] > batch.num_tokens) {
+      return InvalidArgument(
+          Of("query_start_loc", seq + 1) + " = " + std::to_string(batch.query_start_loc[seq + 1]) +
+          " must ascend and end at num_tokens = " + std::to_string(batch.num_tokens) + " at most");
+    }
+    if (seq_len < 0 || (query_len > 0 && seq_len < query_len)) {
+      return InvalidArgument(Of("seq_lens", seq) + " = " + std::to_string(seq_len) +
+                             " must hold the request's " + std::to_string(query_len) +
+                             " new tokens");
+    }
+    if (query_len > batch.max_query_len || seq_len > batch.max_seq_len) {
+      return InvalidArgument("request " + std::to_string(seq) +
+                             " exceeds max_query_len or max_seq_len");
+    }
+    const int64_t pages = (int64_t{seq_len} + block_size - 1) / block_size;
+    if (pages > batch.block_table_stride && seq + 1 < batch.num_seqs) {
+      return InvalidArgument(Of("seq_lens", seq) + " needs " + std::to_string(pages) +
+                             " blocks, a row of block_table has " +
+                             std::to_string(batch.block_table_stride));
+    }
+    for (int64_t page = 0; page < pages; ++page) {
+      const int32_t block = batch.block_table[seq * batch.block_table_stride + page];
+      if (block < 0 || block >= num_blocks) {
+        return InvalidArgument("block_table[" + std::to_string(seq) + "][" + std::to_string(page) +
+                               "] = " + std::to_string(block) + " is no block of a cache of " +
+                               std::to_string(num_blocks));
+      }
+    }
+  }
+  for (int32_t token = 0; batch.slot_mapping != nullptr && token < batch.num_tokens; ++token) {
+    const int64_t slot = batch.slot_mapping[token];
+    if (slot < -1 || slot >= num_blocks * block_size) {
+      return InvalidArgument(Of("slot_mapping", token) + " = " + std::to_string(slot) +
+                             " is no slot of a cache of " +
+                             std::to_string(num_blocks * block_size));
+    }
+  }
+  return {};
+}
+
+}  // namespace tessera

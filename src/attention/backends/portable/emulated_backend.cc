@@ -1,0 +1,166 @@
+#include "attention/backends/portable/emulated_backend.h"
+
+#include <utility>
+
+#include "attention/cache_ops.h"
+#include "attention/feature_check.h"
+#include "attention/kernel/tiles_simt.h"
+#include "attention/planned_work.h"
+
+namespace tessera {
+
+namespace {
+
+using kernel::KernelArgs;
+using kernel::WorkItem;
+
+// One compiled instance.
+struct EmulatedKernel {
+  const char* policy;
+  int32_t head_size;
+  bool float_output;
+  bool soft_cap;
+  int32_t rows;
+  int32_t wave;
+  int32_t threads;
+  void (*run_block)(const KernelArgs& args, const WorkItem* items);
+};
+
+constexpr int32_t kStepKeys = 32;
+
+template <class P, int kHeadSize, int kWaves, bool kFloatOutput, bool kSoftCap>
+EmulatedKernel MakeKernel() {
+  using Tiles = kernel::lanes::SimtTiles<P, kHeadSize, kStepKeys, kWaves, kFloatOutput>;
+  return {P::kName,     kHeadSize, kFloatOutput,    kSoftCap,
+          Tiles::kRows, P::WAVE,   Tiles::kThreads, &kernel::lanes::RunBlock<Tiles, kSoftCap>};
+}
+
+template <class P, int kHeadSize>
+void AppendKernels(std::vector<EmulatedKernel>* kernels) {
+  kernels->push_back(MakeKernel<P, kHeadSize, 2, false, false>());
+  kernels->push_back(MakeKernel<P, kHeadSize, 2, true, false>());
+  kernels->push_back(MakeKernel<P, kHeadSize, 2, false, true>());
+  kernels->push_back(MakeKernel<P, kHeadSize, 2, true, true>());
+}
+
+template <class P>
+void AppendPolicy(std::vector<EmulatedKernel>* kernels) {
+  AppendKernels<P, 32>(kernels);
+  AppendKernels<P, 64>(kernels);
+  AppendKernels<P, 96>(kernels);
+  AppendKernels<P, 128>(kernels);
+}
+
+const std::vector<EmulatedKernel>& Kernels() {
+  static const std::vector<EmulatedKernel> kernels = [] {
+    std::vector<EmulatedKernel> list;
+    AppendPolicy<kernel::MmaM16N8K16>(&list);
+    AppendPolicy<kernel::Mfma32x32x8>(&list);
+    AppendPolicy<kernel::Mfma16x16x16>(&list);
+    AppendPolicy<kernel::Wmma16x16x16>(&list);
+    return list;
+  }();
+  return kernels;
+}
+
+const FeatureSet& Features() {
+  static const FeatureSet features{
+      .query_dtypes = {DType::kBFloat16},
+      .cache_dtypes = {DType::kBFloat16},
+      .output_dtypes = {DType::kBFloat16, DType::kFloat32},
+      .head_sizes = {32, 64, 96, 128},
+      .differing_value_size = false,
+      .window = true,
+      .soft_cap = true,
+  };
+  return features;
+}
+
+class EmulatedBackend : public Backend {
+ public:
+  EmulatedBackend(const BackendContext& context, std::string policy, unsigned seed)
+      : threads_(context.threads), policy_(std::move(policy)), seed_(seed) {}
+
+  std::string Name() const override { return "emulated:" + policy_; }
+
+  Support Probe(const DeviceInfo&) const override { return {}; }
+
+  Support Supports(const AttentionSpec& spec, int32_t block_size) const override {
+    return {.reasons = RefusalReasons(Features(), spec, block_size)};
+  }
+
+  std::unique_ptr<AttentionPlan> Plan(const AttentionSpec& spec, const AttentionBatch& batch,
+                                      std::unique_ptr<AttentionPlan> reuse) override {
+    // As on a GPU: many blocks at a time, few rows in each.
+    return PlanStep(spec, batch,
+                    {.workers = 16,
+                     .max_rows = FindKernel(spec).rows,
+                     .key_step = kStepKeys,
+                     .min_split_keys = 2 * kStepKeys,
+                     .invariant_split_keys = 4 * kStepKeys},
+                    std::move(reuse));
+  }
+
+  void WriteKv(const AttentionSpec& spec, const AttentionBatch& batch, const WriteKvArgs& args,
+               const KvCache& cache) override {
+    HostWriteKv(spec, batch, args, cache, threads_);
+  }
+
+  void Run(const AttentionPlan& plan, const AttentionSpec& spec, const AttentionBatch& batch,
+           const KvCache& cache, const RunArgs& run_args) override {
+    auto& work = const_cast<PlannedWork&>(static_cast<const PlannedWork&>(plan));
+    const KernelArgs args = MakeKernelArgs(spec, batch, cache, run_args, &work);
+    const EmulatedKernel& kernel = FindKernel(spec);
+    const std::vector<WorkItem>& items = work.work.items;
+    simt::emulator::Launch({.blocks = static_cast<int>(items.size()),
+                            .threads = kernel.threads,
+                            .wave = kernel.wave,
+                            .seed = seed_},
+                           [&] { kernel.run_block(args, items.data()); });
+    for (const kernel::MergeItem& merge : work.work.merges) MergeRows(spec, args, merge);
+  }
+
+  void CopyBlocks(const AttentionSpec& spec, const KvCache& cache,
+                  const std::vector<BlockPair>& pairs) override {
+    HostCopyBlocks(spec, cache, cache, pairs);
+  }
+
+  void SwapBlocks(const AttentionSpec& spec, const KvCache& source, const KvCache& destination,
+                  const std::vector<BlockPair>& pairs) override {
+    HostCopyBlocks(spec, source, destination, pairs);
+  }
+
+ private:
+  const EmulatedKernel& FindKernel(const AttentionSpec& spec) const {
+    for (const EmulatedKernel& kernel : Kernels()) {
+      if (kernel.policy == policy_ && kernel.head_size == spec.head_size &&
+          kernel.float_output == (spec.output_dtype == DType::kFloat32) &&
+          kernel.soft_cap == (spec.soft_cap > 0.0f)) {
+        return kernel;
+      }
+    }
+    TESSERA_CHECK(false, "a spec that Supports() refuses: " + ToString(spec));
+    return Kernels().front();
+  }
+
+  ThreadPool* threads_;
+  std::string policy_;
+  unsigned seed_;
+};
+
+}  // namespace
+
+std::vector<std::string> EmulatedPolicies() {
+  std::vector<std::string> policies;
+  for (const EmulatedKernel& kernel : Kernels()) {
+    if (policies.empty() || policies.back() != kernel.policy) policies.emplace_back(kernel.policy);
+  }
+  return policies;
+}
+
+std::unique_ptr<Backend> CreateEmulatedBackend(const BackendContext& context,
+                                               const std::string& policy, unsigned seed) {
+  return std::make_unique<EmulatedBackend>(context, policy, seed);
+}
+
+}  // namespace tessera

@@ -1,0 +1,74 @@
+#include "attention/cache_ops.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace tessera {
+
+namespace {
+
+// `count` elements from one type to another; a plain copy where they agree.
+void ConvertRow(DType from, const char* source, DType to, char* destination, int32_t count) {
+  if (from == to) {
+    std::memcpy(destination, source, static_cast<size_t>(count) * SizeOf(from));
+    return;
+  }
+  constexpr int32_t kChunk = 256;
+  float values[kChunk];
+  for (int32_t begin = 0; begin < count; begin += kChunk) {
+    const int32_t n = std::min(kChunk, count - begin);
+    ConvertToFloat(from, source + static_cast<size_t>(begin) * SizeOf(from), n, values);
+    ConvertFromFloat(to, values, n, destination + static_cast<size_t>(begin) * SizeOf(to));
+  }
+}
+
+char* At(const KvCache& cache, int64_t offset) {
+  return static_cast<char*>(cache.data) + offset * static_cast<int64_t>(SizeOf(cache.dtype));
+}
+
+}  // namespace
+
+void HostWriteKv(const AttentionSpec& spec, const AttentionBatch& batch, const WriteKvArgs& args,
+                 const KvCache& cache, ThreadPool* threads) {
+  if (spec.shares_kv) return;
+  const int64_t element = static_cast<int64_t>(SizeOf(args.dtype));
+  const int32_t tokens = batch.num_seqs > 0 ? batch.query_start_loc[batch.num_seqs] : 0;
+  constexpr int32_t kTokensPerTask = 64;
+  threads->ParallelFor((tokens + kTokensPerTask - 1) / kTokensPerTask, [&](int64_t task, int) {
+    const int32_t begin = static_cast<int32_t>(task) * kTokensPerTask;
+    for (int32_t token = begin; token < std::min(tokens, begin + kTokensPerTask); ++token) {
+      const int64_t slot = batch.slot_mapping[token];
+      if (slot < 0) continue;
+      for (int32_t head = 0; head < spec.num_kv_heads; ++head) {
+        const int64_t k = token * args.key_token_stride + head * args.key_head_stride;
+        const int64_t v = token * args.value_token_stride + head * args.value_head_stride;
+        const int64_t place = cache.KOffset(slot / cache.block_size, head, slot % cache.block_size);
+        ConvertRow(args.dtype, static_cast<const char*>(args.key) + k * element, cache.dtype,
+                   At(cache, place), spec.head_size);
+        ConvertRow(args.dtype, static_cast<const char*>(args.value) + v * element, cache.dtype,
+                   At(cache, place + cache.v_offset), spec.value_size());
+      }
+    }
+  });
+}
+
+void HostCopyBlocks(const AttentionSpec& spec, const KvCache& source, const KvCache& destination,
+                    const std::vector<BlockPair>& pairs) {
+  TESSERA_CHECK(source.dtype == destination.dtype && source.block_size == destination.block_size,
+                "blocks are copied between caches of one shape");
+  const size_t element = SizeOf(source.dtype);
+  for (const BlockPair& pair : pairs) {
+    for (int32_t head = 0; head < spec.num_kv_heads; ++head) {
+      for (int32_t token = 0; token < source.block_size; ++token) {
+        const int64_t from = source.KOffset(pair.source, head, token);
+        const int64_t to = destination.KOffset(pair.destination, head, token);
+        std::memcpy(At(destination, to), At(source, from),
+                    static_cast<size_t>(spec.head_size) * element);
+        std::memcpy(At(destination, to + destination.v_offset), At(source, from + source.v_offset),
+                    static_cast<size_t>(spec.value_size()) * element);
+      }
+    }
+  }
+}
+
+}  // namespace tessera

@@ -1,0 +1,294 @@
+// Every backend and policy that this machine can run, emulated GPU ones included, against one
+// expectation (testing/attention_case.h).
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <functional>
+#include <iostream>
+#include <map>
+#include <random>
+
+#include "attention/backends/portable/cpu_kernels.h"
+#include "attention/backends/portable/emulated_backend.h"
+#include "attention/backends/portable/portable_backend.h"
+#include "attention/testing/attention_case.h"
+#include "tessera/registry.h"
+
+namespace tessera::testing {
+namespace {
+
+struct Subject {
+  std::string name;
+  std::function<std::unique_ptr<Backend>(const BackendContext&)> create;
+  bool emulated = false;
+};
+
+std::vector<Subject> Subjects() {
+  std::vector<Subject> subjects;
+  for (const BackendEntry& entry : BackendEntries()) subjects.push_back({entry.name, entry.create});
+  for (const std::string& policy : CpuPolicies()) {
+    subjects.push_back({"portable:" + policy, [policy](const BackendContext& context) {
+                          return CreatePortableBackend(context, {.cpu_policy = policy}).value();
+                        }});
+  }
+  for (const std::string& policy : EmulatedPolicies()) {
+    for (unsigned seed : {0u, 1u}) {
+      subjects.push_back({"emulated:" + policy + (seed == 0 ? "" : ":shuffled"),
+                          [policy, seed](const BackendContext& context) {
+                            return CreateEmulatedBackend(context, policy, seed);
+                          },
+                          true});
+    }
+  }
+  return subjects;
+}
+
+struct Tolerance {
+  double atol;
+  double rtol;
+  double lse;
+};
+
+// Float32 arithmetic, half a unit in the last place of the output, and for emulated matrix units
+// probabilities rounded to bfloat16: still below what vLLM allows (1.5e-2 / 1e-2).
+Tolerance ToleranceOf(const AttentionSpec& spec, bool emulated) {
+  double atol = 3e-5, rtol = 1e-5;  // float32 scores of magnitude 20 carry that much
+  if (emulated) atol = 8e-3;
+  if (spec.output_dtype == DType::kFloat16) rtol += 6e-4;
+  if (spec.output_dtype == DType::kBFloat16) rtol += 4e-3;
+  return {atol, rtol, 2e-5};
+}
+
+AttentionSpec Spec(int32_t heads, int32_t kv_heads, int32_t head_size) {
+  return {.num_heads = heads, .num_kv_heads = kv_heads, .head_size = head_size};
+}
+
+class Conformance {
+ public:
+  explicit Conformance(int threads = 2)
+      : pool_({.num_threads = threads, .pin = false}), context_{DetectCpu(), &pool_} {}
+
+  // Checks all subjects that support the case; returns how many did.
+  int Check(const CaseOptions& options) {
+    AttentionCase problem(options);
+    int checked = 0;
+    for (const Subject& subject : Subjects()) {
+      std::unique_ptr<Backend> backend = subject.create(context_);
+      const Support support = backend->Supports(options.spec, options.block_size);
+      if (!support.ok()) {
+        for (const std::string& reason : support.reasons) EXPECT_FALSE(reason.empty());
+        continue;
+      }
+      ++checked;
+      const Tolerance tolerance = ToleranceOf(options.spec, subject.emulated);
+      const auto errors = problem.Check(backend.get(), tolerance.atol, tolerance.rtol);
+      EXPECT_EQ(errors.problem, "") << subject.name << ": " << ToString(options);
+      EXPECT_LE(errors.output, 1.0)
+          << subject.name << ": " << ToString(options) << "; absolute " << errors.worst_absolute;
+      EXPECT_LE(errors.lse, tolerance.lse) << subject.name << ": " << ToString(options);
+      worst_[subject.name + " -> " + ToString(options.spec.output_dtype)] =
+          std::max(worst_[subject.name + " -> " + ToString(options.spec.output_dtype)],
+                   errors.worst_absolute);
+    }
+    return checked;
+  }
+
+  void PrintWorst() const {
+    for (const auto& [name, error] : worst_) {
+      std::cout << "  largest error, " << name << ": " << error << "\n";
+    }
+  }
+
+  const BackendContext& context() const { return context_; }
+
+ private:
+  static const char* ToString(DType dtype) { return tessera::ToString(dtype); }
+  static std::string ToString(const CaseOptions& options) { return testing::ToString(options); }
+
+  ThreadPool pool_;
+  BackendContext context_;
+  std::map<std::string, double> worst_;
+};
+
+const std::vector<Sequence>& Mixed() {
+  static const std::vector<Sequence> sequences = {{37, 130}, {1, 77}, {64, 64}, {1, 1},  {0, 40},
+                                                  {5, 300},  {0, 0},  {2, 2},   {1, 513}};
+  return sequences;
+}
+
+TEST(Conformance, HeadSizes) {
+  Conformance conformance;
+  for (int32_t size : {16, 24, 32, 40, 64, 80, 96, 112, 128, 192, 256, 512}) {
+    EXPECT_GE(conformance.Check({.spec = Spec(4, 2, size), .sequences = Mixed()}), 2);
+  }
+  // Odd sizes and values of another size than keys.
+  EXPECT_GE(conformance.Check({.spec = Spec(2, 1, 1), .sequences = Mixed()}), 2);
+  EXPECT_GE(conformance.Check({.spec = Spec(2, 1, 33), .sequences = Mixed()}), 2);
+  AttentionSpec latent = Spec(8, 1, 192);
+  latent.head_size_v = 128;
+  EXPECT_GE(conformance.Check({.spec = latent, .sequences = Mixed()}), 2);
+  conformance.PrintWorst();
+}
+
+TEST(Conformance, HeadCounts) {
+  Conformance conformance;
+  const std::pair<int32_t, int32_t> counts[] = {{1, 1},  {3, 3}, {5, 1},  {6, 2}, {9, 3},
+                                                {14, 2}, {8, 8}, {32, 2}, {71, 1}};
+  for (const auto& [heads, kv_heads] : counts) {
+    EXPECT_GE(conformance.Check({.spec = Spec(heads, kv_heads, 64), .sequences = Mixed()}), 2 + 8);
+  }
+}
+
+TEST(Conformance, BlockSizesAndStrides) {
+  Conformance conformance;
+  for (int32_t block_size : {1, 5, 16, 48, 128, 544, 784, 1056}) {
+    for (KvOrder order : {KvOrder::kBlockHeadToken, KvOrder::kBlockTokenHead}) {
+      CaseOptions options{
+          .spec = Spec(4, 2, 64), .sequences = Mixed(), .block_size = block_size, .order = order};
+      options.separate_planes = block_size % 2 == 1;
+      options.block_padding = block_size == 48 ? 77 : 0;
+      options.query_padding = block_size == 5 ? 3 : 0;
+      options.padded_tokens = 7;
+      EXPECT_GE(conformance.Check(options), 2 + 8);
+    }
+  }
+}
+
+TEST(Conformance, DTypes) {
+  Conformance conformance;
+  const DType types[] = {DType::kFloat32, DType::kFloat16, DType::kBFloat16};
+  for (DType query : types) {
+    for (DType cache : types) {
+      for (DType output : types) {
+        AttentionSpec spec = Spec(6, 2, 80);
+        spec.query_dtype = query;
+        spec.cache_dtype = cache;
+        spec.output_dtype = output;
+        EXPECT_GE(conformance.Check({.spec = spec, .sequences = Mixed()}), 2);
+      }
+    }
+  }
+}
+
+TEST(Conformance, MasksAndSoftCap) {
+  Conformance conformance;
+  for (Causality causality : {Causality::kCausal, Causality::kFull}) {
+    for (std::pair<int32_t, int32_t> window :
+         {std::pair{-1, -1}, {0, -1}, {0, 0}, {23, -1}, {63, 5}, {-1, 3}, {1000, 1000}}) {
+      for (float soft_cap : {0.0f, 2.5f, 30.0f}) {
+        AttentionSpec spec = Spec(4, 2, 64);
+        spec.causality = causality;
+        spec.window_left = window.first;
+        spec.window_right = window.second;
+        spec.soft_cap = soft_cap;
+        spec.output_dtype = DType::kFloat32;
+        EXPECT_GE(conformance.Check({.spec = spec, .sequences = Mixed()}), 2 + 8);
+      }
+    }
+  }
+}
+
+TEST(Conformance, EmptyAndSingle) {
+  Conformance conformance;
+  for (const std::vector<Sequence>& sequences :
+       {std::vector<Sequence>{}, {{0, 0}}, {{0, 17}}, {{1, 1}}, {{0, 0}, {1, 1}, {0, 0}}}) {
+    EXPECT_GE(
+        conformance.Check({.spec = Spec(2, 1, 32), .sequences = sequences, .padded_tokens = 2}),
+        2 + 8);
+  }
+}
+
+TEST(Conformance, SkippedSlotsKeepTheCache) {
+  Conformance conformance;
+  EXPECT_GE(conformance.Check({.spec = Spec(2, 1, 64), .sequences = Mixed(), .skip_every = 3}),
+            2 + 8);
+}
+
+TEST(Conformance, LongDecodeIsSplitAndMerged) {
+  Conformance conformance(3);
+  for (bool invariant : {false, true}) {
+    AttentionSpec spec = Spec(4, 1, 64);
+    spec.batch_invariant = invariant;
+    spec.output_dtype = DType::kFloat32;
+    EXPECT_GE(conformance.Check({.spec = spec, .sequences = {{1, 5000}, {1, 3}, {3, 2100}}}),
+              2 + 8);
+  }
+}
+
+TEST(Conformance, CachesBeyond2To31Elements) {
+  Conformance conformance;
+  CaseOptions options{.spec = Spec(2, 1, 64), .sequences = {{3, 40}, {1, 33}}, .block_size = 16};
+  options.block_padding = int64_t{3} << 29;
+  EXPECT_GE(conformance.Check(options), 2 + 8);
+}
+
+TEST(Conformance, BatchInvariance) {
+  ThreadPool pool({.num_threads = 3, .pin = false});
+  const BackendContext context{DetectCpu(), &pool};
+  AttentionSpec spec = Spec(4, 2, 64);
+  spec.batch_invariant = true;
+  spec.output_dtype = DType::kFloat32;
+  for (const Subject& subject : Subjects()) {
+    auto backend = subject.create(context);
+    if (!backend->Supports(spec, 16).ok()) continue;
+    for (Sequence first : {Sequence{1, 4500}, {70, 300}}) {
+      AttentionCase alone({.spec = spec, .sequences = {first}});
+      const std::vector<float> single = alone.Run(backend.get());
+      AttentionCase beside({.spec = spec, .sequences = {first, {1, 3000}, {33, 400}, {1, 1}}});
+      std::vector<float> first_of_many = beside.Run(backend.get());
+      first_of_many.resize(single.size());
+      EXPECT_TRUE(single == first_of_many) << subject.name;
+    }
+  }
+}
+
+TEST(Conformance, RandomCases) {
+  Conformance conformance;
+  const char* given = std::getenv("TESSERA_TEST_SEED");
+  const unsigned seed =
+      given != nullptr ? static_cast<unsigned>(std::atoi(given)) : std::random_device{}() % 1000000;
+  const char* scale = std::getenv("TESSERA_TEST_SCALE");
+  const int cases = scale != nullptr ? std::max(1, static_cast<int>(150 * std::atof(scale))) : 150;
+  std::cout << "  seed " << seed << " (repeat with TESSERA_TEST_SEED), " << cases << " cases\n";
+  std::mt19937 random(seed);
+  const auto pick = [&]<typename T>(std::initializer_list<T> list) {
+    return *(list.begin() + static_cast<int64_t>(random() % list.size()));
+  };
+  const auto types = {DType::kFloat32, DType::kFloat16, DType::kBFloat16};
+  int checked = 0;
+  for (int i = 0; i < cases; ++i) {
+    CaseOptions options;
+    options.seed = random();
+    const int32_t kv_heads = pick({1, 2, 3});
+    options.spec = Spec(kv_heads * pick({1, 2, 3, 4, 7, 8}), kv_heads,
+                        pick({16, 32, 64, 64, 80, 96, 128, 128, 160, 256}));
+    options.spec.query_dtype = i % 2 == 0 ? DType::kBFloat16 : pick(types);
+    options.spec.cache_dtype = i % 2 == 0 ? DType::kBFloat16 : pick(types);
+    options.spec.output_dtype = i % 2 == 0 ? DType::kFloat32 : pick(types);
+    options.spec.causality = pick({Causality::kCausal, Causality::kCausal, Causality::kFull});
+    options.spec.window_left = pick({-1, -1, 0, 7, 100});
+    options.spec.window_right = pick({-1, -1, -1, 2});
+    options.spec.soft_cap = pick({0.0f, 0.0f, 20.0f});
+    options.spec.scale = pick({0.0f, 0.5f});
+    options.spec.batch_invariant = random() % 4 == 0;
+    options.block_size = pick({1, 5, 16, 16, 48, 128});
+    options.order = random() % 2 == 0 ? KvOrder::kBlockHeadToken : KvOrder::kBlockTokenHead;
+    options.separate_planes = random() % 4 == 0;
+    options.block_padding = random() % 4 == 0 ? 13 : 0;
+    options.query_padding = random() % 4 == 0 ? 5 : 0;
+    options.padded_tokens = static_cast<int32_t>(random() % 3);
+    options.skip_every = pick({0, 0, 0, 2});
+    const size_t count = 1 + random() % 5;
+    for (size_t s = 0; s < count; ++s) {
+      const int32_t query = pick({0, 1, 1, 1, 2, 7, 33, 70});
+      options.sequences.push_back({query, query + pick({0, 0, 1, 15, 16, 17, 63, 64, 200, 700})});
+    }
+    checked += conformance.Check(options);
+    if (::testing::Test::HasFailure()) break;
+  }
+  std::cout << "  " << checked << " results compared\n";
+  conformance.PrintWorst();
+}
+
+}  // namespace
+}  // namespace tessera::testing

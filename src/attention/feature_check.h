@@ -1,0 +1,31 @@
+// What a backend implements, as data; the reasons of its refusals follow from it, all of them and
+// worded alike.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "tessera/backend.h"
+
+namespace tessera {
+
+struct FeatureSet {
+  std::vector<DType> query_dtypes;
+  std::vector<DType> cache_dtypes;
+  std::vector<DType> output_dtypes;
+  int32_t min_head_size = 1;
+  int32_t max_head_size = 512;
+  std::vector<int32_t> head_sizes = {};  // where only some of that range are compiled; empty: all
+  bool differing_value_size = true;
+  bool full_attention = true;  // Causality::kFull
+  bool window = false;
+  bool soft_cap = false;
+};
+
+// Every reason why `features` do not cover the spec. What no backend of this version does at all is
+// named here once.
+std::vector<std::string> RefusalReasons(const FeatureSet& features, const AttentionSpec& spec,
+                                        int32_t block_size);
+
+}  // namespace tessera

@@ -1,0 +1,17 @@
+// The kernel's GPU instance without the barrier behind the staging of K and V: the emulator's test
+// shows that this is noticed.
+#define TESSERA_DROP_STAGING_BARRIER 1
+#define lanes lanes_without_barrier
+#include "attention/kernel/tiles_simt.h"
+#undef lanes
+
+#include "attention/kernel/dropped_barrier.h"
+
+namespace tessera::kernel {
+
+void RunBlockWithoutBarrier(const KernelArgs& args, const WorkItem* items) {
+  using Tiles = lanes_without_barrier::SimtTiles<MmaM16N8K16, 64, 32, 2, true>;
+  lanes_without_barrier::RunBlock<Tiles, false>(args, items);
+}
+
+}  // namespace tessera::kernel

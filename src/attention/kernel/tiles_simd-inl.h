@@ -1,0 +1,431 @@
+// The vector tile policy: any CPU that Highway knows, one copy of this code for each instruction
+// set.
+//
+// S = Q K^T and O += P V are both  C[row, lane] += A[row, k] * B[k, lane]  with one row panel of C
+// in registers: keys lie in the lanes of S (K is transposed into float32 when a step begins, which
+// every row of the item then shares), head dimensions in those of O.
+
+#if defined(TESSERA_ATTENTION_KERNEL_TILES_SIMD_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef TESSERA_ATTENTION_KERNEL_TILES_SIMD_INL_H_
+#undef TESSERA_ATTENTION_KERNEL_TILES_SIMD_INL_H_
+#else
+#define TESSERA_ATTENTION_KERNEL_TILES_SIMD_INL_H_
+#endif
+
+#include <hwy/highway.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <limits>
+#include <type_traits>
+
+#include "attention/kernel/element.h"
+#include "attention/kernel/kernel_args.h"
+#include "attention/kernel/key_range.h"
+#include "attention/kernel/wide_memory.h"
+
+#if HWY_TARGET != HWY_SCALAR && HWY_TARGET != HWY_EMU128
+
+HWY_BEFORE_NAMESPACE();
+namespace tessera::kernel {
+namespace HWY_NAMESPACE {
+
+namespace hn = hwy::HWY_NAMESPACE;
+
+#define TESSERA_FN HWY_INLINE
+#include "attention/kernel/paged_attention.inl"
+#undef TESSERA_FN
+
+// At most 16 lanes: float rows are padded to that many.
+using FloatTag = hn::CappedTag<float, WideMemory::kPad>;
+using FloatVec = hn::Vec<FloatTag>;
+using IntTag = hn::RebindToSigned<FloatTag>;
+using IntVec = hn::Vec<IntTag>;
+
+struct SimdOps {
+  static constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
+
+  static HWY_INLINE FloatVec Mul(FloatVec a, float b) { return hn::Mul(a, hn::Set(FloatTag(), b)); }
+  static HWY_INLINE FloatVec Sub(FloatVec a, FloatVec b) { return hn::Sub(a, b); }
+
+  static HWY_INLINE FloatVec ZeroIfMinusInfinity(FloatVec x) {
+    return hn::IfThenZeroElse(hn::Eq(x, hn::Set(FloatTag(), kMinusInfinity)), x);
+  }
+
+  // 2^x for x <= 127, relative error below 1.2e-7: 2^round(x) by the exponent, the rest by a
+  // polynomial (minimax on [-1/2, 1/2]). Below the smallest normal number: 0.
+  static HWY_INLINE FloatVec Exp2(FloatVec x) {
+    const FloatTag d;
+    const IntTag di;
+    const auto tiny = hn::Lt(x, hn::Set(d, -126.0f));
+    const FloatVec clamped = hn::IfThenElse(tiny, hn::Set(d, -126.0f), x);
+    const IntVec n = hn::NearestInt(clamped);
+    const FloatVec f = hn::Sub(clamped, hn::ConvertTo(d, n));
+    FloatVec p = hn::Set(d, 1.53458114e-4f);
+    p = hn::MulAdd(p, f, hn::Set(d, 1.33999312e-3f));
+    p = hn::MulAdd(p, f, hn::Set(d, 9.61848896e-3f));
+    p = hn::MulAdd(p, f, hn::Set(d, 5.55032878e-2f));
+    p = hn::MulAdd(p, f, hn::Set(d, 2.40226469e-1f));
+    p = hn::MulAdd(p, f, hn::Set(d, 6.93147206e-1f));
+    p = hn::MulAdd(p, f, hn::Set(d, 1.0f));
+    const FloatVec power = hn::BitCast(d, hn::ShiftLeft<23>(hn::Add(n, hn::Set(di, 127))));
+    return hn::IfThenZeroElse(tiny, hn::Mul(p, power));
+  }
+
+  // 1 - 2 / (e^(2x) + 1); beyond 10 it is 1 to float32's precision.
+  static HWY_INLINE FloatVec Tanh(FloatVec x) {
+    const FloatTag d;
+    const FloatVec clamped = hn::Min(hn::Max(x, hn::Set(d, -10.0f)), hn::Set(d, 10.0f));
+    const FloatVec one = hn::Set(d, 1.0f);
+    const FloatVec e = Exp2(hn::Mul(clamped, hn::Set(d, 2.0f * 1.44269504088896340736f)));
+    return hn::Sub(one, hn::Div(hn::Set(d, 2.0f), hn::Add(e, one)));
+  }
+
+  static HWY_INLINE FloatVec KeepInRange(FloatVec s, IntVec key, int32_t begin, int32_t end) {
+    const FloatTag d;
+    const IntTag di;
+    const auto outside = hn::Or(hn::Lt(key, hn::Set(di, begin)), hn::Gt(key, hn::Set(di, end - 1)));
+    return hn::IfThenElse(hn::RebindMask(d, outside), hn::Set(d, kMinusInfinity), s);
+  }
+};
+
+// `Lanes` elements of a cache row, from index i on, as float32.
+template <class Element>
+HWY_INLINE FloatVec LoadElements(const void* row, int32_t i) {
+  const FloatTag d;
+  if constexpr (std::is_same_v<Element, Float32Element>) {
+    return hn::LoadU(d, static_cast<const float*>(row) + i);
+  } else if constexpr (std::is_same_v<Element, Float16Element>) {
+    const hn::Rebind<hwy::float16_t, FloatTag> d16;
+    return hn::PromoteTo(d, hn::LoadU(d16, static_cast<const hwy::float16_t*>(row) + i));
+  } else {
+    const hn::Rebind<hwy::bfloat16_t, FloatTag> d16;
+    return hn::PromoteTo(d, hn::LoadU(d16, static_cast<const hwy::bfloat16_t*>(row) + i));
+  }
+}
+
+template <class Element>
+class SimdTiles {
+ public:
+  using Ops = SimdOps;
+  static constexpr int32_t kKeys = WideMemory::kMaxKeys;
+  struct Query {};  // the tiles lie in WideMemory
+  struct Scores {};
+  struct Output {};
+  struct RowStats {
+    alignas(64) float v[WideMemory::kMaxRows];
+  };
+
+  SimdTiles(const KernelArgs& args, const WorkItem& item, void* memory)
+      : m_(args, item, memory), rows_(item.row_count) {}
+
+  HWY_INLINE void LoadQuery(Query&, float factor) { m_.LoadQuery(factor); }
+
+  HWY_INLINE void Zero(Output&) { std::fill_n(m_.output, int64_t{rows_} * m_.value_stride, 0.0f); }
+
+  HWY_INLINE void Fill(RowStats& stats, float value) {
+    std::fill_n(stats.v, WideMemory::kMaxRows, value);
+  }
+
+  HWY_INLINE void LoadKeysValues(int32_t first, int32_t count) {
+    m_.FindPages(first, count, sizeof(typename Element::Storage));
+    TransposeKeys();
+    // With few rows each value is used but once or twice: it is then converted where it is used.
+    staged_ = rows_ > kPanelRows || m_.args.value_size % kLanes != 0;
+    if (staged_) StageValues();
+  }
+
+  HWY_INLINE void QueryKey(const Query&, Scores&) {
+    int32_t row = 0;
+    for (; row + kPanelRows <= rows_; row += kPanelRows) QueryKeyPanel<kPanelRows>(row);
+    switch (rows_ - row) {
+      case 5:
+        return QueryKeyPanel<5>(row);
+      case 4:
+        return QueryKeyPanel<4>(row);
+      case 3:
+        return QueryKeyPanel<3>(row);
+      case 2:
+        return QueryKeyPanel<2>(row);
+      case 1:
+        return QueryKeyPanel<1>(row);
+      default:
+        return;
+    }
+  }
+
+  template <class F>
+  HWY_INLINE void MapScores(Scores&, int32_t first, const F& f) {
+    const FloatTag d;
+    const IntTag di;
+    for (int32_t r = 0; r < rows_; ++r) {
+      float* s = ScoreRow(r);
+      for (int32_t k = 0; k < m_.count; k += kLanes) {
+        hn::Store(f(hn::Load(d, s + k), r, hn::Iota(di, first + k)), d, s + k);
+      }
+    }
+  }
+
+  HWY_INLINE void MaxOverKeys(const Scores&, RowStats& m) {
+    const FloatTag d;
+    for (int32_t r = 0; r < rows_; ++r) {
+      const float* s = ScoreRow(r);
+      FloatVec maximum = hn::Load(d, s);
+      for (int32_t k = kLanes; k < m_.count; k += kLanes) {
+        maximum = hn::Max(maximum, hn::Load(d, s + k));
+      }
+      m.v[r] = std::max(m.v[r], hn::GetLane(hn::MaxOfLanes(d, maximum)));
+    }
+  }
+
+  HWY_INLINE void Exp2(Scores&, const RowStats& m, const RowStats& factor, RowStats& l) {
+    const FloatTag d;
+    for (int32_t r = 0; r < rows_; ++r) {
+      float* s = ScoreRow(r);
+      const FloatVec reference = Ops::ZeroIfMinusInfinity(hn::Set(d, m.v[r]));
+      FloatVec sum = hn::Zero(d);
+      for (int32_t k = 0; k < m_.count; k += kLanes) {
+        const FloatVec p = Ops::Exp2(hn::Sub(hn::Load(d, s + k), reference));
+        hn::Store(p, d, s + k);
+        sum = hn::Add(sum, p);
+      }
+      l.v[r] = l.v[r] * factor.v[r] + hn::GetLane(hn::SumOfLanes(d, sum));
+    }
+  }
+
+  template <class F>
+  HWY_INLINE void MapRows(RowStats& a, RowStats& b, const F& f) {
+    const FloatTag d;
+    for (int32_t r = 0; r < rows_; r += kLanes) {
+      FloatVec va = hn::Load(d, a.v + r);
+      FloatVec vb = hn::Load(d, b.v + r);
+      f(va, vb);
+      hn::Store(va, d, a.v + r);
+      hn::Store(vb, d, b.v + r);
+    }
+  }
+
+  HWY_INLINE void ScaleRows(Output&, const RowStats& factor) {
+    const FloatTag d;
+    for (int32_t r = 0; r < rows_; ++r) {
+      if (factor.v[r] == 1.0f) continue;  // the common case once a row has met its largest score
+      float* o = OutputRow(r);
+      const FloatVec f = hn::Set(d, factor.v[r]);
+      for (int32_t i = 0; i < m_.value_stride; i += kLanes) {
+        hn::Store(hn::Mul(hn::Load(d, o + i), f), d, o + i);
+      }
+    }
+  }
+
+  HWY_INLINE void ProbabilityValue(const Scores&, Output&) {
+    int32_t row = 0;
+    for (; row + kPanelRows <= rows_; row += kPanelRows) ProbabilityValuePanel<kPanelRows>(row);
+    switch (rows_ - row) {
+      case 5:
+        return ProbabilityValuePanel<5>(row);
+      case 4:
+        return ProbabilityValuePanel<4>(row);
+      case 3:
+        return ProbabilityValuePanel<3>(row);
+      case 2:
+        return ProbabilityValuePanel<2>(row);
+      case 1:
+        return ProbabilityValuePanel<1>(row);
+      default:
+        return;
+    }
+  }
+
+  HWY_INLINE void SumOverLanes(RowStats&) {}
+
+  HWY_INLINE void Finish(Output&, const RowStats& m, const RowStats& l) { m_.Finish(m.v, l.v); }
+
+ private:
+  static constexpr int32_t kLanes = static_cast<int32_t>(hn::MaxLanes(FloatTag()));
+  // A panel of C takes kPanelRows * kPanelVecs registers of the 32 (AVX-512, NEON) or 16 there are.
+  static constexpr int32_t kPanelRows = 6;
+  static constexpr int32_t kPanelVecs = HWY_TARGET <= HWY_AVX3 || HWY_ARCH_ARM_A64 ? 4 : 2;
+
+  HWY_INLINE float* ScoreRow(int32_t row) const { return m_.scores + row * WideMemory::kMaxKeys; }
+  HWY_INLINE float* OutputRow(int32_t row) const {
+    return m_.output + int64_t{row} * m_.value_stride;
+  }
+
+  // C[row .. row+kRows, kVecs vectors from `c` on]: += A[row, k] * B(k). load(k, j) gives vector j
+  // of B's row k.
+  template <int32_t kRows, int32_t kVecs, bool kAccumulate, class Load>
+  static HWY_INLINE void Panel(const float* HWY_RESTRICT a, int64_t a_stride, int32_t depth,
+                               const Load& load, float* HWY_RESTRICT c, int64_t c_stride) {
+    const FloatTag d;
+    FloatVec acc[kRows][kVecs];
+    for (int32_t r = 0; r < kRows; ++r) {
+      for (int32_t j = 0; j < kVecs; ++j) {
+        acc[r][j] = kAccumulate ? hn::Load(d, c + r * c_stride + j * kLanes) : hn::Zero(d);
+      }
+    }
+    for (int32_t k = 0; k < depth; ++k) {
+      FloatVec b[kVecs];
+      for (int32_t j = 0; j < kVecs; ++j) b[j] = load(k, j);
+      for (int32_t r = 0; r < kRows; ++r) {
+        const FloatVec value = hn::Set(d, a[r * a_stride + k]);
+        for (int32_t j = 0; j < kVecs; ++j) acc[r][j] = hn::MulAdd(value, b[j], acc[r][j]);
+      }
+    }
+    for (int32_t r = 0; r < kRows; ++r) {
+      for (int32_t j = 0; j < kVecs; ++j) hn::Store(acc[r][j], d, c + r * c_stride + j * kLanes);
+    }
+  }
+
+  struct LoadKeyColumns {
+    const float* keys;
+    HWY_INLINE FloatVec operator()(int32_t k, int32_t j) const {
+      return hn::Load(FloatTag(), keys + k * WideMemory::kMaxKeys + j * kLanes);
+    }
+  };
+
+  struct LoadStagedValues {
+    const float* values;
+    int64_t stride;
+    HWY_INLINE FloatVec operator()(int32_t k, int32_t j) const {
+      return hn::Load(FloatTag(), values + k * stride + j * kLanes);
+    }
+  };
+
+  struct LoadCacheValues {
+    const void* const* rows;
+    int32_t first;
+    HWY_INLINE FloatVec operator()(int32_t k, int32_t j) const {
+      return LoadElements<Element>(rows[k], first + j * kLanes);
+    }
+  };
+
+  template <int32_t kRows>
+  HWY_INLINE void QueryKeyPanel(int32_t row) {
+    const float* q = m_.query + int64_t{row} * m_.query_stride;
+    for (int32_t k = 0; k < m_.count; k += kPanelVecs * kLanes) {
+      Panel<kRows, kPanelVecs, false>(q, m_.query_stride, m_.args.head_size,
+                                      LoadKeyColumns{m_.keys + k}, ScoreRow(row) + k,
+                                      WideMemory::kMaxKeys);
+    }
+  }
+
+  template <int32_t kRows>
+  HWY_INLINE void ProbabilityValuePanel(int32_t row) {
+    const float* p = ScoreRow(row);
+    float* o = OutputRow(row);
+    const int32_t size = staged_ ? m_.value_stride : m_.args.value_size;
+    int32_t i = 0;
+    for (; i + kPanelVecs * kLanes <= size; i += kPanelVecs * kLanes) {
+      ValueBlock<kRows, kPanelVecs>(p, i, o + i);
+    }
+    for (; i < size; i += kLanes) ValueBlock<kRows, 1>(p, i, o + i);
+  }
+
+  template <int32_t kRows, int32_t kVecs>
+  HWY_INLINE void ValueBlock(const float* p, int32_t i, float* o) {
+    if (staged_) {
+      Panel<kRows, kVecs, true>(p, WideMemory::kMaxKeys, m_.count,
+                                LoadStagedValues{m_.values + i, m_.value_stride}, o,
+                                m_.value_stride);
+    } else {
+      Panel<kRows, kVecs, true>(p, WideMemory::kMaxKeys, m_.count,
+                                LoadCacheValues{m_.value_rows, i}, o, m_.value_stride);
+    }
+  }
+
+  HWY_INLINE void StageValues() {
+    const FloatTag d;
+    const int32_t size = m_.args.value_size;
+    for (int32_t k = 0; k < m_.count; ++k) {
+      float* row = m_.values + int64_t{k} * m_.value_stride;
+      int32_t i = 0;
+      for (; i + kLanes <= size; i += kLanes) {
+        hn::Store(LoadElements<Element>(m_.value_rows[k], i), d, row + i);
+      }
+      for (; i < size; ++i) row[i] = Element::Load(m_.value_rows[k], i);
+      for (; i < m_.value_stride; ++i) row[i] = 0.0f;
+    }
+  }
+
+  // keys[dimension][key] = K[key][dimension], in blocks of 4 keys. Keys past the step's count
+  // repeat the last one: their scores are masked, and no memory past the sequence is read.
+  HWY_INLINE void TransposeKeys() {
+    for (int32_t k = 0; k < m_.count; k += 4) {
+      const void* rows[4];
+      for (int32_t i = 0; i < 4; ++i) rows[i] = m_.key_rows[std::min(k + i, m_.count - 1)];
+      int32_t dim = 0;
+      for (; dim + kBlockDims <= m_.args.head_size; dim += kBlockDims) {
+        TransposeBlock(rows, dim, m_.keys + dim * WideMemory::kMaxKeys + k);
+      }
+      for (; dim < m_.args.head_size; ++dim) {
+        for (int32_t i = 0; i < 4; ++i) {
+          m_.keys[dim * WideMemory::kMaxKeys + k + i] = Element::Load(rows[i], dim);
+        }
+      }
+    }
+    // Whole vectors are multiplied: what lies past the last block must at least be numbers.
+    const int32_t filled = (m_.count + 3) / 4 * 4;
+    const int32_t used = std::min(
+        (m_.count + kPanelVecs * kLanes - 1) / (kPanelVecs * kLanes) * (kPanelVecs * kLanes),
+        kKeys);
+    for (int32_t dim = 0; filled < used && dim < m_.args.head_size; ++dim) {
+      std::fill(m_.keys + dim * WideMemory::kMaxKeys + filled,
+                m_.keys + dim * WideMemory::kMaxKeys + used, 0.0f);
+    }
+  }
+
+  // 16 bytes of each of 4 rows.
+  static constexpr int32_t kBlockDims = 16 / sizeof(typename Element::Storage);
+
+  static HWY_INLINE void TransposeBlock(const void* const* rows, int32_t dim, float* out) {
+    const hn::FixedTag<uint8_t, 16> d8;
+    const hn::FixedTag<uint32_t, 4> d32;
+    const hn::FixedTag<uint64_t, 2> d64;
+    const int64_t offset = dim * static_cast<int64_t>(sizeof(typename Element::Storage));
+    const auto r0 = hn::BitCast(d32, hn::LoadU(d8, static_cast<const uint8_t*>(rows[0]) + offset));
+    const auto r1 = hn::BitCast(d32, hn::LoadU(d8, static_cast<const uint8_t*>(rows[1]) + offset));
+    const auto r2 = hn::BitCast(d32, hn::LoadU(d8, static_cast<const uint8_t*>(rows[2]) + offset));
+    const auto r3 = hn::BitCast(d32, hn::LoadU(d8, static_cast<const uint8_t*>(rows[3]) + offset));
+    const auto a = hn::BitCast(d64, hn::InterleaveLower(d32, r0, r1));
+    const auto b = hn::BitCast(d64, hn::InterleaveLower(d32, r2, r3));
+    const auto c = hn::BitCast(d64, hn::InterleaveUpper(d32, r0, r1));
+    const auto e = hn::BitCast(d64, hn::InterleaveUpper(d32, r2, r3));
+    StoreWords(hn::BitCast(d32, hn::InterleaveLower(d64, a, b)), 0, out);
+    StoreWords(hn::BitCast(d32, hn::InterleaveUpper(d64, a, b)), 1, out);
+    StoreWords(hn::BitCast(d32, hn::InterleaveLower(d64, c, e)), 2, out);
+    StoreWords(hn::BitCast(d32, hn::InterleaveUpper(d64, c, e)), 3, out);
+  }
+
+  // Word `w` of 4 keys: one float32 dimension, or two 16-bit ones (the even one in the low half).
+  template <class V32>
+  static HWY_INLINE void StoreWords(V32 words, int32_t w, float* out) {
+    const hn::FixedTag<float, 4> d;
+    const hn::FixedTag<uint32_t, 4> d32;
+    if constexpr (std::is_same_v<Element, Float32Element>) {
+      hn::Store(hn::BitCast(d, words), d, out + w * WideMemory::kMaxKeys);
+    } else if constexpr (std::is_same_v<Element, BFloat16Element>) {
+      const auto high = hn::Set(d32, 0xffff0000u);
+      hn::Store(hn::BitCast(d, hn::ShiftLeft<16>(words)), d, out + 2 * w * WideMemory::kMaxKeys);
+      hn::Store(hn::BitCast(d, hn::And(words, high)), d, out + (2 * w + 1) * WideMemory::kMaxKeys);
+    } else {
+      const hn::FixedTag<uint16_t, 4> d16;
+      const hn::FixedTag<hwy::float16_t, 4> df16;
+      const auto low =
+          hn::BitCast(df16, hn::TruncateTo(d16, hn::And(words, hn::Set(d32, 0xffffu))));
+      const auto high = hn::BitCast(df16, hn::TruncateTo(d16, hn::ShiftRight<16>(words)));
+      hn::Store(hn::PromoteTo(d, low), d, out + 2 * w * WideMemory::kMaxKeys);
+      hn::Store(hn::PromoteTo(d, high), d, out + (2 * w + 1) * WideMemory::kMaxKeys);
+    }
+  }
+
+  WideMemory m_;
+  int32_t rows_;
+  bool staged_ = false;
+};
+
+}  // namespace HWY_NAMESPACE
+}  // namespace tessera::kernel
+HWY_AFTER_NAMESPACE();
+
+#endif  // a target with vectors
+#endif  // TESSERA_ATTENTION_KERNEL_TILES_SIMD_INL_H_

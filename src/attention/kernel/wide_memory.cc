@@ -1,0 +1,108 @@
+#include "attention/kernel/wide_memory.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "tessera/dtype.h"
+
+namespace tessera::kernel {
+
+namespace {
+
+constexpr float kLn2 = 0.69314718055994530942f;
+
+int64_t Floats(int32_t head_size, int32_t value_size) {
+  const int64_t query_stride = WideMemory::Padded(head_size);
+  const int64_t value_stride = WideMemory::Padded(value_size);
+  return WideMemory::kMaxRows * (query_stride + value_stride + WideMemory::kMaxKeys) +
+         WideMemory::kMaxKeys * (query_stride + value_stride);
+}
+
+}  // namespace
+
+int64_t WideMemory::Bytes(int32_t head_size, int32_t value_size) {
+  return Floats(head_size, value_size) * static_cast<int64_t>(sizeof(float));
+}
+
+int32_t WideMemory::MaxRows(int32_t head_size, int32_t value_size) {
+  return head_size + value_size <= 512 ? kMaxRows : kMaxRows / 2;
+}
+
+WideMemory::WideMemory(const KernelArgs& kernel_args, const WorkItem& work_item, void* memory)
+    : args(kernel_args),
+      item(work_item),
+      query_stride(Padded(kernel_args.head_size)),
+      value_stride(Padded(kernel_args.value_size)) {
+  query = static_cast<float*>(memory);
+  output = query + int64_t{kMaxRows} * query_stride;
+  scores = output + int64_t{kMaxRows} * value_stride;
+  keys = scores + int64_t{kMaxRows} * kMaxKeys;
+  values = keys + int64_t{kMaxKeys} * query_stride;
+}
+
+void WideMemory::LoadQuery(float factor) {
+  const DType dtype = static_cast<DType>(args.query_dtype);
+  const int64_t element_size = static_cast<int64_t>(SizeOf(dtype));
+  const int64_t first_token = args.query_start_loc[item.seq];
+  for (int32_t r = 0; r < item.row_count; ++r) {
+    const int64_t token = first_token + (item.row_begin + r) / args.group;
+    const int64_t head = int64_t{item.kv_head} * args.group + (item.row_begin + r) % args.group;
+    const int64_t offset = token * args.query_token_stride + head * args.query_head_stride;
+    float* row = query + int64_t{r} * query_stride;
+    ConvertToFloat(dtype, static_cast<const char*>(args.query) + offset * element_size,
+                   args.head_size, row);
+    for (int32_t d = 0; d < args.head_size; ++d) row[d] *= factor;
+    for (int32_t d = args.head_size; d < query_stride; ++d) row[d] = 0.0f;
+  }
+}
+
+void WideMemory::FindPages(int32_t first, int32_t key_count, int64_t element_size) {
+  count = key_count;
+  const int32_t* table = args.block_table + item.seq * args.block_table_stride;
+  const char* k = static_cast<const char*>(args.keys);
+  const char* v = static_cast<const char*>(args.values);
+  int32_t i = 0;
+  while (i < key_count) {
+    const int32_t position = first + i;
+    const int32_t in_block = position % args.block_size;
+    const int32_t run = std::min(args.block_size - in_block, key_count - i);
+    int64_t offset = (table[position / args.block_size] * args.block_stride +
+                      item.kv_head * args.kv_head_stride + in_block * args.token_stride) *
+                     element_size;
+    for (int32_t j = 0; j < run; ++j, ++i, offset += args.token_stride * element_size) {
+      key_rows[i] = k + offset;
+      value_rows[i] = v + offset;
+    }
+  }
+}
+
+void WideMemory::Finish(const float* maximum, const float* sum) {
+  const DType dtype = static_cast<DType>(args.output_dtype);
+  const int64_t element_size = static_cast<int64_t>(SizeOf(dtype));
+  const int64_t first_token = args.query_start_loc[item.seq];
+  for (int32_t r = 0; r < item.row_count; ++r) {
+    float* row = output + int64_t{r} * value_stride;
+    const bool saw_key = sum[r] != 0.0f;  // NaN in the input stays visible
+    const float inverse = saw_key ? 1.0f / sum[r] : 0.0f;
+    for (int32_t d = 0; d < args.value_size; ++d) row[d] = saw_key ? row[d] * inverse : 0.0f;
+    const float lse =
+        saw_key ? (maximum[r] + std::log2(sum[r])) * kLn2 : -std::numeric_limits<float>::infinity();
+    if (item.partial_row >= 0) {
+      const int64_t partial = item.partial_row + r;
+      std::memcpy(args.partial_output + partial * args.value_size, row,
+                  sizeof(float) * static_cast<size_t>(args.value_size));
+      args.partial_lse[partial] = lse;
+      continue;
+    }
+    const int64_t token = first_token + (item.row_begin + r) / args.group;
+    const int64_t head = int64_t{item.kv_head} * args.group + (item.row_begin + r) % args.group;
+    const int64_t offset = token * args.output_token_stride + head * args.output_head_stride;
+    ConvertFromFloat(dtype, row, args.value_size,
+                     static_cast<char*>(args.output) + offset * element_size);
+    if (args.lse != nullptr) args.lse[token * args.num_heads + head] = lse;
+  }
+}
+
+}  // namespace tessera::kernel

@@ -1,0 +1,37 @@
+// The planner: divides a step's attention over workers and over key ranges by predicted cost, not
+// by request count. Names no platform: CPU backends and GPU kernels walk the same lists.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "attention/kernel/kernel_args.h"
+#include "tessera/attention_batch.h"
+#include "tessera/attention_spec.h"
+
+namespace tessera {
+
+struct PlannerOptions {
+  int32_t workers = 1;           // cores, or thread blocks that run at a time
+  int32_t max_rows = 64;         // packed rows of an item
+  int32_t key_step = 64;         // keys of one kernel step; split points are multiples of it
+  int32_t min_split_keys = 256;  // key ranges are not split finer
+  // Cost of loading one key for an item, in units of multiplying one row with one key.
+  double load_cost = 8.0;
+  // Keys per item under spec.batch_invariant, where the division may depend on the request alone.
+  int32_t invariant_split_keys = 2048;
+};
+
+// A step's division of work. Rows that see no key at all have items as well (their result is 0).
+struct WorkList {
+  std::vector<kernel::WorkItem> items;  // the costliest first
+  std::vector<kernel::MergeItem>
+      merges;                // for the rows whose keys were split, after all items are done
+  int64_t partial_rows = 0;  // rows of the partial buffers
+};
+
+// `list` is overwritten; its memory is taken over.
+void PlanWork(const AttentionSpec& spec, const AttentionBatch& batch, const PlannerOptions& options,
+              WorkList* list);
+
+}  // namespace tessera

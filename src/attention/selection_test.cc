@@ -1,0 +1,106 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+
+#include "attention/vllm_names.h"
+#include "tessera/registry.h"
+
+namespace tessera {
+namespace {
+
+using ::testing::HasSubstr;
+
+class SelectionTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    unsetenv("TESSERA_ATTENTION_BACKEND");
+    unsetenv("VLLM_ATTENTION_BACKEND");
+  }
+  void TearDown() override { SetUp(); }
+
+  Result<Selection> Select(const std::string& backend) {
+    return SelectBackend({.backend = backend, .spec = spec_}, context_);
+  }
+
+  AttentionSpec spec_{.num_heads = 8, .num_kv_heads = 2, .head_size = 64};
+  ThreadPool pool_{{.num_threads = 1}};
+  BackendContext context_{DetectCpu(), &pool_};
+};
+
+TEST_F(SelectionTest, AutoTakesTheCheapestAndNamesTheOthers) {
+  auto selection = Select("");
+  ASSERT_TRUE(selection.ok());
+  EXPECT_EQ(selection->backend->Name(), "portable");
+  EXPECT_EQ(selection->candidates.size(), BackendEntries().size());
+  EXPECT_THAT(selection->Explain(), HasSubstr("reference: usable, slower"));
+}
+
+TEST_F(SelectionTest, ExplicitNameThenVariableThenAuto) {
+  setenv("TESSERA_ATTENTION_BACKEND", "reference", 1);
+  EXPECT_EQ(Select("")->backend->Name(), "reference");
+  EXPECT_EQ(Select("portable")->backend->Name(), "portable");
+  EXPECT_EQ(Select("auto")->backend->Name(), "portable");
+}
+
+TEST_F(SelectionTest, UnderstandsVllmNames) {
+  EXPECT_EQ(Select("TRITON_ATTN")->backend->Name(), "portable");
+  EXPECT_EQ(Select("CPU_ATTN")->backend->Name(), "portable");
+  setenv("VLLM_ATTENTION_BACKEND", "TRITON_ATTN_VLLM_V1", 1);
+  EXPECT_EQ(Select("")->backend->Name(), "portable");
+  EXPECT_EQ(FromVllmName("ROCM_ATTN_VLLM_V1"), "rocm");
+  EXPECT_EQ(FromVllmName("something"), "something");
+}
+
+TEST_F(SelectionTest, UnknownNameListsTheKnownOnes) {
+  auto selection = Select("flash");
+  ASSERT_FALSE(selection.ok());
+  EXPECT_EQ(selection.error().code, ErrorCode::kNotFound);
+  EXPECT_THAT(selection.error().message, HasSubstr("'flash'"));
+  EXPECT_THAT(selection.error().message, HasSubstr(BackendNames()));
+}
+
+TEST_F(SelectionTest, ExplicitChoiceThatCannotServeListsEveryReason) {
+  spec_.sinks = true;
+  spec_.alibi = Alibi::kPlain;
+  spec_.query_dtype = DType::kE4M3FN;
+  auto selection = Select("portable");
+  ASSERT_FALSE(selection.ok());
+  EXPECT_EQ(selection.error().code, ErrorCode::kUnsupported);
+  for (const char* reason : {"sinks", "ALiBi", "fp8_e4m3fn"}) {
+    EXPECT_THAT(selection.error().message, HasSubstr(reason));
+  }
+}
+
+TEST_F(SelectionTest, NobodyCanServe) {
+  spec_.chunk_size = 128;
+  auto selection = Select("auto");
+  ASSERT_FALSE(selection.ok());
+  for (const BackendEntry& entry : BackendEntries()) {
+    EXPECT_THAT(selection.error().message, HasSubstr(entry.name + ": "));
+  }
+}
+
+TEST_F(SelectionTest, ForeignDevice) {
+  context_.device.kind = DeviceKind::kHip;
+  context_.device.name = "AMD Instinct MI300X";
+  auto selection = Select("auto");
+  ASSERT_FALSE(selection.ok());
+  EXPECT_THAT(selection.error().message, HasSubstr("MI300X"));
+}
+
+TEST_F(SelectionTest, SenselessSpecIsRefused) {
+  spec_.num_heads = 7;
+  auto selection = Select("auto");
+  ASSERT_FALSE(selection.ok());
+  EXPECT_EQ(selection.error().code, ErrorCode::kInvalidArgument);
+}
+
+TEST_F(SelectionTest, WarnsAboutMisspelledVariables) {
+  setenv("TESSERA_ATENTION_BACKEND", "reference", 1);
+  EXPECT_THAT(Select("auto")->warnings, ::testing::Contains(HasSubstr("TESSERA_ATENTION_BACKEND")));
+  unsetenv("TESSERA_ATENTION_BACKEND");
+}
+
+}  // namespace
+}  // namespace tessera

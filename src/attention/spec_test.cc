@@ -1,0 +1,87 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "attention/kernel/key_range.h"
+#include "tessera/tessera.h"
+
+namespace tessera {
+namespace {
+
+using ::testing::HasSubstr;
+
+TEST(AttentionSpec, ValidateFindsWhatMakesNoSense) {
+  const AttentionSpec good{.num_heads = 8, .num_kv_heads = 2, .head_size = 64};
+  EXPECT_TRUE(Validate(good).ok());
+  EXPECT_FLOAT_EQ(good.softmax_scale(), 0.125f);
+  EXPECT_EQ(good.value_size(), 64);
+  for (auto spoil : std::vector<void (*)(AttentionSpec&)>{
+           [](AttentionSpec& s) { s.num_heads = 0; }, [](AttentionSpec& s) { s.num_kv_heads = 3; },
+           [](AttentionSpec& s) { s.num_kv_heads = -2; }, [](AttentionSpec& s) { s.head_size = 0; },
+           [](AttentionSpec& s) { s.scale = std::numeric_limits<float>::infinity(); },
+           [](AttentionSpec& s) { s.soft_cap = -1; },
+           [](AttentionSpec& s) { s.window_left = -2; }}) {
+    AttentionSpec bad = good;
+    spoil(bad);
+    EXPECT_FALSE(Validate(bad).ok());
+  }
+}
+
+TEST(VisibleKeys, CausalIsBottomRightAlignedAndWindowsKeepTheirNumber) {
+  using kernel::VisibleKeys;
+  // 3 new tokens behind 5 cached ones.
+  EXPECT_EQ(VisibleKeys(0, 5, 8, 1, -1, -1).end, 6);
+  EXPECT_EQ(VisibleKeys(2, 5, 8, 1, -1, -1).end, 8);
+  EXPECT_EQ(VisibleKeys(0, 5, 8, 0, -1, -1).end, 8);
+  // A window of 4 keeps the row's own key and 3 before it.
+  EXPECT_EQ(VisibleKeys(2, 5, 8, 1, 3, -1).begin, 4);
+  EXPECT_EQ(VisibleKeys(0, 5, 8, 0, 0, 0).begin, 5);
+  EXPECT_EQ(VisibleKeys(0, 5, 8, 0, 0, 0).end, 6);
+  const int32_t huge = std::numeric_limits<int32_t>::max();
+  EXPECT_EQ(VisibleKeys(0, 5, 8, 0, huge, huge).begin, 0);
+  EXPECT_EQ(VisibleKeys(0, 5, 8, 0, huge, huge).end, 8);
+}
+
+TEST(AttentionBatch, ValidateChecksEveryIndex) {
+  std::vector<int32_t> query_start_loc = {0, 2, 3}, seq_lens = {5, 17}, block_table = {0, 9, 1, 2};
+  std::vector<int64_t> slots = {3, 4, 47};
+  AttentionBatch batch{.num_seqs = 2,
+                       .num_tokens = 3,
+                       .query_start_loc = query_start_loc.data(),
+                       .seq_lens = seq_lens.data(),
+                       .block_table = block_table.data(),
+                       .block_table_stride = 2,
+                       .slot_mapping = slots.data(),
+                       .max_query_len = 2,
+                       .max_seq_len = 17};
+  EXPECT_TRUE(Validate(batch, 3, 16).ok());  // entry 9 lies past the first request's end
+  block_table[3] = 3;
+  EXPECT_THAT(Validate(batch, 3, 16).error().message, HasSubstr("block_table[1][1] = 3"));
+  block_table[3] = 2;
+  slots[2] = 48;
+  EXPECT_THAT(Validate(batch, 3, 16).error().message, HasSubstr("slot_mapping[2] = 48"));
+  slots[2] = -1;
+  seq_lens[0] = 1;
+  EXPECT_THAT(Validate(batch, 3, 16).error().message, HasSubstr("seq_lens[0] = 1"));
+  seq_lens[0] = 5;
+  query_start_loc[2] = 4;
+  EXPECT_THAT(Validate(batch, 3, 16).error().message, HasSubstr("query_start_loc[2] = 4"));
+}
+
+TEST(KvCache, OrdersAndSizes) {
+  KvCacheShape shape{
+      .num_blocks = 3, .block_size = 4, .num_kv_heads = 2, .head_size = 8, .head_size_v = 6};
+  EXPECT_EQ(KvCacheElements(shape), 3 * 4 * 2 * 14);
+  KvCache cache = MakeKvCache(shape, DType::kBFloat16, nullptr);
+  EXPECT_EQ(cache.KOffset(1, 1, 2), 1 * 112 + 1 * 56 + 2 * 14);
+  EXPECT_EQ(cache.v_offset, 8);
+  shape.order = KvOrder::kBlockTokenHead;
+  cache = MakeKvCache(shape, DType::kBFloat16, nullptr);
+  EXPECT_EQ(cache.KOffset(1, 1, 2), 1 * 112 + 1 * 14 + 2 * 28);
+}
+
+}  // namespace
+}  // namespace tessera

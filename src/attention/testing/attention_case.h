@@ -1,0 +1,79 @@
+// A random attention problem with its expected result, for tests of backends: paged, ragged,
+// poisoned. The expectation is computed in float64 from dense copies by a definition of visibility
+// that shares no code with the library.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "tessera/backend.h"
+
+namespace tessera::testing {
+
+struct Sequence {
+  int32_t query_len = 1;
+  int32_t seq_len = 1;  // query included
+};
+
+struct CaseOptions {
+  AttentionSpec spec;
+  std::vector<Sequence> sequences;
+  int32_t block_size = 16;
+  KvOrder order = KvOrder::kBlockHeadToken;
+  bool separate_planes = false;  // all K before all V, as vLLM's (2, blocks, ...)
+  int64_t block_padding = 0;     // elements between blocks
+  int64_t query_padding = 0;     // elements between heads of the query and of the output
+  bool scattered_blocks = true;  // block ids in random order, with holes
+  int32_t padded_tokens = 0;     // rows past the last request
+  int32_t skip_every = 0;  // every n-th new token's slot is -1; its key stays as it is in the cache
+  unsigned seed = 1;
+};
+
+std::string ToString(const CaseOptions& options);
+
+class AttentionCase {
+ public:
+  explicit AttentionCase(const CaseOptions& options);
+  ~AttentionCase();
+
+  struct Errors {
+    double output = 0;  // largest |got - want| / (atol + rtol |want|)
+    double lse = 0;     // largest absolute
+    double worst_absolute = 0;
+    std::string problem;  // a broken rule, in words; empty: none
+  };
+
+  // Writes the new keys through the backend, runs it and compares.
+  Errors Check(Backend* backend, double atol, double rtol);
+
+  // The same without comparison: the output as float32 [num_tokens, num_heads, value_size].
+  std::vector<float> Run(Backend* backend);
+
+  const AttentionBatch& batch() const { return batch_; }
+  const KvCache& cache() const { return cache_; }
+
+ private:
+  struct Memory;
+  void FillCache();
+  void MakeExpectation();
+  bool Visible(int32_t query_position, int32_t key, int32_t seq_len) const;
+
+  CaseOptions options_;
+  AttentionSpec spec_;
+  AttentionBatch batch_;
+  KvCache cache_;
+  std::unique_ptr<Memory> memory_;
+  std::vector<int32_t> query_start_loc_, seq_lens_, block_table_;
+  std::vector<int64_t> slot_mapping_;
+  std::vector<char> query_, output_, new_keys_, new_values_;
+  std::vector<std::vector<double>> dense_keys_,
+      dense_values_;  // [sequence][key, kv_head, size], as the cache rounds them
+  std::vector<double> want_, want_lse_;
+  std::vector<float> lse_;
+  int64_t head_stride_ = 0, token_stride_ = 0, out_head_stride_ = 0, out_token_stride_ = 0;
+};
+
+}  // namespace tessera::testing
