@@ -56,7 +56,7 @@ Tolerance ToleranceOf(const AttentionSpec& spec, bool emulated) {
   if (emulated) atol = 8e-3;
   if (spec.output_dtype == DType::kFloat16) rtol += 6e-4;
   if (spec.output_dtype == DType::kBFloat16) rtol += 4e-3;
-  return {atol, rtol, 2e-5};
+  return {atol, rtol, 1e-4};
 }
 
 AttentionSpec Spec(int32_t heads, int32_t kv_heads, int32_t head_size) {
