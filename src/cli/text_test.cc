@@ -25,7 +25,7 @@ TEST(TextTest, ParsesSizes) {
     EXPECT_EQ(*bytes, want) << text;
   }
   for (const char* text :
-       {"", "GiB", "-1", "1X", "1iB", "1 G B x", "nan", "inf", "1e30", "99999T", "1GGB", "0x10"}) {
+       {"", "GiB", "-1", "1X", "1iB", "1 G B x", "nan", "inf", "1e30", "99999999T", "1GGB", "0x10"}) {
     const auto bytes = ParseBytes(text);
     EXPECT_FALSE(bytes.ok()) << text;
     if (!bytes.ok()) {
@@ -61,7 +61,7 @@ TEST(TextTest, ReadsFilesAndRefusesDirectories) {
 
 TEST(ProgressTest, ShowsShareRateAndTheTimeThatIsLeft) {
   EXPECT_EQ(FormatProgress("eval", 250, 500, 20, false, 10),
-            "eval [=====>    ]  250/500  12/s  eta 20.0 s");
+            "eval [=====>    ]  250/500  13/s  eta 20.0 s");
   EXPECT_EQ(FormatProgress("eval", 500, 500, 20, false, 4), "eval [====]  500/500  25/s");
   EXPECT_EQ(FormatProgress("eval", 7, 5, 1, false, 4), "eval [====]  7/5  7.0/s");
   EXPECT_EQ(FormatProgress("eval", 0, 0, 0, false, 4), "eval  0  0.0/s");

@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# Installs the Debian 12 packages that the build needs, and with --test those of the tests as well. Does nothing where all of
+# them are there.
+#
+#   scripts/install_deps.sh [--test]
+set -euo pipefail
+
+# The build and its GoogleTest programs.
+packages=(
+  g++ cmake ninja-build ccache git ca-certificates
+  libhwy-dev libpcre2-dev libsimdjson-dev nlohmann-json3-dev libcli11-dev libfmt-dev libxxhash-dev libutf8proc-dev
+  libdnnl-dev libgtest-dev libgmock-dev libbenchmark-dev
+)
+# test.sh: sanitizers, fuzzing, static checks, and the cross build under emulation.
+test_packages=(
+  clang-16 libclang-rt-16-dev clang-format-16 clang-tidy-16
+  g++-aarch64-linux-gnu qemu-user-static
+)
+if [[ "${1:-}" == "--test" ]]; then
+  packages+=("${test_packages[@]}")
+fi
+
+missing=()
+for package in "${packages[@]}"; do
+  if ! dpkg-query -W -f '${db:Status-Status}\n' "$package" 2>/dev/null | grep -qx installed; then
+    missing+=("$package")
+  fi
+done
+if [[ ${#missing[@]} -eq 0 ]]; then
+  exit 0
+fi
+
+as_root=()
+if [[ $(id -u) -ne 0 ]]; then
+  as_root=(sudo)
+fi
+echo "installing: ${missing[*]}"
+export DEBIAN_FRONTEND=noninteractive
+log=$(mktemp)
+if ! { "${as_root[@]}" apt-get update -qq && "${as_root[@]}" apt-get install -qq -y --no-install-recommends "${missing[@]}"; } \
+    >"$log" 2>&1; then
+  cat "$log" >&2
+  exit 1
+fi
+rm -f "$log"

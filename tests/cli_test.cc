@@ -1,0 +1,149 @@
+// The commands from end to end, on the embedded model.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <string>
+
+#include "program.h"
+
+namespace {
+
+using nlohmann::json;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+const char* const kQuestion =
+    "Question: Quinn has 27 ribbons. Quinn finds another 18. How many ribbons does Quinn have "
+    "now?\nAnswer:";
+
+TEST(CliTest, HelpNamesGroupsDefaultsVariablesAndExitCodes) {
+  const auto top = RunProgram({"--help"});
+  EXPECT_EQ(top.exit_code, 0);
+  for (const char* part :
+       {"generate", "chat", "eval", "verify", "backends", "doctor", "130 interrupted"}) {
+    EXPECT_THAT(top.output, HasSubstr(part));
+  }
+  const auto help = RunProgram({"generate", "--help"});
+  EXPECT_EQ(help.exit_code, 0);
+  for (const char* part : {"Model:", "Attention:", "Engine:", "Sampling:", "TESSERA_MODEL",
+                           "TESSERA_ATTENTION_BACKEND", "[bfloat16]", "--temperature"}) {
+    EXPECT_THAT(help.output, HasSubstr(part));
+  }
+  EXPECT_EQ(RunProgram({}).exit_code, 2);
+}
+
+TEST(CliTest, Version) {
+  const auto result = RunProgram({"--version"});
+  EXPECT_EQ(result.exit_code, 0);
+  EXPECT_THAT(result.output, HasSubstr("tessera 0."));
+}
+
+TEST(CliTest, GenerateStreamsTextAndReportsOnStderr) {
+  const auto result = RunProgram({"generate", "--prompt", kQuestion, "--stop", "Question:"});
+  EXPECT_EQ(result.exit_code, 0) << result.errors;
+  EXPECT_THAT(result.output, HasSubstr("#### 45"));
+  EXPECT_THAT(result.output, Not(HasSubstr("Question:")));
+  EXPECT_THAT(result.errors, HasSubstr("attention"));
+  EXPECT_THAT(result.errors, HasSubstr("prompt tokens"));
+}
+
+TEST(CliTest, GenerateReadsStandardInputAndWritesJson) {
+  const auto result = RunProgram({"generate", "--prompt-file", "-", "--json", "--logprobs", "2",
+                                  "--max-tokens", "5", "--ignore-eos"},
+                                 kQuestion);
+  ASSERT_EQ(result.exit_code, 0) << result.errors;
+  const json answer = json::parse(result.output);
+  EXPECT_EQ(answer["finish_reason"], "length");
+  EXPECT_EQ(answer["output_tokens"], 5);
+  EXPECT_EQ(answer["tokens"].size(), 5u);
+  ASSERT_EQ(answer["logprobs"].size(), 5u);
+  EXPECT_EQ(answer["logprobs"][0]["rank"], 1);
+  EXPECT_LE(answer["logprobs"][0]["logprob"], 0.0);
+}
+
+TEST(CliTest, SameSeedSameAnswer) {
+  const auto run = [](const char* seed) {
+    const auto result =
+        RunProgram({"generate", "-q", "--prompt", "Question:", "--temperature", "1.5", "--top-p",
+                    "0.95", "--seed", seed, "--max-tokens", "30"});
+    EXPECT_EQ(result.exit_code, 0) << result.errors;
+    EXPECT_EQ(result.errors, "");
+    return result.output;
+  };
+  EXPECT_EQ(run("7"), run("7"));
+  EXPECT_NE(run("7"), run("8"));
+}
+
+TEST(CliTest, ChatKeepsAConversationThroughAPipe) {
+  const auto result = RunProgram({"chat", "-q"},
+                                 "Ada has 3 pears. Ada buys 4 more. How many pears does Ada have?\n"
+                                 "/reset\n/nonsense\n\n/exit\nnever read\n");
+  EXPECT_EQ(result.exit_code, 0) << result.errors;
+  EXPECT_THAT(result.output, HasSubstr("####"));
+  EXPECT_THAT(result.errors, HasSubstr("/nonsense"));
+}
+
+TEST(CliTest, BackendsAndDoctorSpeakJson) {
+  const auto backends = RunProgram({"backends", "--json"});
+  ASSERT_EQ(backends.exit_code, 0) << backends.errors;
+  const json list = json::parse(backends.output);
+  std::vector<std::string> usable;
+  for (const json& backend : list) {
+    if (backend["usable"].get<bool>()) {
+      usable.push_back(backend["name"]);
+    } else {
+      EXPECT_NE(backend["reason"], "") << backend["name"];
+    }
+  }
+  EXPECT_THAT(usable, ::testing::IsSupersetOf({"portable", "reference"}));
+  EXPECT_EQ(RunProgram({"backends", "--reasons"}).exit_code, 0);
+  EXPECT_THAT(RunProgram({"backends", "--explain"}).output, HasSubstr("portable"));
+
+  const auto doctor = RunProgram({"doctor", "--json"}, "", {"TESSERA_MODLE=x"});
+  ASSERT_EQ(doctor.exit_code, 0) << doctor.errors;
+  const json facts = json::parse(doctor.output);
+  EXPECT_GT(facts["memory_bytes"], 0);
+  EXPECT_GT(facts["read_gigabytes_per_second"], 0.0);
+  EXPECT_THAT(facts["warnings"].dump(), HasSubstr("TESSERA_MODEL is probably meant"));
+  EXPECT_EQ(RunProgram({"doctor"}).exit_code, 0);
+}
+
+// Every usable backend solves the same problems with the same words as the reference run.
+TEST(CliTest, EvalGivesTheReferenceAnswersOnEveryBackend) {
+  const std::string file =
+      (std::filesystem::temp_directory_path() / ("tessera-eval-" + std::to_string(getpid())))
+          .string();
+  const auto result = RunProgram({"eval", "--attention-backend", "all", "--limit", "6", "--json",
+                                  file, "--show", "1", "--answers", file + ".jsonl"});
+  ASSERT_EQ(result.exit_code, 0) << result.errors;
+  EXPECT_THAT(result.output, HasSubstr("flexible-extract"));
+  const json scores = json::parse(ReadFile(file));
+  ASSERT_GE(scores["backends"].size(), 2u);
+  for (const json& backend : scores["backends"]) {
+    EXPECT_EQ(backend["items"], 6);
+    EXPECT_EQ(backend["identical_to_reference"], 6) << backend["name"];
+    EXPECT_EQ(backend["identical_to_first"], 6) << backend["name"];
+    EXPECT_TRUE(backend.contains("stderr"));
+  }
+  std::istringstream answers(ReadFile(file + ".jsonl"));
+  size_t lines = 0;
+  for (std::string line; std::getline(answers, line); ++lines) {
+    EXPECT_TRUE(json::parse(line)["completion"].is_string());
+  }
+  EXPECT_EQ(lines, 6 * scores["backends"].size());
+
+  EXPECT_EQ(RunProgram({"eval", "-q", "--limit", "2", "--attention-backend", "reference", "--tests",
+                        SourceDirectory() + "/models/tiny-math/data/test.jsonl", "--num-fewshot",
+                        "0", "--min-score", "1"})
+                .exit_code,
+            1)
+      << "without examples the model cannot know the form of every answer";
+  std::filesystem::remove(file);
+  std::filesystem::remove(file + ".jsonl");
+}
+
+}  // namespace

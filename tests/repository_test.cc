@@ -1,0 +1,133 @@
+// Rules that hold for the whole source tree: see docs/architecture.md.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <regex>
+#include <string>
+#include <vector>
+
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr size_t kMaxLines = 600;
+
+fs::path Root() {
+  const char* root = std::getenv("TESSERA_SOURCE_DIR");
+  return root != nullptr ? root : ".";
+}
+
+struct SourceFile {
+  std::string path;  // from the root, with '/'
+  std::vector<std::string> lines;
+};
+
+std::vector<SourceFile> ReadFiles(const std::vector<std::string>& folders,
+                                  const std::vector<std::string>& extensions) {
+  std::vector<SourceFile> files;
+  for (const std::string& folder : folders) {
+    if (!fs::exists(Root() / folder)) continue;
+    for (const auto& entry : fs::recursive_directory_iterator(Root() / folder)) {
+      const std::string extension = entry.path().extension().string();
+      if (!entry.is_regular_file() ||
+          std::find(extensions.begin(), extensions.end(), extension) == extensions.end()) {
+        continue;
+      }
+      SourceFile file{fs::relative(entry.path(), Root()).generic_string(), {}};
+      std::ifstream stream(entry.path());
+      for (std::string line; std::getline(stream, line);) file.lines.push_back(line);
+      files.push_back(std::move(file));
+    }
+  }
+  EXPECT_FALSE(files.empty());
+  return files;
+}
+
+std::string Where(const SourceFile& file, size_t line) {
+  return file.path + ":" + std::to_string(line + 1) + ": " + file.lines[line];
+}
+
+bool IsBelow(const std::string& path, const std::string& folder) {
+  return path.starts_with(folder + "/");
+}
+
+TEST(RepositoryTest, PlatformsStandOnlyWhereTheyBelong) {
+  const std::vector<std::string> allowed = {"src/device", "src/ops", "src/attention/kernel",
+                                            "src/attention/backends"};
+  const std::regex platform(
+      R"((#\s*include\s*[<"](\w+intrin\.h|cpuid\.h|arm_\w+\.h|hwy/|cuda|hip/|sycl|level_zero))"
+      R"(|\b__(AVX|SSE|AMX|FMA|F16C|BMI|ARM|CUDA|HIP|AMDGCN|gfx|NVPTX|riscv|powerpc)\w*)"
+      R"(|\b__(x86_64|i386|amd64|aarch64|arm)\w*|\b_M_(X64|ARM64|IX86)\b|\b__builtin_(ia32|cpu)_)"
+      R"(|\basm\s+volatile|__attribute__\s*\(\(\s*target))");
+  for (const SourceFile& file : ReadFiles({"include", "src"}, {".h", ".cc", ".inl"})) {
+    if (std::any_of(allowed.begin(), allowed.end(),
+                    [&](const std::string& folder) { return IsBelow(file.path, folder); })) {
+      continue;
+    }
+    for (size_t i = 0; i < file.lines.size(); ++i) {
+      EXPECT_FALSE(std::regex_search(file.lines[i], platform)) << Where(file, i);
+    }
+  }
+}
+
+// A layer may include itself and the layers below it.
+TEST(RepositoryTest, IncludesPointDownwards) {
+  const std::map<std::string, int> rank = {{"base", 0},   {"device", 1}, {"attention", 2},
+                                           {"ops", 3},    {"model", 4},  {"engine", 5},
+                                           {"server", 6}, {"cli", 7}};
+  const std::regex include(R"re(^\s*#\s*include\s*"([^"]+)")re");
+  for (const SourceFile& file : ReadFiles({"include", "src"}, {".h", ".cc", ".inl", ".in"})) {
+    const bool is_public = IsBelow(file.path, "include");
+    const std::string layer =
+        is_public ? "" : file.path.substr(4, file.path.find('/', 4) - 4);  // behind "src/"
+    ASSERT_TRUE(is_public || rank.count(layer) == 1)
+        << file.path << ": a folder of src that has no place in the order of layers";
+    for (size_t i = 0; i < file.lines.size(); ++i) {
+      std::smatch match;
+      if (!std::regex_search(file.lines[i], match, include)) continue;
+      const std::string target = match[1].str();
+      if (target.starts_with("tessera/")) continue;
+      EXPECT_FALSE(is_public) << Where(file, i) << " (installed headers need installed headers)";
+      const auto other = rank.find(target.substr(0, target.find('/')));
+      ASSERT_TRUE(other != rank.end())
+          << Where(file, i) << " (includes are written from src/ or include/)";
+      if (!is_public) {
+        EXPECT_LE(other->second, rank.at(layer)) << Where(file, i);
+      }
+    }
+  }
+}
+
+TEST(RepositoryTest, NoFileIsTooLong) {
+  const auto files = ReadFiles({"include", "src", "tests", "fuzz", "bench", "examples", "cmake",
+                                "scripts", "python", "models"},
+                               {".h", ".cc", ".inl", ".cmake", ".sh", ".py", ".in"});
+  for (const SourceFile& file : files) {
+    EXPECT_LE(file.lines.size(), kMaxLines) << file.path;
+  }
+}
+
+TEST(RepositoryTest, HeadersAreIncludedOnce) {
+  for (const SourceFile& file : ReadFiles({"include", "src"}, {".h"})) {
+    EXPECT_EQ(std::count(file.lines.begin(), file.lines.end(), "#pragma once"), 1) << file.path;
+  }
+}
+
+// Paths of the machine on which something was written help nobody else.
+TEST(RepositoryTest, NamesNoPlaceOfOneMachine) {
+  const std::regex place(R"((^|[\s"'`(=])/(home|root|work|Users|mnt)/\w)");
+  const auto files = ReadFiles({"include", "src", "tests", "fuzz", "bench", "examples", "cmake",
+                                "scripts", "python", "docs", "models"},
+                               {".h", ".cc", ".inl", ".cmake", ".sh", ".py", ".md", ".txt", ".in"});
+  for (const SourceFile& file : files) {
+    for (size_t i = 0; i < file.lines.size(); ++i) {
+      EXPECT_FALSE(std::regex_search(file.lines[i], place)) << Where(file, i);
+    }
+  }
+}
+
+}  // namespace
