@@ -55,6 +55,13 @@ constexpr int kFloatMantissaBits = 23;
 constexpr int kFloatExponentBias = 127;
 constexpr uint32_t kFloatInfinity = 0x7f800000u;
 
+// `yes` or `no`, by masks: compilers turn a conditional back into a branch where floating-point
+// arithmetic that might raise a flag stands before it, and then do not vectorise the loop.
+constexpr uint32_t Select(bool condition, uint32_t yes, uint32_t no) {
+  const uint32_t mask = 0u - static_cast<uint32_t>(condition);
+  return (yes & mask) | (no & ~mask);
+}
+
 // Both cases are computed and one is chosen, without branches, so that loops over it vectorise.
 template <typename Format>
 constexpr typename Format::Bits Encode(float value) {
@@ -78,13 +85,13 @@ constexpr typename Format::Bits Encode(float value) {
   const uint32_t denormal = std::bit_cast<uint32_t>(std::bit_cast<float>(magnitude) +
                                                     std::bit_cast<float>(kDenormalMagic)) -
                             kDenormalMagic;
-  uint32_t code = magnitude < kMinNormal ? denormal : normal;
-  code = magnitude > kFloatInfinity ? Format::kNan : code;
+  uint32_t code = Select(magnitude < kMinNormal, denormal, normal);
+  code = Select(magnitude > kFloatInfinity, Format::kNan, code);
   if constexpr (Format::kSignedZeroAndNan) {
     code |= sign;
   } else {
-    code |= code == 0 ? 0u : sign;
-    code = magnitude > kFloatInfinity ? Format::kNan : code;
+    code |= Select(code == 0, 0u, sign);
+    code = Select(magnitude > kFloatInfinity, Format::kNan, code);
   }
   return static_cast<typename Format::Bits>(code);
 }
@@ -105,8 +112,8 @@ constexpr float DecodeFloat16(uint16_t bits) {
   // A denormal has no implicit one: it is given one, and the one's value is taken off again.
   const uint32_t denormal = std::bit_cast<uint32_t>(std::bit_cast<float>(normal + kOneExponent) -
                                                     std::bit_cast<float>(kRebias + kOneExponent));
-  uint32_t magnitude = exponent == 0 ? denormal : normal;
-  magnitude = exponent == 0x7c00u ? special : magnitude;
+  const uint32_t finite = Select(exponent == 0, denormal, normal);
+  const uint32_t magnitude = Select(exponent == 0x7c00u, special, finite);
   return std::bit_cast<float>(sign | magnitude);
 }
 
