@@ -9,7 +9,7 @@ namespace {
 
 constexpr std::string_view kKnownVariables[] = {
     "TESSERA_ATTENTION_BACKEND", "TESSERA_DTYPE",      "TESSERA_KV_CACHE_SIZE", "TESSERA_MODEL",
-    "TESSERA_SOURCE_DIR",        "TESSERA_TEST_SCALE", "TESSERA_THREADS",
+    "TESSERA_SOURCE_DIR",        "TESSERA_TEST_SCALE", "TESSERA_TEST_SEED",     "TESSERA_THREADS",
 };
 
 // A few slips of the fingers, or a plural: more is another word.
