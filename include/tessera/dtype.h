@@ -51,7 +51,7 @@ constexpr uint16_t FloatToBFloat16(float value) {
   return static_cast<uint16_t>((u + 0x7fffu + ((u >> 16) & 1u)) >> 16);
 }
 
-// As for bfloat16: beyond 65504 (and its rounding) lies infinity.
+// Overflow and NaN as for bfloat16: from 65520 on (65504 is the largest value) lies infinity.
 float Float16ToFloat(uint16_t bits);
 uint16_t FloatToFloat16(float value);
 
