@@ -127,13 +127,14 @@ INSTANTIATE_TEST_SUITE_P(All, HostileSafetensors, ::testing::ValuesIn(HostileCas
                          [](const auto& test) { return std::string(test.param.name); });
 
 TEST(Safetensors, ReadsEveryShape) {
-  const auto tensors = Parse(SafetensorsBuilder()
-                                 .Add("matrix", "BF16", {2, 3}, std::string(12, 'm'))
-                                 .Add("scalar", "I64", {}, std::string(8, 's'))
-                                 .Add("nothing", "F32", {0, 7}, "")
-                                 .Add("nibbles", "F4", {4}, "ab")
-                                 .Add("", "BOOL", {1}, "b")
-                                 .Build());
+  const std::string file = SafetensorsBuilder()
+                               .Add("matrix", "BF16", {2, 3}, std::string(12, 'm'))
+                               .Add("scalar", "I64", {}, std::string(8, 's'))
+                               .Add("nothing", "F32", {0, 7}, "")
+                               .Add("nibbles", "F4", {4}, "ab")
+                               .Add("", "BOOL", {1}, "b")
+                               .Build();
+  const auto tensors = Parse(file);
   ASSERT_TRUE(tensors.ok()) << tensors.error().message;
   ASSERT_EQ(tensors->size(), 5u);
   const TensorView& matrix = tensors->at("matrix");
