@@ -61,12 +61,12 @@ inline Error Internal(std::string message) { return {ErrorCode::kInternal, std::
 template <typename T>
 class [[nodiscard]] Result {
  public:
-  // Implicit, so that `return value;` and `return NotFound("...");` read naturally.
+  // Implicit, so that `return value;` reads well. NOLINTBEGIN(google-explicit-constructor)
   Result(T value)
-      : state_(std::in_place_index<0>, std::move(value)) {}  // NOLINT(google-explicit-constructor)
+      : state_(std::in_place_index<0>, std::move(value)) {}  // a value: ok() holds from now on
   Result(Error error)
-      : state_(std::in_place_index<1>, std::move(error)) {}  // NOLINT(google-explicit-constructor)
-
+      : state_(std::in_place_index<1>, std::move(error)) {}  // none: error() may be asked now
+  // NOLINTEND(google-explicit-constructor)
   bool ok() const { return state_.index() == 0; }
   explicit operator bool() const { return ok(); }
 
