@@ -7,7 +7,7 @@ set -euo pipefail
 
 # The build and its GoogleTest programs.
 packages=(
-  g++ cmake ninja-build ccache git ca-certificates
+  g++ cmake ninja-build pkg-config ccache git ca-certificates
   libhwy-dev libpcre2-dev libsimdjson-dev nlohmann-json3-dev libcli11-dev libfmt-dev libxxhash-dev libutf8proc-dev
   libdnnl-dev libgtest-dev libgmock-dev libbenchmark-dev
 )
