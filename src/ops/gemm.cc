@@ -59,17 +59,18 @@ void Gemm(const PackedMatrix& weights, const GemmKernels& kernels, const MatrixV
 
   // Blocks of the depth, all but the last of one size; one (of size 0) where there is no input.
   const int64_t depth_blocks = std::max<int64_t>(1, CeilDiv(depth, kBlockDepth));
-  const int64_t block_depth =
-      CeilDiv(CeilDiv(depth, depth_blocks), PackedMatrix::kDepthMultiple * 16) *
-      PackedMatrix::kDepthMultiple * 16;
+  const int64_t block_depth = CeilDiv(CeilDiv(depth, depth_blocks), PackedMatrix::kDepthMultiple) *
+                              PackedMatrix::kDepthMultiple;
   const int64_t row_bytes = kernels.bfloat16_rows ? kBFloat16RowStride * 2 : kFloatRowStride * 4;
   const auto weight_bytes = static_cast<int64_t>(SizeOf(weights.dtype()));
 
   const Division division = Divide(weights, rows, kernels.tile_rows, threads.num_threads());
   const int64_t column_steps = CeilDiv(columns, kColumnStep);
   const bool shared = rows <= kFewRows;
-  const int64_t block_rows = CeilDiv(rows, division.row_blocks);
-  const int64_t scratch_rows = shared ? rows * depth_blocks : block_rows * threads.num_threads();
+  // Kernels may read (but not use) rows up to a whole tile.
+  const int64_t block_rows =
+      CeilDiv(CeilDiv(rows, division.row_blocks), kernels.tile_rows) * kernels.tile_rows;
+  const int64_t scratch_rows = block_rows * (shared ? depth_blocks : threads.num_threads());
   if (scratch.size() < scratch_rows * row_bytes) {
     auto allocated = AlignedBuffer::Allocate(scratch_rows * row_bytes);
     TESSERA_CHECK(allocated.ok(), "no memory for a block of activations");
@@ -85,7 +86,8 @@ void Gemm(const PackedMatrix& weights, const GemmKernels& kernels, const MatrixV
                     destination);
   };
   if (shared) {
-    for (int64_t k = 0; k < depth_blocks; ++k) prepare(0, rows, k, prepared + k * rows * row_bytes);
+    for (int64_t k = 0; k < depth_blocks; ++k)
+      prepare(0, rows, k, prepared + k * block_rows * row_bytes);
   }
 
   threads.ParallelFor(division.row_blocks * division.column_blocks, [&](int64_t index, int worker) {
@@ -107,7 +109,7 @@ void Gemm(const PackedMatrix& weights, const GemmKernels& kernels, const MatrixV
         weights.data() + first_column / PackedMatrix::kPanelWidth * weights.panel_bytes();
     for (int64_t k = 0; k < depth_blocks; ++k) {
       const int64_t start = k * block_depth;
-      uint8_t* rows_of_block = prepared + k * rows * row_bytes;
+      uint8_t* rows_of_block = prepared + k * block_rows * row_bytes;
       if (!shared) {
         rows_of_block = prepared + worker * block_rows * row_bytes;
         prepare(first_row, block.rows, k, rows_of_block);

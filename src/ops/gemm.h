@@ -39,7 +39,7 @@ struct GemmBlock {
 // A family of kernels.
 struct GemmKernels {
   bool bfloat16_rows = false;  // the type of x
-  int64_t tile_rows = 1;       // rows that are computed together
+  int64_t tile_rows = 1;       // rows that are computed together; x has memory for whole tiles
   // source [rows, stride] float32 -> target [rows, row stride], `depth` inputs and then zeros up to
   // padded_depth.
   void (*prepare)(const float* source, int64_t stride, int64_t rows, int64_t depth,
@@ -49,8 +49,10 @@ struct GemmKernels {
 
 // float32 activations; weights of `weight_type` (kFloat32, kFloat16, kBFloat16).
 GemmKernels Float32Kernels(DType weight_type);
-// bfloat16 activations and weights; `run` is null where this machine does not multiply those
-// faster.
+// bfloat16 activations and weights with AVX512-BF16; `run` is null where the machine lacks it.
+GemmKernels Avx512BFloat16Kernels();
+// bfloat16 activations and weights with the fastest instructions for it (AMX, AVX512-BF16); `run`
+// is null where this machine does not multiply those faster.
 GemmKernels BFloat16Kernels();
 
 // y [rows, out_features] and x [rows, in_features] are float32 and do not overlap. `scratch` keeps

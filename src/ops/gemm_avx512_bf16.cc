@@ -1,7 +1,7 @@
 // bfloat16 activations with AVX512-BF16: VDPBF16PS adds both products of a pair to a float32 sum.
 //
-// AMD's cores from Zen 5 on run it at the rate of a float32 fused multiply-add, on twice the
-// inputs; Intel's run it at half that rate, where the float32 kernels win.
+// AMD's Zen 5 runs it at the rate of a float32 fused multiply-add, on twice the inputs; Intel's
+// Sapphire Rapids at a quarter of that rate, where the float32 kernels win.
 
 #include "ops/gemm.h"
 
@@ -122,11 +122,11 @@ TESSERA_TARGET void RoundRows(const float* source, int64_t stride, int64_t rows,
 
 }  // namespace
 
-GemmKernels BFloat16Kernels() {
+GemmKernels Avx512BFloat16Kernels() {
   GemmKernels kernels;
   __builtin_cpu_init();
   if (!__builtin_cpu_supports("avx512bf16") || !__builtin_cpu_supports("avx512vl") ||
-      !__builtin_cpu_supports("avx512bw") || !__builtin_cpu_is("amd")) {
+      !__builtin_cpu_supports("avx512bw")) {
     return kernels;
   }
   kernels.bfloat16_rows = true;
@@ -142,7 +142,7 @@ GemmKernels BFloat16Kernels() {
 
 namespace tessera {
 
-GemmKernels BFloat16Kernels() { return {}; }
+GemmKernels Avx512BFloat16Kernels() { return {}; }
 
 }  // namespace tessera
 

@@ -18,7 +18,7 @@ namespace tessera {
 class PackedMatrix final : public PackedLinear {
  public:
   static constexpr int64_t kPanelWidth = 32;
-  static constexpr int64_t kDepthMultiple = 2;
+  static constexpr int64_t kDepthMultiple = 32;  // inputs of one AMX tile
 
   // See Ops::PackLinear. Matrices of one type keep it; if float32 is among several types all become
   // float32, and so do types of 8 bits.
