@@ -10,6 +10,7 @@
 #define TESSERA_FIBER_ASAN 1
 #endif
 #if defined(TESSERA_FIBER_ASAN)
+#include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 #endif
 #if !defined(__x86_64__)
@@ -82,6 +83,8 @@ void Fiber::Prepare(void (*entry)()) {
   context_->entry = entry;
   void (*start)() = entry;
 #if defined(TESSERA_FIBER_ASAN)
+  // An abandoned or finished run leaves the marks of its frames behind.
+  __asan_unpoison_memory_region(context_->stack.get(), context_->stack_bytes);
   start = [] {
     Context& from = *leaving->context_;
     __sanitizer_finish_switch_fiber(nullptr, &from.caller_stack, &from.caller_stack_bytes);

@@ -18,7 +18,7 @@ constexpr size_t kStackBytes = size_t{128} << 10;
 
 struct BlockState {
   struct GpuThread {
-    std::unique_ptr<Fiber> fiber;
+    Fiber* fiber = nullptr;
     bool ready = true;
     bool done = false;
   };
@@ -37,15 +37,16 @@ struct BlockState {
   std::vector<const void*> in;  // by thread, valid while its wave is at a collective
   std::vector<void*> out;
   LaunchCounters counters;
-  std::exception_ptr error;
+  std::exception_ptr error;  // thrown by the kernel
+  std::string failure;       // a broken rule
 };
 
 thread_local BlockState* state = nullptr;
 
-// Abandons the block: its fibers are never resumed.
-[[noreturn]] void Fail(const std::string& reason) {
-  state->error = std::make_exception_ptr(EmulationError(reason));
-  Fiber::Switch(state->threads[static_cast<size_t>(state->current)].fiber.get(), &state->main);
+// Abandons the block, whose failure has been written down: its fibers are never resumed. They are
+// not unwound either, so nobody who calls this may own memory.
+[[noreturn]] void Abandon() {
+  Fiber::Switch(state->threads[static_cast<size_t>(state->current)].fiber, &state->main);
   std::terminate();
 }
 
@@ -62,11 +63,12 @@ void Yield() {
     if (candidate == from) return;
     s.current = candidate;
     ++s.counters.switches;
-    Fiber::Switch(s.threads[static_cast<size_t>(from)].fiber.get(), thread.fiber.get());
+    Fiber::Switch(s.threads[static_cast<size_t>(from)].fiber, thread.fiber);
     return;
   }
-  Fail("deadlock: " + std::to_string(s.at_barrier) +
-       " threads wait at a barrier, others at a wave collective or at nothing");
+  s.failure = "deadlock: " + std::to_string(s.at_barrier) +
+              " threads wait at a barrier, others at a wave collective or at nothing";
+  Abandon();
 }
 
 void Entry() {
@@ -75,10 +77,10 @@ void Entry() {
     (*s.body)();
   } catch (...) {
     s.error = std::current_exception();
-    Fiber::Switch(s.threads[static_cast<size_t>(s.current)].fiber.get(), &s.main);
+    Fiber::Switch(s.threads[static_cast<size_t>(s.current)].fiber, &s.main);
   }
   s.threads[static_cast<size_t>(s.current)].done = true;
-  if (--s.live == 0) Fiber::Switch(s.threads[static_cast<size_t>(s.current)].fiber.get(), &s.main);
+  if (--s.live == 0) Fiber::Switch(s.threads[static_cast<size_t>(s.current)].fiber, &s.main);
   Yield();
   std::terminate();  // a finished fiber is never resumed
 }
@@ -113,9 +115,12 @@ LaunchCounters Launch(const LaunchShape& shape, const std::function<void()>& bod
   s.order = RunningOrder(shape);
   s.position.resize(n);
   for (size_t i = 0; i < n; ++i) s.position[static_cast<size_t>(s.order[i])] = static_cast<int>(i);
-  for (auto& thread : s.threads) thread.fiber = std::make_unique<Fiber>(kStackBytes);
+  // Stacks are the dear part of a launch: each OS thread keeps its own for the next one.
+  thread_local std::vector<std::unique_ptr<Fiber>> fibers;
+  while (fibers.size() < n) fibers.push_back(std::make_unique<Fiber>(kStackBytes));
+  for (size_t i = 0; i < n; ++i) s.threads[i].fiber = fibers[i].get();
   state = &s;
-  for (s.block = 0; s.block < shape.blocks && s.error == nullptr; ++s.block) {
+  for (s.block = 0; s.block < shape.blocks && s.error == nullptr && s.failure.empty(); ++s.block) {
     s.live = shape.threads;
     s.at_barrier = 0;
     s.arrived.assign(static_cast<size_t>(shape.threads / shape.wave), 0);
@@ -125,10 +130,11 @@ LaunchCounters Launch(const LaunchShape& shape, const std::function<void()>& bod
       thread.fiber->Prepare(&Entry);
     }
     s.current = s.order.front();
-    Fiber::Switch(&s.main, s.threads[static_cast<size_t>(s.current)].fiber.get());
+    Fiber::Switch(&s.main, s.threads[static_cast<size_t>(s.current)].fiber);
   }
   state = nullptr;
   if (s.error != nullptr) std::rethrow_exception(s.error);
+  if (!s.failure.empty()) throw EmulationError(s.failure);
   return s.counters;
 }
 
@@ -139,8 +145,9 @@ int Block() { return state->block; }
 void Barrier() {
   BlockState& s = *state;
   if (s.live != s.shape.threads) {
-    Fail("a barrier is reached by " + std::to_string(s.live) + " of " +
-         std::to_string(s.shape.threads) + " threads: the others have left the kernel");
+    s.failure = "a barrier is reached by " + std::to_string(s.live) + " of " +
+                std::to_string(s.shape.threads) + " threads: the others have left the kernel";
+    Abandon();
   }
   if (++s.at_barrier == s.live) {
     s.at_barrier = 0;

@@ -104,6 +104,97 @@ HWY_INLINE FloatVec LoadElements(const void* row, int32_t i) {
   }
 }
 
+constexpr int32_t kLanes = static_cast<int32_t>(hn::MaxLanes(FloatTag()));
+// A panel of C takes kPanelRows * kPanelVecs registers of the 32 (AVX-512, NEON) or 16 there are.
+constexpr int32_t kPanelRows = 6;
+constexpr int32_t kPanelVecs = HWY_TARGET <= HWY_AVX3 || HWY_ARCH_ARM_A64 ? 4 : 2;
+
+struct LoadFloats {
+  const float* data;
+  int64_t stride;
+  HWY_INLINE FloatVec operator()(int32_t k, int32_t i) const {
+    return hn::Load(FloatTag(), data + k * stride + i);
+  }
+};
+
+template <class Element>
+struct LoadCacheRows {
+  const void* const* rows;
+  HWY_INLINE FloatVec operator()(int32_t k, int32_t i) const {
+    return LoadElements<Element>(rows[k], i);
+  }
+};
+
+// C[row < kRows, column .. column + kVecs vectors] (+)= sum over k < depth of A[row, k] * B(k,
+// column).
+template <int32_t kRows, int32_t kVecs, bool kAccumulate, class LoadB>
+HWY_INLINE void PanelColumns(const float* HWY_RESTRICT a, int64_t a_stride, int32_t depth,
+                             const LoadB& load, int32_t column, float* HWY_RESTRICT c,
+                             int64_t c_stride) {
+  const FloatTag d;
+  FloatVec acc[kRows][kVecs];
+  for (int32_t r = 0; r < kRows; ++r) {
+    for (int32_t j = 0; j < kVecs; ++j) {
+      acc[r][j] = kAccumulate ? hn::Load(d, c + r * c_stride + column + j * kLanes) : hn::Zero(d);
+    }
+  }
+  for (int32_t k = 0; k < depth; ++k) {
+    FloatVec b[kVecs];
+    for (int32_t j = 0; j < kVecs; ++j) b[j] = load(k, column + j * kLanes);
+    for (int32_t r = 0; r < kRows; ++r) {
+      const FloatVec value = hn::Set(d, a[r * a_stride + k]);
+      for (int32_t j = 0; j < kVecs; ++j) acc[r][j] = hn::MulAdd(value, b[j], acc[r][j]);
+    }
+  }
+  for (int32_t r = 0; r < kRows; ++r) {
+    for (int32_t j = 0; j < kVecs; ++j) {
+      hn::Store(acc[r][j], d, c + r * c_stride + column + j * kLanes);
+    }
+  }
+}
+
+// The same for all columns; `columns` is a multiple of kLanes. Not inlined: one copy serves every
+// kernel instance.
+template <int32_t kRows, bool kAccumulate, class LoadB>
+HWY_NOINLINE void Panel(const float* HWY_RESTRICT a, int64_t a_stride, int32_t depth,
+                        const LoadB& load, int32_t columns, float* HWY_RESTRICT c,
+                        int64_t c_stride) {
+  int32_t i = 0;
+  for (; i + kPanelVecs * kLanes <= columns; i += kPanelVecs * kLanes) {
+    PanelColumns<kRows, kPanelVecs, kAccumulate>(a, a_stride, depth, load, i, c, c_stride);
+  }
+  for (; i < columns; i += kLanes) {
+    PanelColumns<kRows, 1, kAccumulate>(a, a_stride, depth, load, i, c, c_stride);
+  }
+}
+
+// C[rows, columns] (+)= A[rows, depth] * B, panel by panel.
+template <bool kAccumulate, class LoadB>
+HWY_INLINE void MultiplyRows(int32_t rows, const float* a, int64_t a_stride, int32_t depth,
+                             const LoadB& load, int32_t columns, float* c, int64_t c_stride) {
+  int32_t row = 0;
+  for (; row + kPanelRows <= rows; row += kPanelRows) {
+    Panel<kPanelRows, kAccumulate>(a + row * a_stride, a_stride, depth, load, columns,
+                                   c + row * c_stride, c_stride);
+  }
+  const float* a_rest = a + row * a_stride;
+  float* c_rest = c + row * c_stride;
+  switch (rows - row) {
+    case 5:
+      return Panel<5, kAccumulate>(a_rest, a_stride, depth, load, columns, c_rest, c_stride);
+    case 4:
+      return Panel<4, kAccumulate>(a_rest, a_stride, depth, load, columns, c_rest, c_stride);
+    case 3:
+      return Panel<3, kAccumulate>(a_rest, a_stride, depth, load, columns, c_rest, c_stride);
+    case 2:
+      return Panel<2, kAccumulate>(a_rest, a_stride, depth, load, columns, c_rest, c_stride);
+    case 1:
+      return Panel<1, kAccumulate>(a_rest, a_stride, depth, load, columns, c_rest, c_stride);
+    default:
+      return;
+  }
+}
+
 template <class Element>
 class SimdTiles {
  public:
@@ -136,22 +227,9 @@ class SimdTiles {
   }
 
   HWY_INLINE void QueryKey(const Query&, Scores&) {
-    int32_t row = 0;
-    for (; row + kPanelRows <= rows_; row += kPanelRows) QueryKeyPanel<kPanelRows>(row);
-    switch (rows_ - row) {
-      case 5:
-        return QueryKeyPanel<5>(row);
-      case 4:
-        return QueryKeyPanel<4>(row);
-      case 3:
-        return QueryKeyPanel<3>(row);
-      case 2:
-        return QueryKeyPanel<2>(row);
-      case 1:
-        return QueryKeyPanel<1>(row);
-      default:
-        return;
-    }
+    MultiplyRows<false>(rows_, m_.query, m_.query_stride, m_.args.head_size,
+                        LoadFloats{m_.keys, WideMemory::kMaxKeys}, KeyColumns(), m_.scores,
+                        WideMemory::kMaxKeys);
   }
 
   template <class F>
@@ -218,21 +296,14 @@ class SimdTiles {
   }
 
   HWY_INLINE void ProbabilityValue(const Scores&, Output&) {
-    int32_t row = 0;
-    for (; row + kPanelRows <= rows_; row += kPanelRows) ProbabilityValuePanel<kPanelRows>(row);
-    switch (rows_ - row) {
-      case 5:
-        return ProbabilityValuePanel<5>(row);
-      case 4:
-        return ProbabilityValuePanel<4>(row);
-      case 3:
-        return ProbabilityValuePanel<3>(row);
-      case 2:
-        return ProbabilityValuePanel<2>(row);
-      case 1:
-        return ProbabilityValuePanel<1>(row);
-      default:
-        return;
+    if (staged_) {
+      MultiplyRows<true>(rows_, m_.scores, WideMemory::kMaxKeys, m_.count,
+                         LoadFloats{m_.values, m_.value_stride}, m_.value_stride, m_.output,
+                         m_.value_stride);
+    } else {
+      MultiplyRows<true>(rows_, m_.scores, WideMemory::kMaxKeys, m_.count,
+                         LoadCacheRows<Element>{m_.value_rows}, m_.args.value_size, m_.output,
+                         m_.value_stride);
     }
   }
 
@@ -241,96 +312,12 @@ class SimdTiles {
   HWY_INLINE void Finish(Output&, const RowStats& m, const RowStats& l) { m_.Finish(m.v, l.v); }
 
  private:
-  static constexpr int32_t kLanes = static_cast<int32_t>(hn::MaxLanes(FloatTag()));
-  // A panel of C takes kPanelRows * kPanelVecs registers of the 32 (AVX-512, NEON) or 16 there are.
-  static constexpr int32_t kPanelRows = 6;
-  static constexpr int32_t kPanelVecs = HWY_TARGET <= HWY_AVX3 || HWY_ARCH_ARM_A64 ? 4 : 2;
+  // Columns of S that are computed: the step's keys, rounded up to whole vectors.
+  HWY_INLINE int32_t KeyColumns() const { return (m_.count + kLanes - 1) / kLanes * kLanes; }
 
   HWY_INLINE float* ScoreRow(int32_t row) const { return m_.scores + row * WideMemory::kMaxKeys; }
   HWY_INLINE float* OutputRow(int32_t row) const {
     return m_.output + int64_t{row} * m_.value_stride;
-  }
-
-  // C[row .. row+kRows, kVecs vectors from `c` on]: += A[row, k] * B(k). load(k, j) gives vector j
-  // of B's row k.
-  template <int32_t kRows, int32_t kVecs, bool kAccumulate, class Load>
-  static HWY_INLINE void Panel(const float* HWY_RESTRICT a, int64_t a_stride, int32_t depth,
-                               const Load& load, float* HWY_RESTRICT c, int64_t c_stride) {
-    const FloatTag d;
-    FloatVec acc[kRows][kVecs];
-    for (int32_t r = 0; r < kRows; ++r) {
-      for (int32_t j = 0; j < kVecs; ++j) {
-        acc[r][j] = kAccumulate ? hn::Load(d, c + r * c_stride + j * kLanes) : hn::Zero(d);
-      }
-    }
-    for (int32_t k = 0; k < depth; ++k) {
-      FloatVec b[kVecs];
-      for (int32_t j = 0; j < kVecs; ++j) b[j] = load(k, j);
-      for (int32_t r = 0; r < kRows; ++r) {
-        const FloatVec value = hn::Set(d, a[r * a_stride + k]);
-        for (int32_t j = 0; j < kVecs; ++j) acc[r][j] = hn::MulAdd(value, b[j], acc[r][j]);
-      }
-    }
-    for (int32_t r = 0; r < kRows; ++r) {
-      for (int32_t j = 0; j < kVecs; ++j) hn::Store(acc[r][j], d, c + r * c_stride + j * kLanes);
-    }
-  }
-
-  struct LoadKeyColumns {
-    const float* keys;
-    HWY_INLINE FloatVec operator()(int32_t k, int32_t j) const {
-      return hn::Load(FloatTag(), keys + k * WideMemory::kMaxKeys + j * kLanes);
-    }
-  };
-
-  struct LoadStagedValues {
-    const float* values;
-    int64_t stride;
-    HWY_INLINE FloatVec operator()(int32_t k, int32_t j) const {
-      return hn::Load(FloatTag(), values + k * stride + j * kLanes);
-    }
-  };
-
-  struct LoadCacheValues {
-    const void* const* rows;
-    int32_t first;
-    HWY_INLINE FloatVec operator()(int32_t k, int32_t j) const {
-      return LoadElements<Element>(rows[k], first + j * kLanes);
-    }
-  };
-
-  template <int32_t kRows>
-  HWY_INLINE void QueryKeyPanel(int32_t row) {
-    const float* q = m_.query + int64_t{row} * m_.query_stride;
-    for (int32_t k = 0; k < m_.count; k += kPanelVecs * kLanes) {
-      Panel<kRows, kPanelVecs, false>(q, m_.query_stride, m_.args.head_size,
-                                      LoadKeyColumns{m_.keys + k}, ScoreRow(row) + k,
-                                      WideMemory::kMaxKeys);
-    }
-  }
-
-  template <int32_t kRows>
-  HWY_INLINE void ProbabilityValuePanel(int32_t row) {
-    const float* p = ScoreRow(row);
-    float* o = OutputRow(row);
-    const int32_t size = staged_ ? m_.value_stride : m_.args.value_size;
-    int32_t i = 0;
-    for (; i + kPanelVecs * kLanes <= size; i += kPanelVecs * kLanes) {
-      ValueBlock<kRows, kPanelVecs>(p, i, o + i);
-    }
-    for (; i < size; i += kLanes) ValueBlock<kRows, 1>(p, i, o + i);
-  }
-
-  template <int32_t kRows, int32_t kVecs>
-  HWY_INLINE void ValueBlock(const float* p, int32_t i, float* o) {
-    if (staged_) {
-      Panel<kRows, kVecs, true>(p, WideMemory::kMaxKeys, m_.count,
-                                LoadStagedValues{m_.values + i, m_.value_stride}, o,
-                                m_.value_stride);
-    } else {
-      Panel<kRows, kVecs, true>(p, WideMemory::kMaxKeys, m_.count,
-                                LoadCacheValues{m_.value_rows, i}, o, m_.value_stride);
-    }
   }
 
   HWY_INLINE void StageValues() {
@@ -352,7 +339,10 @@ class SimdTiles {
   HWY_INLINE void TransposeKeys() {
     for (int32_t k = 0; k < m_.count; k += 4) {
       const void* rows[4];
-      for (int32_t i = 0; i < 4; ++i) rows[i] = m_.key_rows[std::min(k + i, m_.count - 1)];
+      for (int32_t i = 0; i < 4; ++i) {
+        rows[i] = m_.key_rows[std::min(k + i, m_.count - 1)];
+        if (k + i < m_.next_count) PrefetchNext(k + i);
+      }
       int32_t dim = 0;
       for (; dim + kBlockDims <= m_.args.head_size; dim += kBlockDims) {
         TransposeBlock(rows, dim, m_.keys + dim * WideMemory::kMaxKeys + k);
@@ -365,13 +355,25 @@ class SimdTiles {
     }
     // Whole vectors are multiplied: what lies past the last block must at least be numbers.
     const int32_t filled = (m_.count + 3) / 4 * 4;
-    const int32_t used = std::min(
-        (m_.count + kPanelVecs * kLanes - 1) / (kPanelVecs * kLanes) * (kPanelVecs * kLanes),
-        kKeys);
+    const int32_t used = KeyColumns();
     for (int32_t dim = 0; filled < used && dim < m_.args.head_size; ++dim) {
       std::fill(m_.keys + dim * WideMemory::kMaxKeys + filled,
                 m_.keys + dim * WideMemory::kMaxKeys + used, 0.0f);
     }
+  }
+
+  // A step's worth of time is enough for memory to answer; pages are too short for the hardware's
+  // own prefetcher.
+  HWY_INLINE void PrefetchNext(int32_t key) const {
+    constexpr int64_t kLine = 64;
+    const auto fetch = [](const void* row, int64_t bytes) HWY_ATTR {
+      for (int64_t i = 0; i < bytes; i += kLine) {
+        __builtin_prefetch(static_cast<const char*>(row) + i, 0, 2);
+      }
+    };
+    constexpr int64_t kElement = sizeof(typename Element::Storage);
+    fetch(m_.next_key_rows[key], m_.args.head_size * kElement);
+    fetch(m_.next_value_rows[key], m_.args.value_size * kElement);
   }
 
   // 16 bytes of each of 4 rows.

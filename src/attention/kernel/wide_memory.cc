@@ -59,7 +59,22 @@ void WideMemory::LoadQuery(float factor) {
 }
 
 void WideMemory::FindPages(int32_t first, int32_t key_count, int64_t element_size) {
+  if (first == next_first_ && key_count == next_count) {
+    std::swap(key_rows, next_key_rows);
+    std::swap(value_rows, next_value_rows);
+  } else {
+    WalkPages(first, key_count, element_size, key_rows, value_rows);
+  }
   count = key_count;
+  next_first_ = first + key_count;
+  next_count = std::min(key_count, item.key_end - next_first_);
+  if (next_count > 0) {
+    WalkPages(next_first_, next_count, element_size, next_key_rows, next_value_rows);
+  }
+}
+
+void WideMemory::WalkPages(int32_t first, int32_t key_count, int64_t element_size,
+                           const void** k_rows, const void** v_rows) const {
   const int32_t* table = args.block_table + item.seq * args.block_table_stride;
   const char* k = static_cast<const char*>(args.keys);
   const char* v = static_cast<const char*>(args.values);
@@ -72,8 +87,8 @@ void WideMemory::FindPages(int32_t first, int32_t key_count, int64_t element_siz
                       item.kv_head * args.kv_head_stride + in_block * args.token_stride) *
                      element_size;
     for (int32_t j = 0; j < run; ++j, ++i, offset += args.token_stride * element_size) {
-      key_rows[i] = k + offset;
-      value_rows[i] = v + offset;
+      k_rows[i] = k + offset;
+      v_rows[i] = v + offset;
     }
   }
 }

@@ -32,9 +32,10 @@ class WideMemory {
   // query[row][0..head_size) = Q * factor as float32, padding 0.
   void LoadQuery(float factor);
 
-  // Points key_rows and value_rows at `count` keys from `first` on; `element_size` is the cache's,
-  // in bytes.
-  void FindPages(int32_t first, int32_t count, int64_t element_size);
+  // Points key_rows and value_rows at `key_count` keys from `first` on, and the next_ ones at those
+  // that follow inside the item (for prefetching); `element_size` is the cache's, in bytes. Steps
+  // are taken in order.
+  void FindPages(int32_t first, int32_t key_count, int64_t element_size);
 
   // Writes output[row] / sum[row] with lse = (maximum[row] + log2 sum[row]) * ln 2; a sum of 0
   // gives 0 and -infinity.
@@ -51,9 +52,19 @@ class WideMemory {
   float* keys;    // [query_stride, kMaxKeys]: K transposed, as float32
   float* values;  // [kMaxKeys, value_stride]: V as float32, where it is staged
 
-  const void* key_rows[kMaxKeys];
-  const void* value_rows[kMaxKeys];
-  int32_t count = 0;  // keys of the current step
+  const void** key_rows = rows_[0];  // [count]
+  const void** value_rows = rows_[1];
+  int32_t count = 0;                      // keys of the current step
+  const void** next_key_rows = rows_[2];  // [next_count]
+  const void** next_value_rows = rows_[3];
+  int32_t next_count = 0;
+
+ private:
+  void WalkPages(int32_t first, int32_t key_count, int64_t element_size, const void** k_rows,
+                 const void** v_rows) const;
+
+  const void* rows_[4][kMaxKeys];
+  int32_t next_first_ = -1;
 };
 
 }  // namespace tessera::kernel
