@@ -61,6 +61,16 @@ Result<std::map<std::string, std::string>> ReadIndex(const std::string& path) {
   return shards;
 }
 
+// Advises on the whole pages around the range. A neighbour's bytes on a page that is given back are
+// read again from the file when they are needed.
+void Advise(std::span<const std::byte> bytes, int advice) {
+  if (bytes.empty()) return;
+  const uintptr_t page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+  const uintptr_t begin = reinterpret_cast<uintptr_t>(bytes.data()) / page * page;
+  const uintptr_t end = reinterpret_cast<uintptr_t>(bytes.data()) + bytes.size();
+  madvise(reinterpret_cast<void*>(begin), end - begin, advice);
+}
+
 }  // namespace
 
 Result<MappedFile> MappedFile::Open(const std::string& path) {
@@ -100,15 +110,9 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   return *this;
 }
 
-void MappedFile::Release(std::span<const std::byte> bytes) {
-  if (bytes.empty()) return;
-  // Whole pages around the range: a neighbour's bytes on the same page are read again from the file
-  // when they are needed.
-  const uintptr_t page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
-  const uintptr_t begin = reinterpret_cast<uintptr_t>(bytes.data()) / page * page;
-  const uintptr_t end = reinterpret_cast<uintptr_t>(bytes.data()) + bytes.size();
-  madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
-}
+void MappedFile::Prefetch(std::span<const std::byte> bytes) { Advise(bytes, MADV_WILLNEED); }
+
+void MappedFile::Release(std::span<const std::byte> bytes) { Advise(bytes, MADV_DONTNEED); }
 
 Result<Checkpoint> Checkpoint::OpenFile(const std::string& path) {
   TESSERA_ASSIGN_OR_RETURN(MappedFile file, MappedFile::Open(path));
@@ -164,6 +168,10 @@ int64_t Checkpoint::bytes() const {
   int64_t sum = 0;
   for (const auto& [name, view] : tensors_) sum += view.bytes;
   return sum;
+}
+
+void Checkpoint::Prefetch(const TensorView& view) {
+  MappedFile::Prefetch({view.data, static_cast<size_t>(view.bytes)});
 }
 
 void Checkpoint::Release(const TensorView& view) {

@@ -85,6 +85,8 @@ class MappedFile {
 
   std::span<const std::byte> bytes() const { return {data_, size_}; }
 
+  // Begins to read these bytes from the disk in large pieces: page faults would read small ones.
+  static void Prefetch(std::span<const std::byte> bytes);
   // Gives the memory of these bytes back to the system; they may be read again.
   static void Release(std::span<const std::byte> bytes);
 
@@ -110,7 +112,8 @@ class Checkpoint {
   int64_t bytes() const;  // of all tensors
   const std::string& path() const { return path_; }
 
-  // Gives the memory of a tensor that was read back to the system; it may be read again.
+  // MappedFile's, for a tensor.
+  static void Prefetch(const TensorView& view);
   static void Release(const TensorView& view);
 
  private:

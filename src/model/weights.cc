@@ -70,6 +70,11 @@ Result<std::unique_ptr<PackedLinear>> WeightLoader::Linear(std::span<const Part>
   std::vector<std::vector<std::byte>> copies(parts.size());
   std::vector<std::vector<float>> biases;
   std::vector<const float*> bias_pointers;
+  for (const Part& part : parts) {
+    if (const TensorView* view = checkpoint_->Find(part.prefix + ".weight")) {
+      Checkpoint::Prefetch(*view);
+    }
+  }
   for (size_t i = 0; i < parts.size(); ++i) {
     const std::string bias_name = parts[i].prefix + ".bias";
     TESSERA_ASSIGN_OR_RETURN(
