@@ -1,0 +1,148 @@
+#include "engine/engine.h"
+
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+#include <utility>
+
+#include "engine/engine_core.h"
+
+namespace tessera {
+
+class Engine::Impl {
+ public:
+  explicit Impl(std::unique_ptr<EngineCore> core)
+      : core_(std::move(core)), published_(core_->stats()), thread_([this] { Loop(); }) {}
+
+  ~Impl() {
+    {
+      const std::lock_guard lock(mutex_);
+      stopping_ = true;
+    }
+    wake_.notify_one();
+    thread_.join();
+  }
+
+  Result<uint64_t> Submit(Request request, UpdateCallback callback) {
+    TESSERA_RETURN_IF_ERROR(core_->Check(request));
+    uint64_t id = 0;
+    {
+      const std::lock_guard lock(mutex_);
+      if (stopping_) return Internal("The engine is shutting down and takes no more requests.");
+      id = ++last_id_;
+      incoming_.push_back({id, std::move(request), std::move(callback)});
+    }
+    wake_.notify_one();
+    return id;
+  }
+
+  void Cancel(uint64_t id) {
+    {
+      const std::lock_guard lock(mutex_);
+      cancels_.push_back(id);
+    }
+    wake_.notify_one();
+  }
+
+  void WaitIdle() {
+    std::unique_lock lock(mutex_);
+    idle_.wait(lock, [this] { return incoming_.empty() && active_ == 0; });
+  }
+
+  EngineStats stats() const {
+    const std::lock_guard lock(mutex_);
+    EngineStats stats = published_;
+    stats.waiting += static_cast<int32_t>(incoming_.size());
+    return stats;
+  }
+
+  const EngineCore& core() const { return *core_; }
+
+ private:
+  struct Submission {
+    uint64_t id = 0;
+    Request request;
+    UpdateCallback callback;
+  };
+
+  void Loop() {
+    bool stopping = false;
+    while (!stopping) {
+      std::vector<Submission> incoming;
+      std::vector<uint64_t> cancels;
+      {
+        std::unique_lock lock(mutex_);
+        wake_.wait(lock, [this] {
+          return stopping_ || active_ > 0 || !incoming_.empty() || !cancels_.empty();
+        });
+        stopping = stopping_;
+        incoming.swap(incoming_);
+        cancels.swap(cancels_);
+        active_ += static_cast<int64_t>(incoming.size());
+      }
+      for (Submission& s : incoming) {
+        core_->Add(s.id, std::move(s.request), std::move(s.callback));
+      }
+      for (const uint64_t id : cancels) core_->Cancel(id);
+      if (stopping) {
+        core_->CancelAll();
+      } else {
+        core_->Step();
+      }
+      Publish();
+    }
+  }
+
+  void Publish() {
+    {
+      const std::lock_guard lock(mutex_);
+      published_ = core_->stats();
+      active_ = core_->num_requests();
+      if (active_ > 0 || !incoming_.empty()) return;
+    }
+    idle_.notify_all();
+  }
+
+  const std::unique_ptr<EngineCore> core_;  // of the stepping thread, its immutable parts aside
+
+  mutable std::mutex mutex_;
+  std::condition_variable wake_;  // something to do
+  std::condition_variable idle_;  // nothing left to do
+  std::vector<Submission> incoming_;
+  std::vector<uint64_t> cancels_;
+  uint64_t last_id_ = 0;
+  int64_t active_ = 0;  // requests that the stepping thread has taken and not ended
+  bool stopping_ = false;
+  EngineStats published_;
+
+  std::thread thread_;  // last: it uses all the others
+};
+
+Engine::Engine(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Engine::~Engine() = default;
+
+Result<std::unique_ptr<Engine>> Engine::Create(const EngineOptions& options) {
+  TESSERA_ASSIGN_OR_RETURN(EngineParts parts, LoadEngineParts(options));
+  return Create(options, std::move(parts));
+}
+
+Result<std::unique_ptr<Engine>> Engine::Create(const EngineOptions& options, EngineParts parts) {
+  TESSERA_ASSIGN_OR_RETURN(std::unique_ptr<EngineCore> core,
+                           EngineCore::Create(options, std::move(parts)));
+  return std::unique_ptr<Engine>(new Engine(std::make_unique<Impl>(std::move(core))));
+}
+
+Result<uint64_t> Engine::Submit(Request request, UpdateCallback callback) {
+  return impl_->Submit(std::move(request), std::move(callback));
+}
+
+void Engine::Cancel(uint64_t id) { impl_->Cancel(id); }
+void Engine::WaitIdle() { impl_->WaitIdle(); }
+EngineStats Engine::stats() const { return impl_->stats(); }
+const Model& Engine::model() const { return *impl_->core().parts().model; }
+const Tokenizer* Engine::tokenizer() const { return impl_->core().parts().tokenizer.get(); }
+const Selection& Engine::attention() const { return impl_->core().parts().selections.at(0); }
+int64_t Engine::max_model_len() const { return impl_->core().max_model_len(); }
+const std::vector<std::string>& Engine::notes() const { return impl_->core().notes(); }
+
+}  // namespace tessera

@@ -1,0 +1,300 @@
+#include "engine/engine_core.h"
+
+#include <algorithm>
+#include <chrono>
+#include <limits>
+#include <random>
+#include <utility>
+
+#include "engine/logprobs.h"
+
+namespace tessera {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double SecondsSince(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+Status CheckOptions(const EngineOptions& options) {
+  constexpr int32_t kMaxBlockSize = 65536;
+  struct Range {
+    const char* name;
+    int64_t value;
+    int64_t low, high;
+  };
+  constexpr int64_t kMax32 = std::numeric_limits<int32_t>::max();
+  const Range ranges[] = {
+      {"block_size", options.block_size, 1, kMaxBlockSize},
+      {"max_batch_tokens", options.max_batch_tokens, 1, 1 << 20},
+      {"max_running", options.max_running, 1, 1 << 20},
+      {"max_model_len", options.max_model_len, 0, kMax32},
+      {"kv_cache_bytes", options.kv_cache_bytes, 0, std::numeric_limits<int64_t>::max()},
+  };
+  for (const Range& r : ranges) {
+    if (r.value >= r.low && r.value <= r.high) continue;
+    return InvalidArgument(std::string(r.name) + " is " + std::to_string(r.value) +
+                           ", but must be in " + std::to_string(r.low) + " to " +
+                           std::to_string(r.high) + ".");
+  }
+  return {};
+}
+
+SchedulerOptions MakeSchedulerOptions(const EngineOptions& options, int64_t vocab_size) {
+  constexpr int64_t kLogitBytes = 64 << 20;  // of a step, unless max_running rows take more
+  SchedulerOptions result;
+  result.block_size = options.block_size;
+  result.max_batch_tokens = options.max_batch_tokens;
+  result.max_running = std::min(options.max_running, options.max_batch_tokens);
+  const int64_t rows = kLogitBytes / (vocab_size * static_cast<int64_t>(sizeof(float)));
+  result.max_logit_rows = static_cast<int32_t>(std::clamp<int64_t>(
+      rows, result.max_running, std::max(result.max_running, result.max_batch_tokens)));
+  return result;
+}
+
+std::vector<Backend*> BackendsOf(const EngineParts& parts) {
+  std::vector<Backend*> backends;
+  for (const Selection& selection : parts.selections) backends.push_back(selection.backend.get());
+  return backends;
+}
+
+uint64_t RandomSeed() {
+  std::random_device device;
+  return (static_cast<uint64_t>(device()) << 32) ^ device();
+}
+
+}  // namespace
+
+Result<std::unique_ptr<EngineCore>> EngineCore::Create(const EngineOptions& options,
+                                                       EngineParts parts) {
+  TESSERA_RETURN_IF_ERROR(CheckOptions(options));
+  const ModelConfig& config = parts.model->config();
+  KvBudget budget;
+  budget.block_size = options.block_size;
+  budget.kv_cache_bytes = options.kv_cache_bytes;
+  budget.available_bytes = parts.available_bytes;
+  budget.max_running = std::min(options.max_running, options.max_batch_tokens);
+  budget.max_model_len = std::min<int64_t>(
+      options.max_model_len > 0 ? options.max_model_len : config.max_position_embeddings,
+      std::numeric_limits<int32_t>::max());
+  const std::vector<AttentionSpec>& layers = parts.model->layer_specs();
+  TESSERA_ASSIGN_OR_RETURN(const KvPlan plan, PlanKvMemory(layers, budget));
+  TESSERA_ASSIGN_OR_RETURN(KvMemory memory, KvMemory::Allocate(layers, plan, options.block_size));
+  return std::unique_ptr<EngineCore>(
+      new EngineCore(options, std::move(parts), plan, std::move(memory)));
+}
+
+EngineCore::EngineCore(const EngineOptions& options, EngineParts parts, const KvPlan& plan,
+                       KvMemory memory)
+    : parts_(std::move(parts)),
+      max_model_len_(plan.max_model_len),
+      seed_(RandomSeed()),
+      notes_(parts_.notes),
+      pool_(plan.num_blocks),
+      memory_(std::move(memory)) {
+  notes_.insert(notes_.end(), plan.notes.begin(), plan.notes.end());
+  const SchedulerOptions limits = MakeSchedulerOptions(options, parts_.model->config().vocab_size);
+  if (limits.max_running < options.max_running) {
+    notes_.push_back("Requests that run at a time are lowered from " +
+                     std::to_string(options.max_running) + " to " +
+                     std::to_string(limits.max_running) + ", the rows of a step");
+  }
+  scheduler_ = std::make_unique<Scheduler>(limits, &pool_);
+  runner_ =
+      std::make_unique<Runner>(parts_.model.get(), parts_.groups, BackendsOf(parts_), memory_);
+}
+
+Status EngineCore::Check(const Request& request) const {
+  const int64_t vocab_size = parts_.model->config().vocab_size;
+  const int64_t length = static_cast<int64_t>(request.prompt.size());
+  if (length == 0) {
+    return InvalidArgument("The prompt has no tokens; give at least one.");
+  }
+  if (length >= max_model_len_) {
+    return InvalidArgument("The prompt has " + std::to_string(length) +
+                           " tokens, which leaves no room for an answer within the " +
+                           std::to_string(max_model_len_) +
+                           " that fit the model and its cache; shorten it.");
+  }
+  for (const int32_t token : request.prompt) {
+    if (token >= 0 && token < vocab_size) continue;
+    return InvalidArgument("The prompt holds the token " + std::to_string(token) +
+                           ", but the model's tokens are 0 to " + std::to_string(vocab_size - 1) +
+                           ".");
+  }
+  if (!request.sampling.stop.empty() && parts_.tokenizer == nullptr) {
+    return InvalidArgument(
+        "Stop strings need a tokenizer, which this model lacks; use "
+        "stop_token_ids.");
+  }
+  return Validate(request.sampling, vocab_size);
+}
+
+void EngineCore::Add(uint64_t id, Request request, UpdateCallback callback) {
+  StopChecker checker(request.sampling, parts_.model->config().eos_token_ids, max_model_len_);
+  OutputProcessor output(parts_.tokenizer.get(), request.sampling, std::move(checker));
+  TokenSampler sampler(request.sampling, seed_ + id);
+  Sequence sequence;
+  sequence.id = id;
+  sequence.num_prompt_tokens = static_cast<int32_t>(request.prompt.size());
+  sequence.prompt_logits_from = request.sampling.prompt_logprobs ? 0 : sequence.num_prompt_tokens;
+  sequence.tokens = std::move(request.prompt);
+  auto state = std::make_unique<State>(State{std::move(sequence),
+                                             std::move(request.sampling),
+                                             std::move(callback),
+                                             std::move(sampler),
+                                             std::move(output),
+                                             {}});
+  if (state->params.prompt_logprobs) {
+    state->prompt_logprobs.resize(static_cast<size_t>(state->sequence.num_prompt_tokens));
+  }
+  scheduler_->Add(&state->sequence);
+  requests_.emplace(id, std::move(state));
+}
+
+void EngineCore::Cancel(uint64_t id) {
+  const auto found = requests_.find(id);
+  if (found == requests_.end()) return;
+  RequestUpdate update;
+  update.finish = FinishReason::kCancelled;
+  found->second->output.Flush(&update);
+  Finish(found->second.get(), std::move(update));
+}
+
+void EngineCore::CancelAll() {
+  std::vector<uint64_t> ids;
+  for (const auto& [id, state] : requests_) ids.push_back(id);
+  std::sort(ids.begin(), ids.end());
+  for (const uint64_t id : ids) Cancel(id);
+}
+
+// Ends a request: its blocks are free and it is forgotten when its callback hears of it.
+void EngineCore::Finish(State* state, RequestUpdate update) {
+  const auto node = requests_.extract(state->sequence.id);
+  scheduler_->Remove(&state->sequence);
+  update.id = state->sequence.id;
+  update.prompt_tokens = state->sequence.num_prompt_tokens;
+  update.output_tokens = state->output.num_output();
+  if (state->callback) state->callback(update);
+}
+
+void EngineCore::Step() {
+  const Clock::time_point start = Clock::now();
+  scheduler_->Schedule(&step_);
+  if (step_.empty()) return;
+  ++stats_.steps;
+  const Clock::time_point model_start = Clock::now();
+  const Status status = runner_->Run(step_);
+  stats_.model_seconds += SecondsSince(model_start);
+  const int64_t generated = stats_.tokens_generated;
+  if (status.ok()) {
+    const Clock::time_point sample_start = Clock::now();
+    CollectRows();
+    // Rows are cheap next to waking threads where the vocabulary is small.
+    constexpr int64_t kParallelElements = 1 << 16;
+    const int64_t count = static_cast<int64_t>(rows_.size());
+    if (count * parts_.model->config().vocab_size >= kParallelElements) {
+      parts_.threads->ParallelFor(count, [this](int64_t i, int) { ProcessRow(i); });
+    } else {
+      for (int64_t i = 0; i < count; ++i) ProcessRow(i);
+    }
+    stats_.sample_seconds += SecondsSince(sample_start);
+    scheduler_->Complete(step_);
+    stats_.prompt_tokens_computed += step_.num_prefill_tokens;
+    Emit();
+  }
+  const double seconds = SecondsSince(start);
+  if (step_.num_prefill_tokens > 0) {
+    stats_.prefill_seconds += seconds;
+  } else {
+    stats_.decode_seconds += seconds;
+    stats_.decode_tokens += stats_.tokens_generated - generated;
+  }
+  if (!status.ok()) FailStep(status.error());
+}
+
+// In the order of the runner's logits.
+void EngineCore::CollectRows() {
+  rows_.clear();
+  for (const ScheduledChunk& chunk : step_.chunks) {
+    State* state = requests_.at(chunk.sequence->id).get();
+    for (int32_t p = chunk.first_prompt_logit(); p < chunk.last_prompt_logit(); ++p) {
+      rows_.push_back({state, p, false, std::nullopt, {}});
+    }
+    if (chunk.samples()) rows_.push_back({state, chunk.end - 1, true, std::nullopt, {}});
+  }
+}
+
+// Reads and changes nothing that another row of the step uses.
+void EngineCore::ProcessRow(int64_t index) {
+  Row& row = rows_[static_cast<size_t>(index)];
+  State& state = *row.state;
+  const std::span<float> logits = runner_->Logits(index);
+  if (!row.samples) {
+    const size_t next = static_cast<size_t>(row.position) + 1;
+    state.prompt_logprobs[next] =
+        LogprobOf(logits, state.sequence.tokens[next], *state.params.prompt_logprobs);
+    return;
+  }
+  const StopChecker& checker = state.output.checker();
+  const auto forbidden = checker.ForbiddenAt(state.output.num_output());
+  if (!state.params.logprobs) {
+    row.token = state.sampler.Sample(logits, state.sequence, forbidden);
+    return;
+  }
+  // Sampling changes the logits, and the log probabilities are those of the unchanged ones.
+  std::vector<float> changed(logits.begin(), logits.end());
+  row.token = state.sampler.Sample(changed, state.sequence, forbidden);
+  if (row.token) row.logprob = LogprobOf(logits, *row.token, *state.params.logprobs);
+}
+
+void EngineCore::Emit() {
+  for (Row& row : rows_) {
+    if (row.samples) EmitToken(&row);
+  }
+}
+
+void EngineCore::EmitToken(Row* row) {
+  State* state = row->state;
+  RequestUpdate update;
+  update.id = state->sequence.id;
+  if (!row->token) {
+    update.finish = FinishReason::kError;
+    update.error = "The model computed no usable number for the next token.";
+    Finish(state, std::move(update));
+    return;
+  }
+  ++stats_.tokens_generated;
+  state->sequence.tokens.push_back(*row->token);
+  if (state->output.num_output() == 0) update.prompt_logprobs = std::move(state->prompt_logprobs);
+  state->output.Append(*row->token, state->sequence.size(), &update);
+  if (state->params.logprobs) update.logprobs.push_back(std::move(row->logprob));
+  if (update.finish != FinishReason::kNone) {
+    Finish(state, std::move(update));
+  } else if (state->callback) {
+    state->callback(update);
+  }
+}
+
+// The requests of the step end with the error; those that wait go on.
+void EngineCore::FailStep(const Error& error) {
+  for (const ScheduledChunk& chunk : step_.chunks) {
+    RequestUpdate update;
+    update.finish = FinishReason::kError;
+    update.error = error.message;
+    Finish(requests_.at(chunk.sequence->id).get(), std::move(update));
+  }
+}
+
+EngineStats EngineCore::stats() const {
+  EngineStats stats = stats_;
+  stats.preemptions = scheduler_->num_preemptions();
+  stats.waiting = scheduler_->num_waiting();
+  stats.running = scheduler_->num_running();
+  stats.blocks_total = pool_.num_blocks();
+  stats.blocks_used = pool_.num_used();
+  return stats;
+}
+
+}  // namespace tessera

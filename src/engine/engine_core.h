@@ -1,0 +1,92 @@
+// The engine without its thread: requests are added, steps are made, callbacks are called.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "engine/block_pool.h"
+#include "engine/engine_parts.h"
+#include "engine/kv_memory.h"
+#include "engine/output_processor.h"
+#include "engine/runner.h"
+#include "engine/scheduler.h"
+#include "engine/token_sampler.h"
+
+namespace tessera {
+
+// Used by one thread at a time, but for what is marked as immutable.
+class EngineCore {
+ public:
+  // Plans and allocates the KV cache. Fails where options contradict each other or nothing fits.
+  static Result<std::unique_ptr<EngineCore>> Create(const EngineOptions& options,
+                                                    EngineParts parts);
+
+  // Whether a request can run at all. Immutable, thread-safe.
+  Status Check(const Request& request) const;
+
+  // `request` passed Check; ids ascend.
+  void Add(uint64_t id, Request request, UpdateCallback callback);
+  void Cancel(uint64_t id);  // unknown ids are ignored
+  void CancelAll();
+
+  // One step, if there is anything to do.
+  void Step();
+
+  int64_t num_requests() const { return static_cast<int64_t>(requests_.size()); }
+  EngineStats stats() const;
+  // Whether blocks and requests belong together: for tests.
+  Status CheckIntegrity() const { return scheduler_->CheckIntegrity(); }
+
+  // Immutable, thread-safe.
+  const EngineParts& parts() const { return parts_; }
+  int64_t max_model_len() const { return max_model_len_; }
+  const std::vector<std::string>& notes() const { return notes_; }
+
+ private:
+  // A request under way.
+  struct State {
+    Sequence sequence;
+    SamplingParams params;
+    UpdateCallback callback;
+    TokenSampler sampler;
+    OutputProcessor output;
+    std::vector<TokenLogprob> prompt_logprobs;
+  };
+
+  // A row of logits of the step, and what becomes of it.
+  struct Row {
+    State* state = nullptr;
+    int32_t position = 0;  // of the token whose successor the logits are about
+    bool samples = false;
+    std::optional<int32_t> token;  // sampled; nothing where that was impossible
+    TokenLogprob logprob;
+  };
+
+  EngineCore(const EngineOptions& options, EngineParts parts, const KvPlan& plan, KvMemory memory);
+
+  void CollectRows();
+  void ProcessRow(int64_t index);
+  void Emit();
+  void EmitToken(Row* row);
+  void FailStep(const Error& error);
+  void Finish(State* state, RequestUpdate update);
+
+  EngineParts parts_;
+  const int64_t max_model_len_;
+  const uint64_t seed_;  // of requests that bring none
+  std::vector<std::string> notes_;
+  BlockPool pool_;
+  KvMemory memory_;
+  std::unique_ptr<Scheduler> scheduler_;
+  std::unique_ptr<Runner> runner_;
+  std::unordered_map<uint64_t, std::unique_ptr<State>> requests_;
+  ScheduledStep step_;
+  std::vector<Row> rows_;
+  EngineStats stats_;
+};
+
+}  // namespace tessera

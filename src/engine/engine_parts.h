@@ -1,0 +1,34 @@
+// What an engine is made of besides its own machinery.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/engine.h"
+#include "engine/layer_groups.h"
+#include "model/model.h"
+#include "model/tokenizer/tokenizer.h"
+#include "ops/ops.h"
+#include "tessera/registry.h"
+#include "tessera/thread_pool.h"
+
+namespace tessera {
+
+// In order of construction: each part may use those above it.
+struct EngineParts {
+  std::unique_ptr<ThreadPool> threads;  // never null; used by the stepping thread only
+  std::unique_ptr<Ops> ops;             // null where the model needs none
+  std::unique_ptr<Model> model;
+  std::unique_ptr<Tokenizer> tokenizer;  // null: tokens only
+  LayerGroups groups;                    // of model->layer_specs()
+  std::vector<Selection> selections;     // [groups.specs]
+  int64_t available_bytes = 0;           // of memory, for the KV cache; 0: unknown
+  std::vector<std::string> notes;
+};
+
+// Loads the model of options.model_directory and chooses the backends for its layers.
+Result<EngineParts> LoadEngineParts(const EngineOptions& options);
+
+}  // namespace tessera

@@ -1,0 +1,19 @@
+// Why a request ended.
+#pragma once
+
+#include <cstdint>
+
+namespace tessera {
+
+enum class FinishReason : uint8_t {
+  kNone,       // it goes on
+  kStop,       // an end token or a stop string
+  kLength,     // max_tokens, or the longest that the model or the cache can hold
+  kCancelled,  // by Cancel(), or because the engine was destroyed
+  kError,
+};
+
+// "stop", "length", "cancelled", "error"; "" for kNone.
+const char* ToString(FinishReason reason);
+
+}  // namespace tessera

@@ -1,0 +1,62 @@
+#include <filesystem>
+#include <utility>
+
+#include "base/memory.h"
+#include "engine/engine_parts.h"
+#include "ops/cpu_ops.h"
+#include "tessera/device.h"
+
+namespace tessera {
+namespace {
+
+Result<std::unique_ptr<Tokenizer>> LoadTokenizer(const std::string& directory) {
+  std::error_code ignored;
+  const auto path = std::filesystem::path(directory) / "tokenizer.json";
+  if (!std::filesystem::exists(path, ignored)) return std::unique_ptr<Tokenizer>();
+  return Tokenizer::Load(directory);
+}
+
+}  // namespace
+
+Result<EngineParts> LoadEngineParts(const EngineOptions& options) {
+  if (options.num_threads < 0) {
+    return InvalidArgument("num_threads is " + std::to_string(options.num_threads) +
+                           ", but must be at least 1, or 0 for all cores.");
+  }
+  const auto report = [&options](const char* phase) {
+    return [&options, phase](int64_t done, int64_t total) {
+      if (options.progress) options.progress(phase, done, total);
+    };
+  };
+  EngineParts parts;
+  ThreadPool::Options pool;
+  pool.num_threads = options.num_threads;
+  parts.threads = std::make_unique<ThreadPool>(pool);
+  parts.ops = CreateCpuOps(parts.threads.get());
+
+  ModelOptions model;
+  model.dtype = options.dtype;
+  model.max_model_len = options.max_model_len;
+  model.progress = report("weights");
+  TESSERA_ASSIGN_OR_RETURN(parts.model, LoadModel(options.model_directory, parts.ops.get(), model));
+  TESSERA_ASSIGN_OR_RETURN(parts.tokenizer, LoadTokenizer(options.model_directory));
+
+  parts.groups = GroupLayers(parts.model->layer_specs());
+  BackendContext context;
+  context.device = DetectCpu();
+  context.threads = parts.threads.get();
+  for (AttentionSpec& spec : parts.groups.specs) {
+    spec.batch_invariant = options.batch_invariant;
+    SelectionRequest request;
+    request.backend = options.attention_backend;
+    request.spec = spec;
+    request.block_size = options.block_size;
+    TESSERA_ASSIGN_OR_RETURN(Selection selection, SelectBackend(request, context));
+    if (parts.selections.empty()) parts.notes = selection.warnings;  // the same for all layers
+    parts.selections.push_back(std::move(selection));
+  }
+  parts.available_bytes = AvailableMemoryBytes();
+  return parts;
+}
+
+}  // namespace tessera

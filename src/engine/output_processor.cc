@@ -1,0 +1,35 @@
+#include "engine/output_processor.h"
+
+#include <string>
+#include <utility>
+
+namespace tessera {
+
+OutputProcessor::OutputProcessor(const Tokenizer* tokenizer, const SamplingParams& params,
+                                 StopChecker checker)
+    : checker_(std::move(checker)), stop_strings_(params.stop) {
+  if (tokenizer != nullptr) decoder_.emplace(tokenizer);
+}
+
+void OutputProcessor::Append(int32_t token, int64_t num_tokens, RequestUpdate* update) {
+  const int32_t index = num_output_++;
+  update->tokens.push_back(token);
+  update->finish = checker_.Check(token, num_output_, num_tokens);
+  if (decoder_) {
+    // A token that ends the request is no part of its text, even where it has a text of its own.
+    const bool end_mark = update->finish == FinishReason::kStop;
+    const std::string text = end_mark ? std::string() : decoder_->Append(token);
+    update->text += checker_.SearchesTextOf(index) ? stop_strings_.Append(text)
+                                                   : stop_strings_.AppendUnsearched(text);
+  }
+  if (update->finish != FinishReason::kNone) Flush(update);
+  if (stop_strings_.stopped()) update->finish = FinishReason::kStop;
+}
+
+void OutputProcessor::Flush(RequestUpdate* update) {
+  if (!decoder_) return;
+  update->text += stop_strings_.Append(decoder_->Finish());
+  update->text += stop_strings_.Finish();
+}
+
+}  // namespace tessera

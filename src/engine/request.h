@@ -1,0 +1,47 @@
+// What goes into the engine, and what comes out of it.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "engine/finish_reason.h"
+#include "engine/sampling_params.h"
+
+namespace tessera {
+
+struct Request {
+  std::vector<int32_t> prompt;
+  SamplingParams sampling;
+};
+
+struct TokenLogprob {
+  int32_t token = -1;
+  // Natural log, of the model's own distribution (before temperature, penalties and bias).
+  float logprob = 0;
+  int32_t rank = 0;                            // 1: the likeliest
+  std::vector<std::pair<int32_t, float>> top;  // the likeliest tokens, best first
+};
+
+// What a step made for one request. `text` is always whole characters.
+struct RequestUpdate {
+  uint64_t id = 0;
+  std::string text;                    // new text, stop strings and end tokens excluded
+  std::vector<int32_t> tokens;         // new tokens, an end token included
+  std::vector<TokenLogprob> logprobs;  // of `tokens`, where asked for
+  // Of the whole prompt, where asked for, with the update that brings the first token; entry 0 is a
+  // placeholder with token -1.
+  std::vector<TokenLogprob> prompt_logprobs;
+  FinishReason finish = FinishReason::kNone;
+  std::string error;          // with kError
+  int32_t prompt_tokens = 0;  // with the last update
+  int32_t output_tokens = 0;  // likewise
+};
+
+// Called on the stepping thread; must not block, nor call WaitIdle or destroy the engine. May call
+// everything else.
+using UpdateCallback = std::function<void(const RequestUpdate&)>;
+
+}  // namespace tessera

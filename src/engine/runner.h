@@ -1,0 +1,56 @@
+// The runner: turns a scheduled step into the model's batch and runs it.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "engine/kv_memory.h"
+#include "engine/layer_groups.h"
+#include "engine/scheduler.h"
+#include "model/model.h"
+#include "tessera/backend.h"
+#include "tessera/result.h"
+
+namespace tessera {
+
+// Keeps its arrays, plans and logits from step to step. Not thread-safe.
+class Runner {
+ public:
+  // `model`, the backends and `memory` outlive the runner; backends[g] serves groups.specs[g].
+  Runner(Model* model, LayerGroups groups, const std::vector<Backend*>& backends,
+         const KvMemory& memory);
+  Runner(const Runner&) = delete;
+  Runner& operator=(const Runner&) = delete;
+
+  // Runs the step. The logits it wants are then found in the step's order: for each chunk its
+  // prompt logits by position, then those of its last row where it samples.
+  Status Run(const ScheduledStep& step);
+
+  // [vocab_size] of the step's row `row`, counted over all wanted ones; valid until the next Run.
+  std::span<float> Logits(int64_t row);
+
+ private:
+  void BuildBatch(const ScheduledStep& step);
+
+  Model* const model_;
+  const LayerGroups groups_;
+  const int64_t vocab_size_;
+  const int32_t block_size_;
+  std::vector<LayerAttention> layers_;                 // [num_layers]
+  std::vector<Backend*> backends_;                     // [groups]
+  std::vector<std::unique_ptr<AttentionPlan>> plans_;  // [groups]
+
+  std::vector<int32_t> token_ids_;        // [num_tokens]
+  std::vector<int32_t> positions_;        // [num_tokens]
+  std::vector<int64_t> slot_mapping_;     // [num_tokens]
+  std::vector<int32_t> query_start_loc_;  // [chunks + 1]
+  std::vector<int32_t> seq_lens_;         // [chunks]
+  std::vector<int32_t> block_table_;      // [chunks, most blocks of a chunk]
+  std::vector<int32_t> logit_rows_;       // [num_logit_rows]
+  std::vector<float> logits_;             // [num_logit_rows, vocab_size] of the largest step so far
+  AttentionBatch attention_;
+};
+
+}  // namespace tessera

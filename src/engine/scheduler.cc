@@ -1,0 +1,177 @@
+#include "engine/scheduler.h"
+
+#include <algorithm>
+#include <string>
+
+namespace tessera {
+
+int32_t ScheduledChunk::first_prompt_logit() const {
+  return std::max(begin, sequence->prompt_logits_from);
+}
+
+int32_t ScheduledChunk::last_prompt_logit() const {
+  return std::max(first_prompt_logit(), std::min(end, sequence->num_prompt_tokens - 1));
+}
+
+int32_t ScheduledChunk::num_logit_rows() const {
+  return last_prompt_logit() - first_prompt_logit() + (samples() ? 1 : 0);
+}
+
+Scheduler::Scheduler(const SchedulerOptions& options, BlockPool* pool)
+    : options_(options), pool_(pool) {
+  TESSERA_CHECK(options.block_size > 0 && options.max_running > 0 &&
+                options.max_batch_tokens >= options.max_running &&
+                options.max_logit_rows >= options.max_running);
+}
+
+int32_t Scheduler::BlocksFor(int32_t tokens) const {
+  return tokens / options_.block_size + (tokens % options_.block_size != 0 ? 1 : 0);
+}
+
+void Scheduler::Add(Sequence* sequence) {
+  TESSERA_CHECK(sequence->id > last_id_, "sequences are added in order of their ids");
+  TESSERA_CHECK(sequence->size() > 0 && BlocksFor(sequence->size()) <= pool_->num_blocks(),
+                "a sequence of " + std::to_string(sequence->size()) + " tokens can never run");
+  TESSERA_CHECK(sequence->num_computed == 0 && sequence->blocks.empty() && !sequence->running);
+  last_id_ = sequence->id;
+  waiting_.emplace(sequence->id, sequence);
+}
+
+void Scheduler::Remove(Sequence* sequence) {
+  const size_t erased = (sequence->running ? running_ : waiting_).erase(sequence->id);
+  TESSERA_CHECK(erased == 1, "sequence " + std::to_string(sequence->id) + " is not scheduled here");
+  Release(sequence);
+}
+
+void Scheduler::Release(Sequence* sequence) {
+  // Backwards, so that the pool's stack gives them out in the same order again.
+  for (auto block = sequence->blocks.rbegin(); block != sequence->blocks.rend(); ++block) {
+    pool_->Release(*block);
+  }
+  sequence->blocks.clear();
+  sequence->num_computed = 0;
+  sequence->running = false;
+}
+
+void Scheduler::PreemptYoungest() {
+  const auto youngest = std::prev(running_.end());
+  Sequence* sequence = youngest->second;
+  running_.erase(youngest);
+  Release(sequence);
+  waiting_.emplace(sequence->id, sequence);
+  ++num_preemptions_;
+}
+
+// Makes the blocks of a running sequence hold all its tokens, at the expense of younger ones. False
+// where the sequence itself was the youngest and is waiting now.
+bool Scheduler::ProvideBlocks(Sequence* sequence) {
+  const size_t needed = static_cast<size_t>(BlocksFor(sequence->size()));
+  while (sequence->blocks.size() < needed) {
+    const int32_t block = pool_->Allocate();
+    if (block != BlockPool::kNoBlock) {
+      sequence->blocks.push_back(block);
+      continue;
+    }
+    PreemptYoungest();
+    if (!sequence->running) return false;
+  }
+  return true;
+}
+
+// Adds as many of the sequence's missing tokens as the step's budgets allow; possibly none.
+void Scheduler::ScheduleChunk(Sequence* sequence, ScheduledStep* step) {
+  ScheduledChunk chunk{sequence, sequence->num_computed, sequence->size()};
+  const int32_t row_budget = options_.max_batch_tokens - step->num_tokens;
+  const int32_t logit_budget = options_.max_logit_rows - step->num_logit_rows;
+  chunk.end = std::min(chunk.end, chunk.begin + row_budget);
+  if (chunk.num_logit_rows() > logit_budget) {
+    // Without the sampling row only prompt logits count, one for each row from the first on.
+    if (chunk.samples()) --chunk.end;
+    if (chunk.num_logit_rows() > logit_budget)
+      chunk.end = chunk.first_prompt_logit() + logit_budget;
+  }
+  if (chunk.rows() <= 0) return;
+  step->num_tokens += chunk.rows();
+  step->num_logit_rows += chunk.num_logit_rows();
+  if (!sequence->decoding()) step->num_prefill_tokens += chunk.rows();
+  step->chunks.push_back(chunk);
+}
+
+void Scheduler::Schedule(ScheduledStep* step) {
+  step->chunks.clear();
+  step->num_tokens = step->num_prefill_tokens = step->num_logit_rows = 0;
+
+  // Decodes, oldest first. A preemption takes the youngest running sequence, which this loop has
+  // not reached yet or is about to leave: what is in the step stays in it.
+  for (auto it = running_.begin(); it != running_.end();) {
+    Sequence* sequence = it->second;
+    if (!sequence->decoding()) {
+      ++it;
+      continue;
+    }
+    if (!ProvideBlocks(sequence)) break;
+    ScheduleChunk(sequence, step);
+    ++it;  // only now: a preemption may have taken the former next one
+  }
+
+  // Prefills under way own all their blocks already.
+  for (const auto& [id, sequence] : running_) {
+    if (!sequence->decoding()) ScheduleChunk(sequence, step);
+  }
+
+  // Newcomers, strictly in order: one that does not fit holds back those behind it. Each running
+  // sequence keeps a block in reserve, lest the newcomer is preempted right after its prefill.
+  while (!waiting_.empty() && num_running() < options_.max_running &&
+         step->num_tokens < options_.max_batch_tokens) {
+    Sequence* sequence = waiting_.begin()->second;
+    const int64_t needed = BlocksFor(sequence->size());
+    if (needed + num_running() > pool_->num_free()) break;
+    const size_t chunks = step->chunks.size();
+    ScheduleChunk(sequence, step);
+    if (step->chunks.size() == chunks) break;
+    waiting_.erase(waiting_.begin());
+    running_.emplace(sequence->id, sequence);
+    sequence->running = true;
+    ProvideBlocks(sequence);
+  }
+  TESSERA_CHECK(!step->empty() || idle(), "the scheduler found nothing to do");
+}
+
+void Scheduler::Complete(const ScheduledStep& step) {
+  for (const ScheduledChunk& chunk : step.chunks) {
+    TESSERA_CHECK(chunk.sequence->running && chunk.sequence->num_computed == chunk.begin);
+    chunk.sequence->num_computed = chunk.end;
+    chunk.sequence->prompt_logits_from = chunk.last_prompt_logit();
+  }
+}
+
+Status Scheduler::CheckIntegrity() const {
+  TESSERA_RETURN_IF_ERROR(pool_->CheckIntegrity());
+  std::vector<int32_t> holders(static_cast<size_t>(pool_->num_blocks()), 0);
+  for (const auto& [id, sequence] : running_) {
+    const std::string name = "Sequence " + std::to_string(id);
+    if (!sequence->running) return Internal(name + " is among the running ones and says no.");
+    if (sequence->num_computed >= sequence->size()) {
+      return Internal(name + " has nothing left to compute.");
+    }
+    if (BlocksFor(sequence->num_computed) > static_cast<int32_t>(sequence->blocks.size())) {
+      return Internal(name + " has fewer blocks than its computed tokens fill.");
+    }
+    for (const int32_t block : sequence->blocks) ++holders[static_cast<size_t>(block)];
+  }
+  for (const auto& [id, sequence] : waiting_) {
+    if (sequence->running || !sequence->blocks.empty() || sequence->num_computed != 0) {
+      return Internal("Sequence " + std::to_string(id) + " waits and holds blocks.");
+    }
+  }
+  for (int32_t block = 0; block < pool_->num_blocks(); ++block) {
+    if (holders[static_cast<size_t>(block)] != pool_->references(block)) {
+      return Internal("Block " + std::to_string(block) + " has " +
+                      std::to_string(pool_->references(block)) + " references and " +
+                      std::to_string(holders[static_cast<size_t>(block)]) + " holders.");
+    }
+  }
+  return {};
+}
+
+}  // namespace tessera

@@ -1,0 +1,88 @@
+// The scheduler: which rows of which sequences form the next step. Pure bookkeeping over numbers;
+// README.md beside this file states its invariants.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <vector>
+
+#include "engine/block_pool.h"
+#include "engine/sequence.h"
+
+namespace tessera {
+
+struct SchedulerOptions {
+  int32_t block_size = 16;
+  int32_t max_batch_tokens = 2048;  // rows of a step; at least max_running
+  int32_t max_running = 256;        // sequences of a step
+  int32_t max_logit_rows = 256;     // rows of a step whose logits are wanted; at least max_running
+};
+
+// The tokens [begin, end) of a sequence are rows of the step.
+struct ScheduledChunk {
+  Sequence* sequence = nullptr;
+  int32_t begin = 0;
+  int32_t end = 0;
+
+  int32_t rows() const { return end - begin; }
+  // Whether the step makes a new token for the sequence: its last row's logits are wanted.
+  bool samples() const { return end == sequence->size(); }
+  // Prompt rows whose logits are wanted beyond that: the positions [first, last).
+  int32_t first_prompt_logit() const;
+  int32_t last_prompt_logit() const;
+  int32_t num_logit_rows() const;
+};
+
+struct ScheduledStep {
+  std::vector<ScheduledChunk> chunks;  // decodes first
+  int32_t num_tokens = 0;
+  int32_t num_prefill_tokens = 0;
+  int32_t num_logit_rows = 0;
+
+  bool empty() const { return chunks.empty(); }
+};
+
+// Not thread-safe. `pool` outlives the scheduler.
+class Scheduler {
+ public:
+  Scheduler(const SchedulerOptions& options, BlockPool* pool);
+
+  // Puts a new sequence in the queue, behind all others: its id is the largest so far. Alone it
+  // must fit the pool, with all the tokens it will ever have.
+  void Add(Sequence* sequence);
+
+  // Forgets a sequence, wherever it is, and frees its blocks. O(log n + blocks).
+  void Remove(Sequence* sequence);
+
+  // Chooses the next step's rows and provides their blocks. Empty only where nothing waits or runs.
+  // `step` is overwritten; its memory is reused.
+  void Schedule(ScheduledStep* step);
+
+  // The step's rows lie in the cache now. Sampled tokens are appended afterwards.
+  void Complete(const ScheduledStep& step);
+
+  int32_t num_waiting() const { return static_cast<int32_t>(waiting_.size()); }
+  int32_t num_running() const { return static_cast<int32_t>(running_.size()); }
+  bool idle() const { return waiting_.empty() && running_.empty(); }
+  int64_t num_preemptions() const { return num_preemptions_; }
+
+  // Whether blocks and sequences belong together as README.md says. O(blocks + sequences).
+  Status CheckIntegrity() const;
+
+ private:
+  int32_t BlocksFor(int32_t tokens) const;
+  bool ProvideBlocks(Sequence* sequence);
+  void PreemptYoungest();
+  void ScheduleChunk(Sequence* sequence, ScheduledStep* step);
+  void Release(Sequence* sequence);
+
+  const SchedulerOptions options_;
+  BlockPool* const pool_;
+  // By id, that is by arrival: a preempted sequence returns to its own place in the queue.
+  std::map<uint64_t, Sequence*> waiting_;
+  std::map<uint64_t, Sequence*> running_;
+  uint64_t last_id_ = 0;
+  int64_t num_preemptions_ = 0;
+};
+
+}  // namespace tessera

@@ -1,0 +1,29 @@
+// Sequence: what the scheduler knows of a request.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+namespace tessera {
+
+// The owner keeps it alive from Scheduler::Add to Scheduler::Remove and appends sampled tokens; all
+// other members belong to the scheduler in between.
+struct Sequence {
+  uint64_t id = 0;              // in order of arrival
+  std::vector<int32_t> tokens;  // the prompt, then the output so far
+  int32_t num_prompt_tokens = 0;
+
+  // Logits are still wanted for the prompt's rows from this position on, the last prompt row aside
+  // (that one is wanted anyway: it makes the first output token). num_prompt_tokens: for none.
+  int32_t prompt_logits_from = 0;
+
+  int32_t num_computed = 0;     // leading tokens whose keys and values lie in the cache
+  std::vector<int32_t> blocks;  // block i holds the tokens i * block_size onwards
+  bool running = false;         // else waiting
+
+  int32_t size() const { return static_cast<int32_t>(tokens.size()); }
+  // A sequence that lacks more than its newest token is (still, or again) being prefilled.
+  bool decoding() const { return num_computed > 0 && num_computed + 1 == size(); }
+};
+
+}  // namespace tessera

@@ -1,0 +1,43 @@
+// A model without arithmetic: it keeps token ids in the KV cache and makes logits from what it
+// finds there, so that every mistake of the scheduler or the runner shows as a wrong token.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "engine/engine_parts.h"
+
+namespace tessera::testing {
+
+struct FakeModelOptions {
+  int64_t vocab_size = 97;
+  int32_t num_layers = 3;  // the last one of another spec than the others
+  int64_t max_model_len = 64;
+  std::vector<int32_t> eos_token_ids;
+};
+
+// Tokens with a meaning of their own, which the model never makes.
+constexpr int32_t kFailToken = 90;  // in a step: Forward fails
+constexpr int32_t kNanToken = 91;   // newest of a sequence: the row's logits are NaN
+
+// Counts what the engine does with it.
+struct FakeCounters {
+  std::atomic<int64_t> steps{0};
+  std::atomic<int64_t> plans{0};
+  std::atomic<int64_t> max_rows{0};
+  std::atomic<int64_t> max_sequences{0};
+};
+
+// The logits behind `context`: in -8 to 8, differing from context to context.
+std::vector<float> FakeLogits(std::span<const int32_t> context, int64_t vocab_size);
+
+// The likeliest one.
+int32_t FakeNextToken(std::span<const int32_t> context, int64_t vocab_size);
+
+// `counters` outlives the engine.
+EngineParts MakeFakeParts(const FakeModelOptions& options, FakeCounters* counters);
+
+}  // namespace tessera::testing
