@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <utility>
 
+#include "model/json_reader.h"
 #include "model/safetensors.h"
 
 namespace tessera {
@@ -35,13 +36,12 @@ bool Exists(const std::filesystem::path& path) {
 Result<std::map<std::string, std::string>> ReadIndex(const std::string& path) {
   TESSERA_ASSIGN_OR_RETURN(const MappedFile file, MappedFile::Open(path));
   simdjson::dom::parser parser;
-  simdjson::dom::element root;
-  const auto* text = reinterpret_cast<const char*>(file.bytes().data());
-  if (auto error = parser.parse(text, file.bytes().size()).get(root); error) {
-    return Corrupt(path + " is no valid JSON: " + simdjson::error_message(error));
-  }
+  const auto text = file.bytes();
+  const auto root =
+      ParseJsonObject(&parser, {reinterpret_cast<const char*>(text.data()), text.size()});
+  if (!root.ok()) return Error{root.error().code, path + " " + root.error().message};
   simdjson::dom::object weights;
-  if (root["weight_map"].get(weights)) {
+  if ((*root)["weight_map"].get(weights)) {
     return Corrupt(path + " has no object \"weight_map\" that says where the tensors are.");
   }
   std::map<std::string, std::string> shards;

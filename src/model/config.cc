@@ -184,25 +184,15 @@ Status CheckConsistency(const ModelConfig& config) {
   return {};
 }
 
-Result<simdjson::dom::object> ParseObject(simdjson::dom::parser* parser, std::string_view json) {
-  simdjson::dom::element root;
-  simdjson::dom::object object;
-  if (auto error = parser->parse(json.data(), json.size()).get(root); error) {
-    return Corrupt(std::string("is no valid JSON: ") + simdjson::error_message(error));
-  }
-  if (root.get(object)) return Corrupt("is no JSON object.");
-  return object;
-}
-
 Status MergeGenerationConfig(std::string_view text, ModelConfig* config) {
   simdjson::dom::parser parser;
-  TESSERA_ASSIGN_OR_RETURN(const simdjson::dom::object object, ParseObject(&parser, text));
+  TESSERA_ASSIGN_OR_RETURN(const simdjson::dom::object object, ParseJsonObject(&parser, text));
   return AddEosTokens(JsonReader(object), &config->eos_token_ids);
 }
 
 Result<ModelConfig> ParseConfig(std::string_view text) {
   simdjson::dom::parser parser;
-  TESSERA_ASSIGN_OR_RETURN(const simdjson::dom::object object, ParseObject(&parser, text));
+  TESSERA_ASSIGN_OR_RETURN(const simdjson::dom::object object, ParseJsonObject(&parser, text));
   const JsonReader json(object);
   TESSERA_ASSIGN_OR_RETURN(const Architecture* architecture, FindArchitecture(json));
   for (const auto& [key, reason] : kRefusedKeys) {

@@ -18,6 +18,19 @@ std::string ToText(double value) {
 
 }  // namespace
 
+Result<simdjson::dom::object> ParseJsonObject(simdjson::dom::parser* parser,
+                                              std::string_view text) {
+  // simdjson copies from the pointer, which must not be null.
+  if (text.empty()) return Corrupt("is no valid JSON: it is empty.");
+  simdjson::dom::element root;
+  simdjson::dom::object object;
+  if (auto error = parser->parse(text.data(), text.size()).get(root); error) {
+    return Corrupt(std::string("is no valid JSON: ") + simdjson::error_message(error));
+  }
+  if (root.get(object)) return Corrupt("is no JSON object.");
+  return object;
+}
+
 std::optional<simdjson::dom::element> JsonReader::Find(const char* key) const {
   simdjson::dom::element value;
   if (object_.at_key(key).get(value) || value.is_null()) return std::nullopt;

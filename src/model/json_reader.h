@@ -13,6 +13,9 @@
 
 namespace tessera {
 
+// The object that `text` is; its memory belongs to the parser. Messages begin with "is no".
+Result<simdjson::dom::object> ParseJsonObject(simdjson::dom::parser* parser, std::string_view text);
+
 class JsonReader {
  public:
   // `object` outlives the reader.

@@ -229,7 +229,7 @@ TEST_P(BadIndex, IsRefusedWithItsReason) {
 INSTANTIATE_TEST_SUITE_P(
     All, BadIndex,
     ::testing::Values(
-        IndexCase{"empty", "", "no valid JSON"}, IndexCase{"list", "[]", "weight_map"},
+        IndexCase{"empty", "", "no valid JSON"}, IndexCase{"list", "[]", "no JSON object"},
         IndexCase{"no_map", "{}", "weight_map"},
         IndexCase{"shard_is_a_number", R"({"weight_map":{"a":1}})", "no string"},
         IndexCase{"missing_shard", R"({"weight_map":{"a":"gone.safetensors"}})", "missing"},
