@@ -210,7 +210,7 @@ def build(text):
         normalizers.NFKC(), normalizers.Lowercase(), normalizers.Strip()])
     for i, (lstrip, rstrip, word, normalized) in enumerate(
             (a, b, c, d) for a in (0, 1) for b in (0, 1) for c in (0, 1) for d in (0, 1)):
-        flags.add_tokens([AddedToken(f"Tok{'ABCDEFGHIJKLMNOP'[i]}", lstrip=bool(lstrip), special=i % 3 == 0,
+        flags.add_tokens([AddedToken(f"Tok{'ABCDEFGHIJKLMNOP'[i]}", lstrip=bool(lstrip), special=i % 3 == 0 and not normalized,
                                      rstrip=bool(rstrip), single_word=bool(word), normalized=bool(normalized))])
     flags.add_tokens([AddedToken("<a>", normalized=False), AddedToken("<a><b>", normalized=False),
                       AddedToken("  ", normalized=False)])
@@ -316,9 +316,9 @@ def main():
             data = old_forms(data)
         text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
         (target / f"{name}.tokenizer.json").write_text(text + "\n", encoding="utf-8")
-        record(target, name, Tokenizer.from_str(text), specials, 0.35 if name.startswith("split") else 1.0)
+        record(target, name, Tokenizer.from_str(text), specials, 0.2 if name.startswith("split") else 0.5)
     tiny = Tokenizer.from_file(str(root / "models/tiny-math/tokenizer.json"))
-    record(target, "tiny-math", tiny, ["<|begin_of_text|>", "<|eot_id|>"], 0.6)
+    record(target, "tiny-math", tiny, ["<|begin_of_text|>", "<|eot_id|>"], 0.4)
     classes = [r"\s", r"\S", r"\w", r"\W", r"\d", r"\h", r"[^\s\p{L}\p{N}]", r"\p{L}", r"\p{N}", r"\p{P}",
                r"\p{S}", r"\p{M}", r"\p{Lu}", r"\p{Ll}", r"\p{Han}", r"(?i:s)", r"(?i:[klm])", r"."]
     write_list(target / "regex.json", [{"pattern": p, "ranges": char_class(p)} for p in classes])

@@ -68,7 +68,10 @@ Result<std::unique_ptr<Tokenizer>> Tokenizer::Parse(std::string_view tokenizer_j
                      "\" and to the added token \"" + token.content +
                      "\"; the tokenizer.json is damaged.");
     }
-    entry = {token.content, true, token.special, true};
+    // Decoding writes a token that was looked for in normalised text as it was found there.
+    const bool rewrite = token.normalized && !token.special;
+    entry = {rewrite ? impl->normalizer.Apply(token.content) : token.content, true, token.special,
+             true};
     impl->added_ids.emplace(token.content, token.id);
   }
   // Of two tokens that normalise to the same text the special one counts.

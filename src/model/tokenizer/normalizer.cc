@@ -44,7 +44,7 @@ struct Apply {
     out.reserve(text.size());
     for (std::string_view rest = text; !rest.empty();) {
       const char32_t c = TakeChar(&rest);
-      if (!IsNonspacingMark(c)) AppendUtf8(c, &out);
+      if (!IsMark(c)) AppendUtf8(c, &out);
     }
     return out;
   }

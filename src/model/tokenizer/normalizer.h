@@ -12,7 +12,7 @@
 namespace tessera::tokenization {
 
 struct LowercaseStep {};
-struct StripAccentsStep {};  // removes nonspacing marks; makes sense behind NFD
+struct StripAccentsStep {};  // removes marks; makes sense behind NFD
 struct ByteLevelStep {};
 struct StripStep {
   bool left = true;

@@ -1,9 +1,14 @@
 #include "model/tokenizer/regex_dialect.h"
 
+#include <algorithm>
+#include <array>
+
 namespace tessera::tokenization {
 namespace {
 
-constexpr std::string_view kWord = "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}";  // inside a class
+// Inside a class. The six characters of Latin-1 are superscripts and fractions, no words by
+// Unicode.
+constexpr std::string_view kWord = "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\xB2\\xB3\\xB9\\xBC-\\xBE";
 constexpr std::string_view kBoundary = "(?:(?<=[W])(?![W])|(?<![W])(?=[W]))";
 constexpr std::string_view kNoBoundary = "(?:(?<=[W])(?=[W])|(?<![W])(?![W]))";
 
@@ -17,6 +22,15 @@ std::string WithWord(std::string_view pattern) {
     }
   }
   return out;
+}
+
+// Whether `rest` begins with the name of one of the scripts that patterns of tokenizers use.
+bool IsScript(std::string_view rest) {
+  constexpr std::array<std::string_view, 14> kScripts = {
+      "Han",  "Hiragana", "Katakana",   "Hangul",  "Latin", "Cyrillic", "Greek",
+      "Thai", "Arabic",   "Devanagari", "Bengali", "Tamil", "Hebrew",   "Armenian"};
+  const std::string_view name = rest.substr(0, rest.find('}'));
+  return std::find(kScripts.begin(), kScripts.end(), name) != kScripts.end();
 }
 
 Error NotSupported(std::string_view what, std::string_view pattern) {
@@ -64,6 +78,18 @@ Result<std::string> TranslateOniguruma(std::string_view pattern) {
           out += "\\x{" + std::string(pattern.substr(i + 1, 4)) + "}";
           i += 4;
           break;
+        case 'p':
+        case 'P': {
+          out += c;
+          out += escaped;
+          // PCRE2 takes a script's name for Script_Extensions, which is a larger set.
+          const bool script = pattern.substr(i + 1, 1) == "{" && IsScript(pattern.substr(i + 2));
+          if (script) {
+            out += "{sc:";
+            ++i;
+          }
+          break;
+        }
         default:
           out += c;
           out += escaped;

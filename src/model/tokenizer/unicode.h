@@ -39,7 +39,7 @@ bool IsWhitespace(char32_t c);
 // Join_Control.
 bool IsWord(char32_t c);
 
-bool IsNonspacingMark(char32_t c);
+bool IsMark(char32_t c);
 
 // The full lower-case mapping of one character, without regard to its neighbours.
 void AppendLowercase(char32_t c, std::string* out);
