@@ -43,7 +43,7 @@ Timing Measure(double budget, const Function& function) {
 // FLOP/s of one block that stays in the first-level cache, on all threads at once: the nearest
 // thing to the registers' rate that goes through the same kernels.
 double KernelLimit(const GemmKernels& kernels, DType type, ThreadPool& threads, double budget) {
-  constexpr int64_t kDepth = 128;
+  constexpr int64_t kDepth = 384;
   const int64_t rows = kernels.tile_rows;
   const std::vector<uint8_t> weights(static_cast<size_t>(kDepth * PackedMatrix::kPanelWidth) *
                                      SizeOf(type));
