@@ -2,8 +2,10 @@
 // (trim_blocks, lstrip_blocks; raise_exception, strftime_now, tojson).
 #pragma once
 
+#include <ctime>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -11,6 +13,13 @@
 
 namespace tessera {
 
+struct RenderOptions {
+  // What strftime_now() formats; the local time when it is not set.
+  std::optional<std::tm> now;
+};
+
+// Hostile templates are bounded: 64 MiB of output and of every string, 50 million steps, 1 GiB of
+// values, and fixed depths of nesting. Integers have 64 bits, and overflow is an error.
 // Immutable after parsing; Render may be called from any thread.
 class ChatTemplate {
  public:
@@ -20,7 +29,8 @@ class ChatTemplate {
 
   // `context` is an object: messages, add_generation_prompt, bos_token, eos_token, tools, ...
   // Undefined names, wrong types and raise_exception() come back as errors that name the line.
-  Result<std::string> Render(const nlohmann::ordered_json& context) const;
+  Result<std::string> Render(const nlohmann::ordered_json& context,
+                             const RenderOptions& options = {}) const;
 
  private:
   struct Impl;
