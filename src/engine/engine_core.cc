@@ -6,8 +6,6 @@
 #include <random>
 #include <utility>
 
-#include "engine/logprobs.h"
-
 namespace tessera {
 namespace {
 
@@ -92,7 +90,8 @@ EngineCore::EngineCore(const EngineOptions& options, EngineParts parts, const Kv
       seed_(RandomSeed()),
       notes_(parts_.notes),
       pool_(plan.num_blocks),
-      memory_(std::move(memory)) {
+      memory_(std::move(memory)),
+      sampler_(parts_.threads->num_threads()) {
   notes_.insert(notes_.end(), plan.notes.begin(), plan.notes.end());
   const SchedulerOptions limits = MakeSchedulerOptions(options, parts_.model->config().vocab_size);
   if (limits.max_running < options.max_running) {
@@ -134,7 +133,7 @@ Status EngineCore::Check(const Request& request) const {
 void EngineCore::Add(uint64_t id, Request request, UpdateCallback callback) {
   StopChecker checker(request.sampling, parts_.model->config().eos_token_ids, max_model_len_);
   OutputProcessor output(parts_.tokenizer.get(), request.sampling, std::move(checker));
-  TokenSampler sampler(request.sampling, seed_ + id);
+  const uint64_t seed = request.sampling.seed.value_or(seed_ + id);
   Sequence sequence;
   sequence.id = id;
   sequence.num_prompt_tokens = static_cast<int32_t>(request.prompt.size());
@@ -143,7 +142,7 @@ void EngineCore::Add(uint64_t id, Request request, UpdateCallback callback) {
   auto state = std::make_unique<State>(State{std::move(sequence),
                                              std::move(request.sampling),
                                              std::move(callback),
-                                             std::move(sampler),
+                                             seed,
                                              std::move(output),
                                              {}});
   if (state->params.prompt_logprobs) {
@@ -195,9 +194,9 @@ void EngineCore::Step() {
     constexpr int64_t kParallelElements = 1 << 16;
     const int64_t count = static_cast<int64_t>(rows_.size());
     if (count * parts_.model->config().vocab_size >= kParallelElements) {
-      parts_.threads->ParallelFor(count, [this](int64_t i, int) { ProcessRow(i); });
+      parts_.threads->ParallelFor(count, [this](int64_t i, int worker) { ProcessRow(i, worker); });
     } else {
-      for (int64_t i = 0; i < count; ++i) ProcessRow(i);
+      for (int64_t i = 0; i < count; ++i) ProcessRow(i, 0);
     }
     stats_.sample_seconds += SecondsSince(sample_start);
     scheduler_->Complete(step_);
@@ -220,56 +219,59 @@ void EngineCore::CollectRows() {
   for (const ScheduledChunk& chunk : step_.chunks) {
     State* state = requests_.at(chunk.sequence->id).get();
     for (int32_t p = chunk.first_prompt_logit(); p < chunk.last_prompt_logit(); ++p) {
-      rows_.push_back({state, p, false, std::nullopt, {}});
+      rows_.push_back({chunk.sequence->id, state, p, false, std::nullopt, {}});
     }
-    if (chunk.samples()) rows_.push_back({state, chunk.end - 1, true, std::nullopt, {}});
+    if (chunk.samples()) {
+      rows_.push_back({chunk.sequence->id, state, chunk.end - 1, true, std::nullopt, {}});
+    }
   }
 }
 
-// Reads and changes nothing that another row of the step uses.
-void EngineCore::ProcessRow(int64_t index) {
+// Reads and changes nothing that another row of the step changes.
+void EngineCore::ProcessRow(int64_t index, int worker) {
   Row& row = rows_[static_cast<size_t>(index)];
   State& state = *row.state;
-  const std::span<float> logits = runner_->Logits(index);
-  if (!row.samples) {
-    const size_t next = static_cast<size_t>(row.position) + 1;
-    state.prompt_logprobs[next] =
-        LogprobOf(logits, state.sequence.tokens[next], *state.params.prompt_logprobs);
+  const std::span<const float> logits = runner_->Logits(index);
+  if (row.samples) {
+    const auto forbidden = state.output.checker().ForbiddenAt(state.output.num_output());
+    auto choice =
+        sampler_.Sample(worker, logits, state.params, state.seed, state.sequence, forbidden);
+    if (choice.ok()) {
+      row.choice = std::move(choice).value();
+    } else {
+      row.error = choice.error().message;
+    }
     return;
   }
-  const StopChecker& checker = state.output.checker();
-  const auto forbidden = checker.ForbiddenAt(state.output.num_output());
-  if (!state.params.logprobs) {
-    row.token = state.sampler.Sample(logits, state.sequence, forbidden);
-    return;
+  const size_t next = static_cast<size_t>(row.position) + 1;
+  auto logprobs = LogprobsOf(logits, state.sequence.tokens[next], *state.params.prompt_logprobs);
+  if (logprobs.ok()) {
+    state.prompt_logprobs[next] = std::move(logprobs).value();
+  } else {
+    row.error = logprobs.error().message;
   }
-  // Sampling changes the logits, and the log probabilities are those of the unchanged ones.
-  std::vector<float> changed(logits.begin(), logits.end());
-  row.token = state.sampler.Sample(changed, state.sequence, forbidden);
-  if (row.token) row.logprob = LogprobOf(logits, *row.token, *state.params.logprobs);
 }
 
 void EngineCore::Emit() {
   for (Row& row : rows_) {
-    if (row.samples) EmitToken(&row);
+    if (requests_.find(row.id) == requests_.end()) continue;  // an earlier row has failed
+    if (!row.error.empty()) {
+      FinishWithError(row.state, row.error);
+    } else if (row.samples) {
+      EmitToken(&row);
+    }
   }
 }
 
 void EngineCore::EmitToken(Row* row) {
   State* state = row->state;
   RequestUpdate update;
-  update.id = state->sequence.id;
-  if (!row->token) {
-    update.finish = FinishReason::kError;
-    update.error = "The model computed no usable number for the next token.";
-    Finish(state, std::move(update));
-    return;
-  }
+  update.id = row->id;
   ++stats_.tokens_generated;
-  state->sequence.tokens.push_back(*row->token);
+  state->sequence.tokens.push_back(row->choice->token);
   if (state->output.num_output() == 0) update.prompt_logprobs = std::move(state->prompt_logprobs);
-  state->output.Append(*row->token, state->sequence.size(), &update);
-  if (state->params.logprobs) update.logprobs.push_back(std::move(row->logprob));
+  state->output.Append(row->choice->token, state->sequence.size(), &update);
+  if (row->choice->logprobs) update.logprobs.push_back(std::move(*row->choice->logprobs));
   if (update.finish != FinishReason::kNone) {
     Finish(state, std::move(update));
   } else if (state->callback) {
@@ -280,11 +282,16 @@ void EngineCore::EmitToken(Row* row) {
 // The requests of the step end with the error; those that wait go on.
 void EngineCore::FailStep(const Error& error) {
   for (const ScheduledChunk& chunk : step_.chunks) {
-    RequestUpdate update;
-    update.finish = FinishReason::kError;
-    update.error = error.message;
-    Finish(requests_.at(chunk.sequence->id).get(), std::move(update));
+    FinishWithError(requests_.at(chunk.sequence->id).get(), error.message);
   }
+}
+
+void EngineCore::FinishWithError(State* state, const std::string& message) {
+  RequestUpdate update;
+  update.finish = FinishReason::kError;
+  update.error = message;
+  state->output.Flush(&update);
+  Finish(state, std::move(update));
 }
 
 EngineStats EngineCore::stats() const {

@@ -52,27 +52,29 @@ class EngineCore {
     Sequence sequence;
     SamplingParams params;
     UpdateCallback callback;
-    TokenSampler sampler;
+    uint64_t seed = 0;
     OutputProcessor output;
-    std::vector<TokenLogprob> prompt_logprobs;
+    std::vector<TokenLogprobs> prompt_logprobs;
   };
 
   // A row of logits of the step, and what becomes of it.
   struct Row {
+    uint64_t id = 0;
     State* state = nullptr;
     int32_t position = 0;  // of the token whose successor the logits are about
     bool samples = false;
-    std::optional<int32_t> token;  // sampled; nothing where that was impossible
-    TokenLogprob logprob;
+    std::optional<TokenSampler::Choice> choice;  // where it samples
+    std::string error;                           // why nothing became of it
   };
 
   EngineCore(const EngineOptions& options, EngineParts parts, const KvPlan& plan, KvMemory memory);
 
   void CollectRows();
-  void ProcessRow(int64_t index);
+  void ProcessRow(int64_t index, int worker);
   void Emit();
   void EmitToken(Row* row);
   void FailStep(const Error& error);
+  void FinishWithError(State* state, const std::string& message);
   void Finish(State* state, RequestUpdate update);
 
   EngineParts parts_;
@@ -83,6 +85,7 @@ class EngineCore {
   KvMemory memory_;
   std::unique_ptr<Scheduler> scheduler_;
   std::unique_ptr<Runner> runner_;
+  TokenSampler sampler_;
   std::unordered_map<uint64_t, std::unique_ptr<State>> requests_;
   ScheduledStep step_;
   std::vector<Row> rows_;

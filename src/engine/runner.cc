@@ -78,7 +78,7 @@ Status Runner::Run(const ScheduledStep& step) {
   return model_->Forward(batch, logits_.data());
 }
 
-std::span<float> Runner::Logits(int64_t row) {
+std::span<const float> Runner::Logits(int64_t row) const {
   TESSERA_CHECK(row >= 0 && row < static_cast<int64_t>(logit_rows_.size()));
   return {logits_.data() + row * vocab_size_, static_cast<size_t>(vocab_size_)};
 }

@@ -29,7 +29,7 @@ class Runner {
   Status Run(const ScheduledStep& step);
 
   // [vocab_size] of the step's row `row`, counted over all wanted ones; valid until the next Run.
-  std::span<float> Logits(int64_t row);
+  std::span<const float> Logits(int64_t row) const;
 
  private:
   void BuildBatch(const ScheduledStep& step);

@@ -1,28 +1,41 @@
-// Chooses a request's tokens: adapts SamplingParams and a request's history to ops/sampler.h.
+// Chooses the requests' tokens: brings SamplingParams and a request's history to ops/sampler.h.
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 
-#include "engine/sampling_params.h"
+#include "engine/request.h"
 #include "engine/sequence.h"
+#include "tessera/result.h"
 
 namespace tessera {
 
-// Of one request: its random numbers depend on its seed alone, not on what runs beside it. Samplers
-// of different requests may be used from different threads.
+// Log probabilities of `token` and of the num_top likeliest ones. Fails where the logits hold no
+// usable number.
+Result<TokenLogprobs> LogprobsOf(std::span<const float> logits, int32_t token, int32_t num_top);
+
+// Has working memory for a number of workers, which may choose tokens at the same time.
 class TokenSampler {
  public:
-  TokenSampler(const SamplingParams& params, uint64_t default_seed);
+  struct Choice {
+    int32_t token = -1;
+    std::optional<TokenLogprobs> logprobs;  // where the request asks for them
+  };
 
-  // The sequence's next token from its logits, which are changed; none of `forbidden`. Nothing
-  // where the logits hold no number that could be chosen.
-  std::optional<int32_t> Sample(std::span<float> logits, const Sequence& sequence,
-                                std::span<const int32_t> forbidden);
+  explicit TokenSampler(int num_workers);
+  ~TokenSampler();
+
+  // The sequence's next token, none of `forbidden`. It depends on the arguments alone, `worker`
+  // aside. Fails where the logits hold no usable number.
+  Result<Choice> Sample(int worker, std::span<const float> logits, const SamplingParams& params,
+                        uint64_t seed, const Sequence& sequence,
+                        std::span<const int32_t> forbidden);
 
  private:
-  SamplingParams params_;
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
 };
 
 }  // namespace tessera
