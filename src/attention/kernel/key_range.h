@@ -6,7 +6,10 @@
 
 namespace tessera::kernel {
 
-#if defined(__CUDACC__) || defined(__HIP__)
+// A function for hosts and GPUs alike.
+#if defined(__HIP__)
+#define TESSERA_HOST_DEVICE inline __attribute__((host, device, always_inline))
+#elif defined(__CUDACC__)
 #define TESSERA_HOST_DEVICE __host__ __device__ __forceinline__
 #else
 #define TESSERA_HOST_DEVICE inline

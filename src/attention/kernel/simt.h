@@ -2,6 +2,7 @@
 //   nvcc                -> TESSERA_SIMT_CUDA
 //   clang++ -x hip      -> TESSERA_SIMT_HIP (no ROCm header, no device library: -nogpuinc -nogpulib
 //   is enough) any C++ compiler    -> TESSERA_SIMT_HOST, the lock-step emulator
+// SIMT_UNROLL stands before loops over fragments, whose arrays only then stay in registers.
 // A thread block has `WAVE * waves` threads; Lane() and Wave() follow from Thread().
 #pragma once
 
@@ -14,6 +15,7 @@
 #define SIMT_METHOD inline __attribute__((device, always_inline))
 #define SIMT_CONSTEXPR static inline constexpr __attribute__((host, device, always_inline))
 #define SIMT_SHARED __attribute__((shared))
+#define SIMT_UNROLL _Pragma("unroll")
 #elif defined(__CUDACC__)
 #define TESSERA_SIMT_CUDA 1
 #define SIMT_GLOBAL __global__
@@ -21,12 +23,14 @@
 #define SIMT_METHOD __device__ __forceinline__
 #define SIMT_CONSTEXPR static constexpr __host__ __device__ __forceinline__
 #define SIMT_SHARED __shared__
+#define SIMT_UNROLL _Pragma("unroll")
 #else
 #define TESSERA_SIMT_HOST 1
 #define SIMT_GLOBAL
 #define SIMT_DEVICE static inline
 #define SIMT_METHOD inline
 #define SIMT_CONSTEXPR static inline constexpr
+#define SIMT_UNROLL
 #define SIMT_SHARED static thread_local  // one block at a time on an OS thread
 #include <bit>
 #include <cmath>

@@ -71,7 +71,9 @@ class SimtTiles {
   SIMT_METHOD void LoadQuery(Query& q, float factor) {
     // bfloat16 could not hold the scaled query exactly, so the scores are scaled instead.
     factor_ = factor;
+    SIMT_UNROLL
     for (int f = 0; f < kHeadSize / P::K; ++f) {
+      SIMT_UNROLL
       for (int i = 0; i < 2 * P::NY; i += 2) {
         const int row = wave_row_ + P::y(lane_, i);
         const int dim = f * P::K + P::yk(lane_, i);
@@ -86,12 +88,15 @@ class SimtTiles {
   }
 
   SIMT_METHOD void Zero(Output& o) {
+    SIMT_UNROLL
     for (int t = 0; t < kHeadSize / P::X; ++t) {
+      SIMT_UNROLL
       for (int e = 0; e < P::NE; ++e) o.t[t].v[e] = 0.0f;
     }
   }
 
   SIMT_METHOD void Fill(RowStats& stats, float value) {
+    SIMT_UNROLL
     for (int u = 0; u < P::SLOTS; ++u) stats.v[u] = value;
   }
 
@@ -119,23 +124,30 @@ class SimtTiles {
   }
 
   SIMT_METHOD void QueryKey(const Query& q, Scores& s) {
+    SIMT_UNROLL
     for (int t = 0; t < kStepKeys / P::X; ++t) {
+      SIMT_UNROLL
       for (int e = 0; e < P::NE; ++e) s.t[t].v[e] = 0.0f;
+      SIMT_UNROLL
       for (int f = 0; f < kHeadSize / P::K; ++f) {
         Fragment<P::NX> k;
+        SIMT_UNROLL
         for (int i = 0; i < 2 * P::NX; i += 2) {
           k.words[i / 2] =
               simt::LoadPair(&shared_->keys[t * P::X + P::x(lane_, i)][f * P::K + P::xk(lane_, i)]);
         }
         P::MultiplyAdd(k, q.f[f], s.t[t]);
       }
+      SIMT_UNROLL
       for (int e = 0; e < P::NE; ++e) s.t[t].v[e] *= factor_;
     }
   }
 
   template <class F>
   SIMT_METHOD void MapScores(Scores& s, int32_t first, const F& f) {
+    SIMT_UNROLL
     for (int t = 0; t < kStepKeys / P::X; ++t) {
+      SIMT_UNROLL
       for (int e = 0; e < P::NE; ++e) {
         s.t[t].v[e] =
             f(s.t[t].v[e], wave_row_ + P::cy(lane_, e), first + t * P::X + P::cx(lane_, e));
@@ -144,10 +156,14 @@ class SimtTiles {
   }
 
   SIMT_METHOD void MaxOverKeys(const Scores& s, RowStats& m) {
+    SIMT_UNROLL
     for (int t = 0; t < kStepKeys / P::X; ++t) {
+      SIMT_UNROLL
       for (int e = 0; e < P::NE; ++e) m.v[P::slot(e)] = Ops::Max(m.v[P::slot(e)], s.t[t].v[e]);
     }
+    SIMT_UNROLL
     for (int u = 0; u < P::SLOTS; ++u) {
+      SIMT_UNROLL
       for (int r = 0; r < P::NRED; ++r) {
         m.v[u] = Ops::Max(m.v[u], simt::ShuffleXor<P::WAVE>(m.v[u], P::red(r)));
       }
@@ -155,8 +171,11 @@ class SimtTiles {
   }
 
   SIMT_METHOD void Exp2(Scores& s, const RowStats& m, const RowStats& factor, RowStats& l) {
+    SIMT_UNROLL
     for (int u = 0; u < P::SLOTS; ++u) l.v[u] *= factor.v[u];
+    SIMT_UNROLL
     for (int t = 0; t < kStepKeys / P::X; ++t) {
+      SIMT_UNROLL
       for (int e = 0; e < P::NE; ++e) {
         const int u = P::slot(e);
         s.t[t].v[e] = simt::Exp2(s.t[t].v[e] - Ops::ZeroIfMinusInfinity(m.v[u]));
@@ -167,24 +186,31 @@ class SimtTiles {
 
   template <class F>
   SIMT_METHOD void MapRows(RowStats& a, RowStats& b, const F& f) {
+    SIMT_UNROLL
     for (int u = 0; u < P::SLOTS; ++u) f(a.v[u], b.v[u]);
   }
 
   SIMT_METHOD void ScaleRows(Output& o, const RowStats& factor) {
+    SIMT_UNROLL
     for (int t = 0; t < kHeadSize / P::X; ++t) {
+      SIMT_UNROLL
       for (int e = 0; e < P::NE; ++e) o.t[t].v[e] *= factor.v[P::slot(e)];
     }
   }
 
   SIMT_METHOD void ProbabilityValue(const Scores& s, Output& o) {
+    SIMT_UNROLL
     for (int f = 0; f < kStepKeys / P::K; ++f) {
       Fragment<P::NY> p;
+      SIMT_UNROLL
       for (int i = 0; i < 2 * P::NY; i += 2) {
         p.words[i / 2] = simt::PackBFloat16(s.t[P::p_tile(f, i)].v[P::p_elem(f, i)],
                                             s.t[P::p_tile(f, i + 1)].v[P::p_elem(f, i + 1)]);
       }
+      SIMT_UNROLL
       for (int t = 0; t < kHeadSize / P::X; ++t) {
         Fragment<P::NX> v;
+        SIMT_UNROLL
         for (int i = 0; i < 2 * P::NX; i += 2) {
           v.words[i / 2] = simt::LoadPair(
               &shared_->values[t * P::X + P::x(lane_, i)][f * P::K + P::xk(lane_, i)]);
@@ -195,14 +221,18 @@ class SimtTiles {
   }
 
   SIMT_METHOD void SumOverLanes(RowStats& l) {
+    SIMT_UNROLL
     for (int u = 0; u < P::SLOTS; ++u) {
+      SIMT_UNROLL
       for (int r = 0; r < P::NRED; ++r) l.v[u] += simt::ShuffleXor<P::WAVE>(l.v[u], P::red(r));
     }
   }
 
   SIMT_METHOD void Finish(Output& o, const RowStats& m, const RowStats& l) {
     constexpr float kLn2 = 0.69314718055994530942f;
+    SIMT_UNROLL
     for (int t = 0; t < kHeadSize / P::X; ++t) {
+      SIMT_UNROLL
       for (int e = 0; e < P::NE; ++e) {
         const int row = wave_row_ + P::cy(lane_, e);
         if (row >= item_.row_count) continue;
