@@ -7,6 +7,7 @@
 Needs jinja2, and xxhash for the corpus. The clock stands at 2025-03-09 14:05:06.
 """
 
+import copy
 import datetime
 import itertools
 import json
@@ -64,7 +65,8 @@ def environment():
 def render(env, source, context):
     """The text, or None where jinja2 raises an error."""
     try:
-        text = env.from_string(source).render(**context)
+        # A copy, since some filters (indent, of a list) change their input.
+        text = env.from_string(source).render(**copy.deepcopy(context))
         text.encode()
         return text
     except Exception:  # whatever Python raises is an error to the caller of a template

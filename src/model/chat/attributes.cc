@@ -110,7 +110,9 @@ Value GetSlice(const Value& object, const Value& start, const Value& stop, const
     return Value(std::move(out), object.IsSafeText());
   }
   const Sequence* sequence = object.sequence();
-  if (sequence == nullptr || !sequence->IsIndexable()) return Missing(object, "slice");
+  if (sequence == nullptr || !sequence->IsIndexable()) {
+    Fail("A value of type " + object.TypeName() + " cannot be sliced.");
+  }
   const Bounds bounds =
       SliceBounds(start, stop, step, static_cast<int64_t>(sequence->items.size()));
   std::vector<Value> items;
@@ -160,6 +162,7 @@ std::optional<Value> FindMember(const Value& object, const std::string& name) {
       return MakeFunction(
           name,
           [object](Interpreter*, const Arguments& arguments) {
+            if (!arguments.keywords.empty()) Fail("get() takes no named arguments.");
             const BoundArguments bound("get", arguments, {"key", "default"}, 1);
             if (const Value* found = object.dict()->Find(*bound[0])) return *found;
             return bound[1] == nullptr ? Value() : *bound[1];
@@ -197,7 +200,7 @@ std::optional<Value> FindMember(const Value& object, const std::string& name) {
         [object, name](Interpreter* interpreter, const Arguments& arguments) {
           const BoundArguments bound(name, arguments, {"value"}, 1);
           const std::vector<Value>& items = object.sequence()->items;
-          interpreter->Charge(static_cast<int64_t>(items.size()));
+          interpreter->Charge(object.weight());
           int64_t count = 0;
           for (size_t i = 0; i < items.size(); ++i) {
             if (!Equal(items[i], *bound[0])) continue;

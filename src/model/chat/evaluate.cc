@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "model/chat/error.h"
 #include "model/chat/format.h"
 #include "model/chat/interpreter.h"
@@ -8,6 +10,7 @@ namespace {
 constexpr int kMaxDepth = 1000;
 
 bool CompareWith(Interpreter* interpreter, const std::string& op, const Value& a, const Value& b) {
+  interpreter->Charge(std::min(a.weight(), b.weight()));
   if (op == "==") return Equal(a, b);
   if (op == "!=") return !Equal(a, b);
   if (op == "<") return Less(a, b);

@@ -261,7 +261,9 @@ Value Format(Interpreter* interpreter, const Value& value, const Arguments& argu
 }
 
 Value UrlEncode(Interpreter* interpreter, const Value& value, const Arguments&) {
-  if (!value.IsText() && !value.IsNumber()) Fail("urlencode needs a string or a number.");
+  if (value.dict() != nullptr || value.sequence() != nullptr) {
+    Fail("urlencode needs plain text; pairs are not supported.");
+  }
   std::string out;
   for (const char c : ToText(value)) {
     const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||

@@ -146,8 +146,9 @@ Value Join(Interpreter* interpreter, const Value& value, const Arguments& argume
 
 Value Map(Interpreter* interpreter, const Value& value, const Arguments& arguments) {
   std::vector<Value> mapped;
+  if (!value.IsTruthy()) return MakeIterator({});
   if (arguments.positional.empty()) {
-    const BoundArguments bound("map", {{}, arguments.keywords}, {"attribute", "default"}, 1);
+    const BoundArguments bound("map", arguments, {"attribute", "default"}, 1);
     for (const Value& item : Iterate(interpreter, value)) {
       mapped.push_back(Pick(item, bound[0], bound[1]));
     }
@@ -210,7 +211,6 @@ Value Last(Interpreter* interpreter, const Value& value, const Arguments&) {
   if (value.sequence() != nullptr && !value.sequence()->HasLength()) {
     Fail("The result of a filter has no last item; use |list before |last.");
   }
-  if (value.IsUndefined()) Fail(*value.As<Undefined>()->why);
   const std::vector<Value> items = Iterate(interpreter, value);
   return items.empty() ? Value::MakeUndefined("The sequence is empty.") : items.back();
 }

@@ -121,7 +121,7 @@ std::string JsonString(std::string_view text, bool ascii) {
     if (at != std::string_view::npos) {
       out += '\\';
       out += kTo[at];
-    } else if (c < 0x20 || (ascii && c >= 0x7F && c < 0x10000 && c != 0x7F)) {
+    } else if (c < 0x20 || (ascii && c >= 0x7F && c < 0x10000)) {
       out += Hex(c, "\\u%04x");
     } else if (ascii && c >= 0x10000) {
       out += Hex(0xD800 + ((c - 0x10000) >> 10), "\\u%04x");

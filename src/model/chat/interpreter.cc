@@ -186,10 +186,9 @@ Interpreter::Flow Interpreter::RunFor(const Statement& loop) {
       return Evaluate(*loop.condition).IsTruthy();
     };
   }
-  const auto state = std::make_shared<LoopState>(std::move(source), std::move(keep), loop_nesting_);
+  const auto state = std::make_shared<LoopState>(std::move(source), std::move(keep));
   // A pass that is broken off or continued counts as none for the else branch, as in Jinja.
   bool completed = false;
-  ++loop_nesting_;
   while (state->Advance()) {
     Charge(1);
     const ScopeGuard guard(this, nullptr);
@@ -199,7 +198,6 @@ Interpreter::Flow Interpreter::RunFor(const Statement& loop) {
     if (flow == Flow::kBreak) break;
     completed |= flow == Flow::kNext;
   }
-  --loop_nesting_;
   state->Finish();
   if (completed || loop.orelse.empty()) return Flow::kNext;
   const ScopeGuard guard(this, nullptr);
@@ -268,7 +266,6 @@ Value Interpreter::CallMacro(const Statement& macro, const std::shared_ptr<Scope
     }
   }
   const int call_line = line_;
-  const int outer_nesting = std::exchange(loop_nesting_, 0);
   const ScopeGuard guard(this, closure);
   for (size_t i = 0; i < count; ++i) {
     const Parameter& parameter = macro.parameters[i];
@@ -290,7 +287,6 @@ Value Interpreter::CallMacro(const Statement& macro, const std::shared_ptr<Scope
   }
   Flow flow;
   Value result = MakeText(Capture(macro.body, &flow));
-  loop_nesting_ = outer_nesting;
   line_ = call_line;
   return result;
 }

@@ -72,7 +72,6 @@ class Interpreter {
   const Value* filter_input_ = nullptr;  // the text that a filter without an operand works on
   int line_ = 1;
   int depth_ = 0;
-  int loop_nesting_ = 0;
   int64_t steps_ = 0;
   int64_t bytes_ = 0;
   // Macros and namespaces can refer to each other in circles; these are broken at the end.

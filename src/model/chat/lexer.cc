@@ -191,12 +191,14 @@ class Lexer {
       Advance(end_length);
       return;
     }
+    if (position_ == source_.size()) return;  // with nothing inside, Jinja lets it pass
     throw SyntaxError(line, "{% raw %} is never closed; add {% endraw %}.");
   }
 
   void LexComment() {
     const std::string_view rest = Rest();
     const size_t end = rest.find("#}");
+    if (rest.empty()) return;  // at the very end, Jinja lets it pass
     if (end == std::string_view::npos) {
       throw SyntaxError(line_, "A comment is never closed; add '#}'.");
     }

@@ -4,11 +4,8 @@
 
 namespace tessera::chat {
 
-LoopState::LoopState(std::vector<Value> source, std::function<bool(const Value&)> keep, int nesting)
-    : source_(std::move(source)),
-      keep_(std::move(keep)),
-      nesting_(nesting),
-      depth_(ContainerDepth(source_)) {}
+LoopState::LoopState(std::vector<Value> source, std::function<bool(const Value&)> keep)
+    : source_(std::move(source)), keep_(std::move(keep)), depth_(ContainerDepth(source_)) {}
 
 bool LoopState::Pull() {
   while (position_ < source_.size()) {
@@ -34,8 +31,9 @@ std::optional<Value> LoopState::Attribute(std::string_view name) {
   if (name == "index") return Value(index + 1);
   if (name == "index0") return Value(index);
   if (name == "first") return Value(index == 0);
-  if (name == "depth") return Value(static_cast<int64_t>(nesting_ + 1));
-  if (name == "depth0") return Value(static_cast<int64_t>(nesting_));
+  // Only recursive loops, which are not supported, are ever deeper.
+  if (name == "depth") return Value(int64_t{1});
+  if (name == "depth0") return Value(int64_t{0});
   if (name == "previtem") {
     return index == 0 ? Value::MakeUndefined("There is no previous item.") : items_[index_ - 1];
   }

@@ -13,8 +13,8 @@ namespace tessera::chat {
 class LoopState {
  public:
   // `keep` is the condition of "for x in y if condition", run when an item is looked at; may be
-  // empty. `nesting` counts the loops around this one.
-  LoopState(std::vector<Value> source, std::function<bool(const Value&)> keep, int nesting);
+  // empty.
+  LoopState(std::vector<Value> source, std::function<bool(const Value&)> keep);
 
   // Moves to the next item; false at the end.
   bool Advance();
@@ -37,7 +37,6 @@ class LoopState {
   size_t position_ = 0;
   size_t index_ = 0;
   bool started_ = false;
-  int nesting_;
   int depth_;
 };
 

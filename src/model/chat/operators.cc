@@ -1,5 +1,6 @@
 // Arithmetic and membership with Python's meaning; integers are 64 bits wide here and overflow is
 // an error.
+#include <algorithm>
 #include <cmath>
 
 #include "model/chat/error.h"
@@ -158,6 +159,7 @@ bool Contains(Interpreter* interpreter, const Value& container, const Value& ite
   }
   if (const Dict* dict = container.dict()) return dict->Find(item) != nullptr;
   const std::vector<Value> items = Iterate(interpreter, container);
+  interpreter->Charge(container.weight());
   for (const Value& candidate : items) {
     if (Equal(candidate, item)) return true;
   }

@@ -35,7 +35,7 @@ bool IsIterable(const Value& value) {
 
 bool IsSequence(const Value& value) {
   const Sequence* sequence = value.sequence();
-  return value.dict() != nullptr || value.IsText() ||
+  return value.dict() != nullptr || value.IsText() || value.IsUndefined() ||
          (sequence != nullptr && sequence->IsIndexable());
 }
 

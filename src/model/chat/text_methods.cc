@@ -31,8 +31,7 @@ std::vector<std::string> SplitAtSpace(std::string_view text, int64_t max, bool f
     text = Strip(text, nullptr, !from_right, from_right);
     if (text.empty()) break;
     if (max >= 0 && static_cast<int64_t>(parts.size()) == max) {
-      parts.emplace_back(Strip(text, nullptr, from_right, !from_right));
-      if (!from_right) parts.back() = std::string(text);
+      parts.emplace_back(text);
       break;
     }
     size_t first = std::string_view::npos;

@@ -144,6 +144,21 @@ int Value::depth() const {
   return 0;
 }
 
+int64_t Value::weight() const {
+  if (const Sequence* items = sequence()) return items->weight;
+  if (const Dict* mapping = dict()) return mapping->weight();
+  return 1;
+}
+
+int64_t ContainerWeight(const std::vector<Value>& items) {
+  int64_t weight = 1;
+  for (const Value& item : items) {
+    weight += item.weight();
+    if (weight > kMaxValueWeight) Fail("A value holds more than 10 million others.");
+  }
+  return weight;
+}
+
 int ContainerDepth(const std::vector<Value>& items) {
   int depth = 0;
   for (const Value& item : items) depth = std::max(depth, item.depth());
@@ -161,6 +176,8 @@ Dict::Dict(std::vector<Entry> entries) {
   entries_.reserve(entries.size());
   for (Entry& entry : entries) {
     depth_ = std::max({depth_, entry.first.depth(), entry.second.depth()});
+    weight_ += entry.first.weight() + entry.second.weight();
+    if (weight_ > kMaxValueWeight) Fail("A value holds more than 10 million others.");
     const auto [found, inserted] = index_.try_emplace(HashKey(entry.first), entries_.size());
     if (inserted) {
       entries_.push_back(std::move(entry));

@@ -78,6 +78,8 @@ class Value {
   std::string TypeName() const;
   // How many containers lie inside each other; 0 for plain values.
   int depth() const;
+  // How many values lie inside, this one included; what comparing and printing it costs.
+  int64_t weight() const;
 
  private:
   std::variant<None, Undefined, bool, int64_t, double, Text, std::shared_ptr<Sequence>,
@@ -88,17 +90,26 @@ class Value {
 
 // Containers nested deeper than this are refused, so that walking and freeing them may recurse.
 inline constexpr int kMaxValueDepth = 300;
+// A value shared many times inside a container counts as often, so this bounds what a few nested
+// lists can expand to.
+inline constexpr int64_t kMaxValueWeight = 10'000'000;
+// One more than the values inside; an error above kMaxValueWeight.
+int64_t ContainerWeight(const std::vector<Value>& items);
 // The depth of a container that holds `items`; an error above kMaxValueDepth.
 int ContainerDepth(const std::vector<Value>& items);
 
 struct Sequence {
   enum class Kind { kList, kTuple, kRange, kKeys, kValues, kItems, kIterator };
   Sequence(Kind sequence_kind, std::vector<Value> sequence_items)
-      : kind(sequence_kind), items(std::move(sequence_items)), depth(ContainerDepth(items)) {}
+      : kind(sequence_kind),
+        items(std::move(sequence_items)),
+        depth(ContainerDepth(items)),
+        weight(ContainerWeight(items)) {}
 
   Kind kind;
   std::vector<Value> items;
   int depth;
+  int64_t weight;
   size_t position = 0;                    // of an iterator: what came before is used up
   int64_t start = 0, stop = 0, step = 1;  // of a range
   bool IsIndexable() const { return kind <= Kind::kRange; }
@@ -119,11 +130,13 @@ class Dict {
   const Value* Find(const Value& key) const;
   const Value* Find(std::string_view key) const;
   int depth() const { return depth_; }
+  int64_t weight() const { return weight_; }
 
  private:
   std::vector<Entry> entries_;
   std::unordered_map<std::string, size_t> index_;  // from HashKey
   int depth_ = 0;
+  int64_t weight_ = 1;
 };
 
 Value MakeDict(std::vector<Dict::Entry> entries);
