@@ -52,18 +52,23 @@ TESSERA_TARGET void Tile(const GemmBlock& block, int64_t row, int64_t column) {
     }
   }
   for (int64_t k = 0; k < block.depth; k += 2) {
-    __m512bh w[kVectors];
+    __m512i w[kVectors];
     TESSERA_UNROLL
     for (int v = 0; v < kVectors; ++v) {
-      w[v] = (__m512bh)_mm512_loadu_si512(weights + v / 2 * block.panel_bytes + v % 2 * 64);
+      w[v] = _mm512_loadu_si512(weights + v / 2 * block.panel_bytes + v % 2 * 64);
     }
     TESSERA_UNROLL
     for (int r = 0; r < kRows; ++r) {
       int32_t pair;
       __builtin_memcpy(&pair, x + r * kBFloat16RowStride, sizeof pair);
-      const auto a = (__m512bh)_mm512_set1_epi32(pair);
+      __m512i a = _mm512_set1_epi32(pair);
+#if defined(__clang__)
+      // Clang 16 crashes where it folds this broadcast into the instruction below.
+      asm("" : "+v"(a));
+#endif
       TESSERA_UNROLL
-      for (int v = 0; v < kVectors; ++v) sums[r][v] = _mm512_dpbf16_ps(sums[r][v], a, w[v]);
+      for (int v = 0; v < kVectors; ++v)
+        sums[r][v] = _mm512_dpbf16_ps(sums[r][v], (__m512bh)a, (__m512bh)w[v]);
     }
     x += 2;
     weights += kPairBytes;
