@@ -168,7 +168,7 @@ INSTANTIATE_TEST_SUITE_P(
         ModelCase{"NoTokenizer", "tokenizer.json", nullptr, 3, "tokenizer.json"},
         ModelCase{"BrokenTokenizer", "tokenizer.json",
                   [](std::string text) { return text.substr(0, 5000); }, 4, "tokenizer.json"}),
-    [](const auto& info) { return info.param.name; });
+    [](const auto& test) { return test.param.name; });
 
 TEST(ProblemFileTest, BrokenLinesAreNamed) {
   const std::string path =

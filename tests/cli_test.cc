@@ -30,7 +30,7 @@ TEST(CliTest, HelpNamesGroupsDefaultsVariablesAndExitCodes) {
   const auto help = RunProgram({"generate", "--help"});
   EXPECT_EQ(help.exit_code, 0);
   for (const char* part : {"Model:", "Attention:", "Engine:", "Sampling:", "TESSERA_MODEL",
-                           "TESSERA_ATTENTION_BACKEND", "[bfloat16]", "--temperature"}) {
+                           "TESSERA_ATTENTION_BACKEND", "TYPE=bfloat16", "--temperature"}) {
     EXPECT_THAT(help.output, HasSubstr(part));
   }
   EXPECT_EQ(RunProgram({}).exit_code, 2);

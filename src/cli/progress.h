@@ -18,9 +18,9 @@ class Progress {
   struct Options {
     std::string title;
     int64_t total = 0;
-    bool as_bytes = false;     // counts bytes rather than things
-    bool quiet = false;        // prints nothing
-    double line_interval = 5;  // seconds between lines where stderr is no terminal
+    bool as_bytes = false;      // counts bytes rather than things
+    bool quiet = false;         // prints nothing
+    double line_interval = 10;  // seconds between lines where stderr is no terminal
   };
 
   explicit Progress(Options options);
