@@ -87,12 +87,13 @@ TEST(ChatTemplateCorpus, RendersAsJinja2) {
         const auto rendered = (*parsed)->Render(MakeContext(data, messages, values), options);
         const std::string got = rendered.ok() ? Digest(*rendered) : "error";
         ++compared;
-        equal += got == expected[key] ? 1 : 0;
-        EXPECT_EQ(got, expected[key])
-            << file << " " << key << ": "
-            << (rendered.ok() ? recorded.contains(file) ? Difference(recorded[file][key], *rendered)
-                                                        : *rendered
-                              : rendered.error().message);
+        const std::string want = expected[key];
+        equal += got == want ? 1 : 0;
+        EXPECT_EQ(got, want) << file << " " << key << ": "
+                             << (rendered.ok() ? recorded.contains(file)
+                                                     ? Difference(recorded[file][key], *rendered)
+                                                     : *rendered
+                                               : rendered.error().message);
       }
     }
   }
