@@ -39,6 +39,13 @@ int Main(int argc, char** argv) {
     std::fputs(app.help().c_str(), stdout);
     return kExitUsage;
   }
+  const std::string first = argv[1];
+  if (!first.starts_with('-') &&
+      app.get_subcommands([&](CLI::App* command) { return command->get_name() == first; })
+          .empty()) {
+    std::fprintf(stderr, "tessera: there is no command '%s' (see `tessera --help`)\n", argv[1]);
+    return kExitUsage;
+  }
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& success) {  // --help and --version
