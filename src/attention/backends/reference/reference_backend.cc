@@ -1,4 +1,6 @@
-// The oracle: what attention means, in plain loops and float64. Slow, and easy to check by reading.
+// The oracle: what attention means, in plain loops and float64. Easy to check by reading; its loops
+// run along memory, so that whole evaluations through it end in a tolerable time.
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <memory>
@@ -41,7 +43,7 @@ class ReferenceBackend : public Backend {
 
   Support Supports(const AttentionSpec& spec, int32_t block_size) const override {
     Support support{.reasons = RefusalReasons(Features(), spec, block_size)};
-    support.decode_ns_per_key = 3.0 * (spec.head_size + spec.value_size());
+    support.decode_ns_per_key = 1.0 * (spec.head_size + spec.value_size());
     support.prefill_ns_per_key = support.decode_ns_per_key;
     return support;
   }
@@ -58,13 +60,14 @@ class ReferenceBackend : public Backend {
 
   void Run(const AttentionPlan&, const AttentionSpec& spec, const AttentionBatch& batch,
            const KvCache& cache, const RunArgs& args) override {
-    for (int32_t seq = 0; seq < batch.num_seqs; ++seq) {
-      const int64_t rows = int64_t{batch.QueryLen(seq)} * spec.num_heads;
-      threads_->ParallelFor(rows, [&](int64_t row, int) {
-        RunRow(spec, batch, cache, args, seq, static_cast<int32_t>(row / spec.num_heads),
-               static_cast<int32_t>(row % spec.num_heads));
-      });
-    }
+    const int64_t tasks = int64_t{batch.num_seqs} * spec.num_kv_heads;
+    threads_->ParallelFor(tasks, [&](int64_t task, int) {
+      const int32_t seq = static_cast<int32_t>(task / spec.num_kv_heads);
+      const int32_t kv_head = static_cast<int32_t>(task % spec.num_kv_heads);
+      if (batch.QueryLen(seq) == 0) return;
+      const Problem problem{spec, batch, cache, args, seq, kv_head};
+      RunHead(problem);
+    });
   }
 
   void CopyBlocks(const AttentionSpec& spec, const KvCache& cache,
@@ -78,57 +81,108 @@ class ReferenceBackend : public Backend {
   }
 
  private:
-  static void RunRow(const AttentionSpec& spec, const AttentionBatch& batch, const KvCache& cache,
-                     const RunArgs& args, int32_t seq, int32_t token, int32_t head) {
-    const int32_t seq_len = batch.seq_lens[seq];
-    const int32_t context_len = seq_len - batch.QueryLen(seq);
-    const kernel::KeyRange range =
-        kernel::VisibleKeys(token, context_len, seq_len, spec.causality == Causality::kCausal,
-                            spec.window_left, spec.window_right);
-    const int64_t row = int64_t{batch.query_start_loc[seq]} + token;
-    const int64_t query = row * args.query_token_stride + head * args.query_head_stride;
-    const int64_t kv_head = head / spec.group_size();
-    const auto offset_of = [&](int32_t key) {
-      const int64_t block =
-          batch.block_table[seq * batch.block_table_stride + key / cache.block_size];
-      return cache.KOffset(block, kv_head, key % cache.block_size);
-    };
+  // The rows of one request under one KV head.
+  struct Problem {
+    const AttentionSpec& spec;
+    const AttentionBatch& batch;
+    const KvCache& cache;
+    const RunArgs& args;
+    int32_t seq;
+    int32_t kv_head;
+  };
 
-    std::vector<double> scores;
-    double maximum = -std::numeric_limits<double>::infinity();
-    for (int32_t key = range.begin; key < range.end; ++key) {
-      const int64_t offset = offset_of(key);
-      double score = 0;
-      for (int32_t i = 0; i < spec.head_size; ++i) {
-        score += static_cast<double>(LoadAsFloat(spec.query_dtype, args.query, query + i)) *
-                 LoadAsFloat(cache.dtype, cache.data, offset + i);
+  // Keys and values of a request as float64, in the order in which the loops run: keys [head_size,
+  // keys], values [keys, value_size]. Keys that no row sees are not read.
+  struct Keys {
+    kernel::KeyRange range;  // that at least one row sees
+    std::vector<double> keys;
+    std::vector<double> values;
+  };
+
+  static kernel::KeyRange RangeOf(const Problem& p, int32_t token) {
+    const int32_t seq_len = p.batch.seq_lens[p.seq];
+    return kernel::VisibleKeys(token, seq_len - p.batch.QueryLen(p.seq), seq_len,
+                               p.spec.causality == Causality::kCausal, p.spec.window_left,
+                               p.spec.window_right);
+  }
+
+  static Keys Gather(const Problem& p) {
+    const size_t key_size = static_cast<size_t>(p.spec.head_size);
+    const size_t value_size = static_cast<size_t>(p.spec.value_size());
+    Keys gathered{{RangeOf(p, 0).begin, RangeOf(p, p.batch.QueryLen(p.seq) - 1).end}, {}, {}};
+    const size_t count =
+        static_cast<size_t>(std::max(0, gathered.range.end - gathered.range.begin));
+    gathered.keys.resize(count * key_size);
+    gathered.values.resize(count * value_size);
+    std::vector<float> row(std::max(key_size, value_size));
+    for (size_t k = 0; k < count; ++k) {
+      const int32_t key = gathered.range.begin + static_cast<int32_t>(k);
+      const int64_t block =
+          p.batch.block_table[p.seq * p.batch.block_table_stride + key / p.cache.block_size];
+      const int64_t offset = p.cache.KOffset(block, p.kv_head, key % p.cache.block_size);
+      const int64_t element = static_cast<int64_t>(SizeOf(p.cache.dtype));
+      const char* data = static_cast<const char*>(p.cache.data) + offset * element;
+      ConvertToFloat(p.cache.dtype, data, p.spec.head_size, row.data());
+      for (size_t i = 0; i < key_size; ++i) gathered.keys[i * count + k] = row[i];
+      ConvertToFloat(p.cache.dtype, data + p.cache.v_offset * element, p.spec.value_size(),
+                     row.data());
+      std::copy_n(row.begin(), value_size,
+                  gathered.values.begin() + static_cast<int64_t>(k * value_size));
+    }
+    return gathered;
+  }
+
+  static void RunHead(const Problem& p) {
+    const Keys keys = Gather(p);
+    for (int32_t token = 0; token < p.batch.QueryLen(p.seq); ++token) {
+      for (int32_t g = 0; g < p.spec.group_size(); ++g) {
+        RunRow(p, keys, token, p.kv_head * p.spec.group_size() + g);
       }
+    }
+  }
+
+  static void RunRow(const Problem& p, const Keys& keys, int32_t token, int32_t head) {
+    const AttentionSpec& spec = p.spec;
+    const kernel::KeyRange range = RangeOf(p, token);
+    const int64_t row = int64_t{p.batch.query_start_loc[p.seq]} + token;
+    const int64_t query = row * p.args.query_token_stride + head * p.args.query_head_stride;
+    const size_t stride = static_cast<size_t>(std::max(0, keys.range.end - keys.range.begin));
+    const size_t first = static_cast<size_t>(range.begin - keys.range.begin);
+    const size_t count = static_cast<size_t>(std::max(0, range.end - range.begin));
+
+    std::vector<double> scores(count, 0.0);
+    for (int32_t i = 0; i < spec.head_size; ++i) {
+      const double q = LoadAsFloat(spec.query_dtype, p.args.query, query + i);
+      const double* k = keys.keys.data() + static_cast<size_t>(i) * stride + first;
+      for (size_t key = 0; key < count; ++key) scores[key] += q * k[key];
+    }
+    double maximum = -std::numeric_limits<double>::infinity();
+    for (double& score : scores) {
       score *= spec.softmax_scale();
       if (spec.soft_cap > 0.0f) score = spec.soft_cap * std::tanh(score / spec.soft_cap);
-      scores.push_back(score);
       maximum = std::max(maximum, score);
     }
 
     double sum = 0;
-    std::vector<double> output(static_cast<size_t>(spec.value_size()), 0.0);
-    for (int32_t key = range.begin; key < range.end; ++key) {
-      const double p = std::exp(scores[static_cast<size_t>(key - range.begin)] - maximum);
-      sum += p;
-      const int64_t offset = offset_of(key) + cache.v_offset;
-      for (int32_t i = 0; i < spec.value_size(); ++i) {
-        output[static_cast<size_t>(i)] += p * LoadAsFloat(cache.dtype, cache.data, offset + i);
-      }
+    const size_t value_size = static_cast<size_t>(spec.value_size());
+    std::vector<double> output(value_size, 0.0);
+    for (size_t key = 0; key < count; ++key) {
+      const double probability = std::exp(scores[key] - maximum);
+      sum += probability;
+      const double* v = keys.values.data() + (first + key) * value_size;
+      for (size_t i = 0; i < value_size; ++i) output[i] += probability * v[i];
     }
 
-    const bool saw_key = !scores.empty();
-    const int64_t out = row * args.output_token_stride + head * args.output_head_stride;
-    for (int32_t i = 0; i < spec.value_size(); ++i) {
-      const double value = saw_key ? output[static_cast<size_t>(i)] / sum : 0.0;
-      StoreFromFloat(spec.output_dtype, args.output, out + i, static_cast<float>(value));
+    const int64_t out = row * p.args.output_token_stride + head * p.args.output_head_stride;
+    for (size_t i = 0; i < value_size; ++i) {
+      const double value = count > 0 ? output[i] / sum : 0.0;
+      StoreFromFloat(spec.output_dtype, p.args.output, out + static_cast<int64_t>(i),
+                     static_cast<float>(value));
     }
-    if (args.lse != nullptr) {
-      args.lse[row * spec.num_heads + head] = saw_key ? static_cast<float>(maximum + std::log(sum))
-                                                      : -std::numeric_limits<float>::infinity();
+    if (p.args.lse != nullptr) {
+      p.args.lse[row * spec.num_heads + head] = count > 0
+                                                    ? static_cast<float>(maximum + std::log(sum))
+                                                    : -std::numeric_limits<float>::infinity();
     }
   }
 
