@@ -107,6 +107,8 @@ HWY_INLINE FloatVec LoadElements(const void* row, int32_t i) {
 constexpr int32_t kLanes = static_cast<int32_t>(hn::MaxLanes(FloatTag()));
 // A panel of C takes kPanelRows * kPanelVecs registers of the 32 (AVX-512, NEON) or 16 there are.
 constexpr int32_t kPanelRows = 6;
+// Rows times four keys of accumulators, for sums over the lanes.
+constexpr int32_t kDotRows = HWY_TARGET <= HWY_AVX3 || HWY_ARCH_ARM_A64 ? 4 : 2;
 constexpr int32_t kPanelVecs = HWY_TARGET <= HWY_AVX3 || HWY_ARCH_ARM_A64 ? 4 : 2;
 
 struct LoadFloats {
@@ -195,6 +197,52 @@ HWY_INLINE void MultiplyRows(int32_t rows, const float* a, int64_t a_stride, int
   }
 }
 
+// Halves are added until four lanes are left.
+template <class D>
+HWY_INLINE hn::Vec<hn::FixedTag<float, 4>> FoldToFour(D /*d*/, hn::Vec<D> v) {
+  if constexpr (hn::MaxLanes(D()) == 4) {
+    return v;
+  } else {
+    const hn::Half<D> half;
+    return FoldToFour(half, hn::Add(hn::LowerHalf(half, v), hn::UpperHalf(half, v)));
+  }
+}
+
+// The sum of all lanes of each of four vectors.
+HWY_INLINE hn::Vec<hn::FixedTag<float, 4>> SumEach(FloatVec a, FloatVec b, FloatVec c, FloatVec e) {
+  const hn::FixedTag<float, 4> d;
+  const auto va = FoldToFour(FloatTag(), a), vb = FoldToFour(FloatTag(), b);
+  const auto vc = FoldToFour(FloatTag(), c), ve = FoldToFour(FloatTag(), e);
+  const auto ab = hn::Add(hn::InterleaveLower(d, va, vb), hn::InterleaveUpper(d, va, vb));
+  const auto ce = hn::Add(hn::InterleaveLower(d, vc, ve), hn::InterleaveUpper(d, vc, ve));
+  return hn::Add(hn::ConcatLowerLower(d, ce, ab), hn::ConcatUpperUpper(d, ce, ab));
+}
+
+// S[row < kRows, key .. key + 3] = Q K^T for four keys, head dimensions in the lanes: for so few
+// rows that transposing K would cost more than the sums over lanes at the end. `size` is a multiple
+// of kLanes.
+template <class Element, int32_t kRows>
+HWY_INLINE void DotFourKeys(const float* HWY_RESTRICT q, int64_t q_stride, int32_t size,
+                            const void* const* rows, float* HWY_RESTRICT s, int64_t s_stride) {
+  const FloatTag d;
+  FloatVec acc[kRows][4];
+  for (int32_t r = 0; r < kRows; ++r) {
+    for (int32_t k = 0; k < 4; ++k) acc[r][k] = hn::Zero(d);
+  }
+  for (int32_t i = 0; i < size; i += kLanes) {
+    FloatVec key[4];
+    for (int32_t k = 0; k < 4; ++k) key[k] = LoadElements<Element>(rows[k], i);
+    for (int32_t r = 0; r < kRows; ++r) {
+      const FloatVec query = hn::Load(d, q + r * q_stride + i);
+      for (int32_t k = 0; k < 4; ++k) acc[r][k] = hn::MulAdd(query, key[k], acc[r][k]);
+    }
+  }
+  for (int32_t r = 0; r < kRows; ++r) {
+    hn::Store(SumEach(acc[r][0], acc[r][1], acc[r][2], acc[r][3]), hn::FixedTag<float, 4>(),
+              s + r * s_stride);
+  }
+}
+
 template <class Element>
 class SimdTiles {
  public:
@@ -220,13 +268,17 @@ class SimdTiles {
 
   HWY_INLINE void LoadKeysValues(int32_t first, int32_t count) {
     m_.FindPages(first, count, sizeof(typename Element::Storage));
-    TransposeKeys();
+    // Sums over lanes cost some six operations for each row and key, transposing about one for each
+    // dimension of a key.
+    by_dots_ = rows_ * 6 < m_.args.head_size && m_.args.head_size % kLanes == 0;
+    if (!by_dots_) TransposeKeys();
     // With few rows each value is used but once or twice: it is then converted where it is used.
     staged_ = rows_ > kPanelRows || m_.args.value_size % kLanes != 0;
     if (staged_) StageValues();
   }
 
   HWY_INLINE void QueryKey(const Query&, Scores&) {
+    if (by_dots_) return QueryKeyByDots();
     MultiplyRows<false>(rows_, m_.query, m_.query_stride, m_.args.head_size,
                         LoadFloats{m_.keys, WideMemory::kMaxKeys}, KeyColumns(), m_.scores,
                         WideMemory::kMaxKeys);
@@ -320,6 +372,37 @@ class SimdTiles {
     return m_.output + int64_t{row} * m_.value_stride;
   }
 
+  HWY_INLINE void QueryKeyByDots() {
+    for (int32_t k = 0; k < m_.count; k += 4) {
+      const void* rows[4];
+      SelectFourKeys(k, rows);
+      int32_t row = 0;
+      for (; row + kDotRows <= rows_; row += kDotRows) DotPanel<kDotRows>(row, k, rows);
+      for (; row + 2 <= rows_; row += 2) DotPanel<2>(row, k, rows);
+      if (row < rows_) DotPanel<1>(row, k, rows);
+    }
+    // Whole vectors of scores are read: what lies past the last four keys must at least be numbers.
+    const int32_t filled = (m_.count + 3) / 4 * 4;
+    for (int32_t r = 0; filled < KeyColumns() && r < rows_; ++r) {
+      std::fill(ScoreRow(r) + filled, ScoreRow(r) + KeyColumns(), 0.0f);
+    }
+  }
+
+  template <int32_t kRows>
+  HWY_INLINE void DotPanel(int32_t row, int32_t key, const void* const* rows) {
+    DotFourKeys<Element, kRows>(m_.query + int64_t{row} * m_.query_stride, m_.query_stride,
+                                m_.args.head_size, rows, ScoreRow(row) + key, WideMemory::kMaxKeys);
+  }
+
+  // Keys past the step's count repeat the last one: their scores are masked, and no memory past the
+  // sequence is read.
+  HWY_INLINE void SelectFourKeys(int32_t key, const void** rows) const {
+    for (int32_t i = 0; i < 4; ++i) {
+      rows[i] = m_.key_rows[std::min(key + i, m_.count - 1)];
+      if (key + i < m_.next_count) PrefetchNext(key + i);
+    }
+  }
+
   HWY_INLINE void StageValues() {
     const FloatTag d;
     const int32_t size = m_.args.value_size;
@@ -334,15 +417,11 @@ class SimdTiles {
     }
   }
 
-  // keys[dimension][key] = K[key][dimension], in blocks of 4 keys. Keys past the step's count
-  // repeat the last one: their scores are masked, and no memory past the sequence is read.
+  // keys[dimension][key] = K[key][dimension], in blocks of 4 keys.
   HWY_INLINE void TransposeKeys() {
     for (int32_t k = 0; k < m_.count; k += 4) {
       const void* rows[4];
-      for (int32_t i = 0; i < 4; ++i) {
-        rows[i] = m_.key_rows[std::min(k + i, m_.count - 1)];
-        if (k + i < m_.next_count) PrefetchNext(k + i);
-      }
+      SelectFourKeys(k, rows);
       int32_t dim = 0;
       for (; dim + kBlockDims <= m_.args.head_size; dim += kBlockDims) {
         TransposeBlock(rows, dim, m_.keys + dim * WideMemory::kMaxKeys + k);
@@ -366,14 +445,13 @@ class SimdTiles {
   // own prefetcher.
   HWY_INLINE void PrefetchNext(int32_t key) const {
     constexpr int64_t kLine = 64;
-    const auto fetch = [](const void* row, int64_t bytes) HWY_ATTR {
-      for (int64_t i = 0; i < bytes; i += kLine) {
-        __builtin_prefetch(static_cast<const char*>(row) + i, 0, 2);
-      }
-    };
     constexpr int64_t kElement = sizeof(typename Element::Storage);
-    fetch(m_.next_key_rows[key], m_.args.head_size * kElement);
-    fetch(m_.next_value_rows[key], m_.args.value_size * kElement);
+    // No helper function for the two loops: g++ takes one that only prefetches for one without
+    // effect.
+    const char* k = static_cast<const char*>(m_.next_key_rows[key]);
+    for (int64_t i = 0; i < m_.args.head_size * kElement; i += kLine) __builtin_prefetch(k + i);
+    const char* v = static_cast<const char*>(m_.next_value_rows[key]);
+    for (int64_t i = 0; i < m_.args.value_size * kElement; i += kLine) __builtin_prefetch(v + i);
   }
 
   // 16 bytes of each of 4 rows.
@@ -422,6 +500,7 @@ class SimdTiles {
 
   WideMemory m_;
   int32_t rows_;
+  bool by_dots_ = false;
   bool staged_ = false;
 };
 
