@@ -1,6 +1,7 @@
 #include "attention/kernel/fiber.h"
 
 #include <cstdint>
+#include <exception>
 
 #if defined(__has_feature)
 #if __has_feature(address_sanitizer)
@@ -108,14 +109,21 @@ void Fiber::Prepare(void (*entry)()) {
 #endif
 }
 
-void Fiber::Switch(Fiber* from, Fiber* to) {
+void Fiber::Switch(Fiber* from, Fiber* to) { SwitchContext(from, to, &from->context_->fake_stack); }
+
+void Fiber::Leave(Fiber* from, Fiber* to) {
+  SwitchContext(from, to, nullptr);  // AddressSanitizer then gives back what it holds for the fiber
+  std::terminate();
+}
+
+void Fiber::SwitchContext(Fiber* from, Fiber* to, [[maybe_unused]] void** fake_stack) {
 #if defined(TESSERA_FIBER_ASAN)
   leaving = from;
   const void* stack =
       to->context_->stack != nullptr ? to->context_->stack.get() : to->context_->caller_stack;
   const size_t bytes =
       to->context_->stack != nullptr ? to->context_->stack_bytes : to->context_->caller_stack_bytes;
-  __sanitizer_start_switch_fiber(&from->context_->fake_stack, stack, bytes);
+  __sanitizer_start_switch_fiber(fake_stack, stack, bytes);
 #endif
   entering = to;
 #if defined(__x86_64__)

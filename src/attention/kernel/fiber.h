@@ -22,8 +22,12 @@ class Fiber {
   // Saves the running fiber in `from` and goes on in `to`.
   static void Switch(Fiber* from, Fiber* to);
 
+  // Goes on in `to` and never comes back to `from` as it is.
+  [[noreturn]] static void Leave(Fiber* from, Fiber* to);
+
  private:
   struct Context;
+  static void SwitchContext(Fiber* from, Fiber* to, void** fake_stack);
   std::unique_ptr<Context> context_;
 };
 

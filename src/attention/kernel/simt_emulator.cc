@@ -43,27 +43,23 @@ struct BlockState {
 
 thread_local BlockState* state = nullptr;
 
+Fiber* Current() { return state->threads[static_cast<size_t>(state->current)].fiber; }
+
 // Abandons the block, whose failure has been written down: its fibers are never resumed. They are
 // not unwound either, so nobody who calls this may own memory.
-[[noreturn]] void Abandon() {
-  Fiber::Switch(state->threads[static_cast<size_t>(state->current)].fiber, &state->main);
-  std::terminate();
-}
+[[noreturn]] void Abandon() { Fiber::Leave(Current(), &state->main); }
 
-// Leaves the current fiber for the next one that can run.
-void Yield() {
+// Chooses the thread to run after the current one, which may be itself. A block in which nobody can
+// run is abandoned.
+void ChooseNext() {
   BlockState& s = *state;
-  const int from = s.current;
   const int n = s.shape.threads;
+  const int position = s.position[static_cast<size_t>(s.current)];
   for (int k = 1; k <= n; ++k) {
-    const int candidate =
-        s.order[static_cast<size_t>((s.position[static_cast<size_t>(from)] + k) % n)];
+    const int candidate = s.order[static_cast<size_t>((position + k) % n)];
     const auto& thread = s.threads[static_cast<size_t>(candidate)];
     if (!thread.ready || thread.done) continue;
-    if (candidate == from) return;
     s.current = candidate;
-    ++s.counters.switches;
-    Fiber::Switch(s.threads[static_cast<size_t>(from)].fiber, thread.fiber);
     return;
   }
   s.failure = "deadlock: " + std::to_string(s.at_barrier) +
@@ -71,18 +67,27 @@ void Yield() {
   Abandon();
 }
 
+void Yield() {
+  Fiber* from = Current();
+  ChooseNext();
+  if (Current() == from) return;
+  ++state->counters.switches;
+  Fiber::Switch(from, Current());
+}
+
 void Entry() {
   BlockState& s = *state;
+  Fiber* self = Current();
   try {
     (*s.body)();
   } catch (...) {
     s.error = std::current_exception();
-    Fiber::Switch(s.threads[static_cast<size_t>(s.current)].fiber, &s.main);
+    Abandon();
   }
   s.threads[static_cast<size_t>(s.current)].done = true;
-  if (--s.live == 0) Fiber::Switch(s.threads[static_cast<size_t>(s.current)].fiber, &s.main);
-  Yield();
-  std::terminate();  // a finished fiber is never resumed
+  if (--s.live == 0) Fiber::Leave(self, &s.main);
+  ChooseNext();
+  Fiber::Leave(self, Current());
 }
 
 // Waves in random order, and lanes in random order inside each.
