@@ -1,43 +1,68 @@
 #!/usr/bin/env bash
-# Everything that is checked on each commit: what quickstart.sh does, then all tests in several builds, and the static
-# checks. About half an hour on two cores the first time, much less with a warm compiler cache.
+# Everything that is checked on each commit: what quickstart.sh does, then the tests in several builds, and the static
+# checks. Ends with the tests of the release build. About half an hour on two cores the first time, much less with a warm
+# compiler cache.
 #
-#   ./test.sh            TESSERA_TEST_SCALE (0.1 ... 1) shortens the random tests of the slower builds
+#   ./test.sh                 clang-tidy reads the files that the last commit changed
+#   ./test.sh --tidy-all      clang-tidy reads every file: a quarter of an hour more
+#
+# TESSERA_TEST_SCALE (0.02 ... 1) sets how much of the long tests runs under the sanitizers.
 set -euo pipefail
 cd "$(dirname "$0")"
 
+tidy=(--changed)
+for argument in "$@"; do
+  case $argument in
+    --tidy-all) tidy=() ;;
+    *) echo "test.sh knows --tidy-all, not $argument" >&2; exit 2 ;;
+  esac
+done
+
 jobs=$(nproc)
-slow_scale=${TESSERA_TEST_SCALE:-0.2}
-step() { printf '\n== %s (%d min %02d s)\n' "$1" $((SECONDS / 60)) $((SECONDS % 60)); }
+slow_scale=${TESSERA_TEST_SCALE:-0.1}
+unset TESSERA_TEST_SCALE  # the release build is tested in full
+stage=
+times=
+# Starts a stage; says how long the one before took.
+step() {
+  if [[ -n $stage ]]; then
+    times+=$(printf '%6d s  %s' $((SECONDS - started)) "$stage")$'\n'
+    printf '   (%d s)\n' $((SECONDS - started))
+  fi
+  stage=$1
+  started=$SECONDS
+  printf '\n== %s\n' "$stage"
+}
 
 step "packages"
 scripts/install_deps.sh --test
 
-step "quick start"
-./quickstart.sh
-
 step "format and shell syntax"
 scripts/check_format.sh
-bash -n scripts/*.sh ./*.sh .ci/run
+bash -n scripts/*.sh fuzz/*.sh ./*.sh .ci/run
+
+step "quick start"
+./quickstart.sh
 
 step "release build, g++"
 scripts/build.sh release
 
-step "address and undefined-behaviour sanitizers, clang"
+step "address and undefined-behaviour sanitizers, clang: build"
 scripts/build.sh asan
-TESSERA_TEST_SCALE=$slow_scale ctest --preset asan --progress -j "$jobs" | tail -n 15
+
+step "address and undefined-behaviour sanitizers, clang: tests and fuzzing"
+TESSERA_TEST_SCALE=$slow_scale ctest --preset asan -j "$jobs"
 
 step "clang-tidy"
-scripts/check_tidy.sh build/asan
+scripts/check_tidy.sh build/asan "${tidy[@]}"
 
 step "thread sanitizer, the tests with threads"
-threaded=(thread_pool_test engine_test cpu_ops_test attention_conformance_test)
-scripts/build.sh tsan "${threaded[@]}"
-TESSERA_TEST_SCALE=$slow_scale ctest --preset tsan -R "^($(IFS='|'; echo "${threaded[*]}"))\$" --no-tests=error |
-  tail -n 15
+scripts/build.sh tsan tests_threads
+TESSERA_TEST_SCALE=$slow_scale ctest --preset tsan -L threads --no-tests=error
 
 step "64-bit ARM, emulated"
 scripts/cross_test.sh
 
-step "all tests of the release build"
+step "all tests of the release build, and the installed library"
+printf 'seconds of each stage so far:\n%s' "$times"
 ctest --preset release -j "$jobs"

@@ -15,7 +15,8 @@ endfunction()
 
 # tessera_test(NAME SOURCES... LIBS deps... [TIMEOUT seconds] [LABELS labels...])
 # A GoogleTest program beside the code it tests, registered with ctest as one test.
-# TESSERA_SOURCE_DIR in its environment is the root of the source tree.
+# TESSERA_SOURCE_DIR in its environment is the root of the source tree. The target tests_LABEL builds
+# all tests of a label; `threads` marks those that ThreadSanitizer runs.
 function(tessera_test NAME)
   if(NOT TESSERA_TESTS)
     return()
@@ -28,5 +29,12 @@ function(tessera_test NAME)
   target_link_libraries(${NAME} PRIVATE ${ARG_LIBS} tessera_compile_options GTest::gmock GTest::gtest_main)
   add_test(NAME ${NAME} COMMAND ${NAME})
   set_tests_properties(${NAME} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS}"
-    ENVIRONMENT "TESSERA_SOURCE_DIR=${PROJECT_SOURCE_DIR}")
+    # Frames on the heap would cost each fiber of the GPU emulator megabytes.
+    ENVIRONMENT "TESSERA_SOURCE_DIR=${PROJECT_SOURCE_DIR};ASAN_OPTIONS=detect_stack_use_after_return=0")
+  foreach(label ${ARG_LABELS})
+    if(NOT TARGET tests_${label})
+      add_custom_target(tests_${label})
+    endif()
+    add_dependencies(tests_${label} ${NAME})
+  endforeach()
 endfunction()

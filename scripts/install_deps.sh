@@ -14,7 +14,7 @@ packages=(
 # test.sh: sanitizers, fuzzing, static checks, and the cross build under emulation.
 test_packages=(
   clang-16 libclang-rt-16-dev clang-format-16 clang-tidy-16
-  g++-aarch64-linux-gnu qemu-user-static libhwy-dev:arm64 libgmock-dev:arm64
+  g++-aarch64-linux-gnu qemu-user-static
 )
 if [[ "${1:-}" == "--test" ]]; then
   packages+=("${test_packages[@]}")
@@ -36,9 +36,6 @@ if [[ $(id -u) -ne 0 ]]; then
 fi
 echo "installing: ${missing[*]}"
 export DEBIAN_FRONTEND=noninteractive
-if [[ "${missing[*]}" == *:arm64* ]]; then
-  "${as_root[@]}" dpkg --add-architecture arm64
-fi
 log=$(mktemp)
 if ! { "${as_root[@]}" apt-get update -qq && "${as_root[@]}" apt-get install -qq -y --no-install-recommends "${missing[@]}"; } \
     >"$log" 2>&1; then

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <filesystem>
+#include <fstream>
 #include <nlohmann/json.hpp>
 #include <sstream>
 #include <string>
@@ -136,12 +137,13 @@ TEST(CliTest, EvalGivesTheReferenceAnswersOnEveryBackend) {
   }
   EXPECT_EQ(lines, 2 * scores["backends"].size());
 
-  EXPECT_EQ(RunProgram({"eval", "-q", "--limit", "2", "--attention-backend", "reference", "--tests",
-                        SourceDirectory() + "/models/tiny-math/data/test.jsonl", "--num-fewshot",
-                        "0", "--min-score", "1"})
+  std::ofstream(file) << R"({"question": "Ada has 2 pears.", "answer": "#### 987654"})"
+                      << "\n";
+  EXPECT_EQ(RunProgram({"eval", "-q", "--attention-backend", "reference", "--tests", file,
+                        "--num-fewshot", "0", "--min-score", "1"})
                 .exit_code,
             1)
-      << "without examples the model cannot know the form of every answer";
+      << "nobody can know this answer";
   std::filesystem::remove(file);
   std::filesystem::remove(file + ".jsonl");
 }

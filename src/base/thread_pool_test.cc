@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/cpu_affinity.h"
+#include "base/testing/test_scale.h"
 
 namespace tessera {
 namespace {
@@ -21,7 +22,7 @@ struct Team {
 };
 
 // With and without spinning, also with more threads than cores.
-class ThreadPoolTest : public testing::TestWithParam<Team> {
+class ThreadPoolTest : public ::testing::TestWithParam<Team> {
  protected:
   ThreadPool::Options Options() const {
     ThreadPool::Options options;
@@ -36,13 +37,13 @@ TEST_P(ThreadPoolTest, RunsOnceOnEveryWorkerManyTimes) {
   ASSERT_EQ(pool.num_threads(), GetParam().threads);
   // Not atomic: the pool itself must order these accesses.
   std::vector<int64_t> calls(static_cast<size_t>(pool.num_threads()));
-  constexpr int kRounds = 3000;
+  const int64_t rounds = testing::Scaled(3000);
   int64_t published = 0;
-  for (int round = 1; round <= kRounds; ++round) {
+  for (int64_t round = 1; round <= rounds; ++round) {
     published = round;
     pool.Run([&](int worker) { calls[static_cast<size_t>(worker)] += published; });
     // Every worker has added 1 + 2 + ... + round.
-    const int64_t expected = int64_t{round} * (round + 1) / 2;
+    const int64_t expected = round * (round + 1) / 2;
     for (int64_t sum : calls) ASSERT_EQ(sum, expected);
   }
 }
@@ -50,13 +51,13 @@ TEST_P(ThreadPoolTest, RunsOnceOnEveryWorkerManyTimes) {
 TEST_P(ThreadPoolTest, BarriersSeparatePhases) {
   ThreadPool pool(Options());
   const int threads = pool.num_threads();
-  constexpr int kPhases = 3000;
+  const int64_t phases = testing::Scaled(3000);
   std::vector<int64_t> values(static_cast<size_t>(threads), 0);
   std::atomic<int> errors{0};
   pool.Run([&](int worker) {
     const size_t own = static_cast<size_t>(worker);
     const size_t neighbour = static_cast<size_t>((worker + 1) % threads);
-    for (int phase = 1; phase <= kPhases; ++phase) {
+    for (int64_t phase = 1; phase <= phases; ++phase) {
       values[own] = phase;
       pool.Barrier();
       if (values[neighbour] != phase) ++errors;
@@ -114,10 +115,10 @@ TEST_P(ThreadPoolTest, PoolsDoNotDisturbEachOther) {
   for (int i = 0; i < 3; ++i) pools.push_back(std::make_unique<ThreadPool>(Options()));
   std::vector<std::thread> callers;
   std::atomic<int64_t> calls{0};
-  constexpr int kRounds = 200;
+  const int64_t rounds = testing::Scaled(200);
   for (auto& pool : pools) {
-    callers.emplace_back([&calls, &pool] {
-      for (int round = 0; round < kRounds; ++round) {
+    callers.emplace_back([&calls, &pool, rounds] {
+      for (int round = 0; round < rounds; ++round) {
         pool->Run([&](int) {
           calls.fetch_add(1, std::memory_order_relaxed);
           pool->Barrier();
@@ -126,13 +127,13 @@ TEST_P(ThreadPoolTest, PoolsDoNotDisturbEachOther) {
     });
   }
   for (std::thread& caller : callers) caller.join();
-  EXPECT_EQ(calls.load(), int64_t{3} * kRounds * GetParam().threads);
+  EXPECT_EQ(calls.load(), 3 * rounds * GetParam().threads);
 }
 
 INSTANTIATE_TEST_SUITE_P(Teams, ThreadPoolTest,
-                         testing::Values(Team{1, 50}, Team{2, 50}, Team{2, 0}, Team{3, 50},
-                                         Team{3, 0}, Team{8, 50}, Team{8, 0}),
-                         [](const testing::TestParamInfo<Team>& param) {
+                         ::testing::Values(Team{1, 50}, Team{2, 50}, Team{2, 0}, Team{3, 50},
+                                           Team{3, 0}, Team{8, 50}, Team{8, 0}),
+                         [](const ::testing::TestParamInfo<Team>& param) {
                            return std::to_string(param.param.threads) + "ThreadsSpin" +
                                   std::to_string(param.param.spin_microseconds);
                          });

@@ -24,8 +24,8 @@ TEST(TextTest, ParsesSizes) {
     ASSERT_TRUE(bytes.ok()) << text;
     EXPECT_EQ(*bytes, want) << text;
   }
-  for (const char* text :
-       {"", "GiB", "-1", "1X", "1iB", "1 G B x", "nan", "inf", "1e30", "99999999T", "1GGB", "0x10"}) {
+  for (const char* text : {"", "GiB", "-1", "1X", "1iB", "1 G B x", "nan", "inf", "1e30",
+                           "99999999T", "1GGB", "0x10"}) {
     const auto bytes = ParseBytes(text);
     EXPECT_FALSE(bytes.ok()) << text;
     if (!bytes.ok()) {

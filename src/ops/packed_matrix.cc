@@ -78,6 +78,7 @@ Result<std::unique_ptr<PackedMatrix>> PackedMatrix::Pack(std::span<const WeightV
 }
 
 void PackedMatrix::PackRow(const WeightView& source, int64_t source_row, int64_t row) {
+  if (in_ == 0) return;  // no memory to point into
   const int64_t offset = source_row * in_;
   const int64_t start = Index(row, 0);
   if (dtype_ == DType::kFloat32) {
