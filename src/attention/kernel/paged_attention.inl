@@ -1,4 +1,5 @@
 // The attention algorithm, written once for every machine.
+// clang-format off: the lines below are a table
 //
 // No include guard and no namespace: each target includes this file inside its own namespace, after
 // it has defined
@@ -28,6 +29,7 @@
 //
 // Online softmax as in FlashAttention-2 (arXiv 2307.08691), in base 2: m and s are in units of
 // log2.
+// clang-format on
 
 // s -> log2(e) * cap * tanh(scale * q.k / cap): the soft cap comes before the mask.
 template <class Ops>
