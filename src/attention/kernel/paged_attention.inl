@@ -1,34 +1,27 @@
 // The attention algorithm, written once for every machine.
-// clang-format off: the lines below are a table
 //
-// No include guard and no namespace: each target includes this file inside its own namespace, after
-// it has defined
-//   TESSERA_FN      how a function is declared there (inline, __device__ __forceinline__,
-//   HWY_INLINE ...)
-// and with tessera/kernel types visible. Whoever runs Attend() is a wave: 64 or 32 lanes in lock
-// step on a GPU, one very wide lane on a CPU core. The tile policy `Tiles` supplies what an
-// instruction family knows:
+// clang-format off
+// No include guard and no namespace: each target includes this file inside its own namespace, after it has defined
+//   TESSERA_FN      how a function is declared there (inline, __device__ __forceinline__, HWY_INLINE ...)
+// and with tessera/kernel types visible. Whoever runs Attend() is a wave: 64 or 32 lanes in lock step on a GPU, one very wide
+// lane on a CPU core. The tile policy `Tiles` supplies what an instruction family knows:
 //
 //   kKeys                             keys of one step
 //   Query, Scores, Output, RowStats   the wave's share of Q, S, O and of one number per row
 //   LoadQuery(q, factor)              q = Q * factor; rows past the item's end are 0
-//   LoadKeysValues(first, count)      K and V of keys first .. first+count-1 become readable; what
-//   lies past them reads as 0 or is
-//                                     never multiplied, so that NaN in unwritten cache memory
-//                                     cannot spread
+//   LoadKeysValues(first, count)      K and V of keys first .. first+count-1 become readable; what lies past them reads as 0 or is
+//                                     never multiplied, so that NaN in unwritten cache memory cannot spread
 //   QueryKey(q, s)                    S = Q K^T
 //   MapScores(s, first, f)            s = f(s, row, key) for every element
 //   MaxOverKeys(s, m)                 m = max(m, max over keys of s)
-//   Exp2(s, m, factor, l)             s = 2^(s - m) (0 where m is -infinity), l = l * factor + sum
-//   over keys, each lane its own part MapRows(a, b, f)                  f(a, b) for every row's
-//   pair of numbers, by reference ScaleRows(o, factor)              O = O * factor, row by row
+//   Exp2(s, m, factor, l)             s = 2^(s - m) (0 where m is -infinity), l = l * factor + sum over keys, each lane its own part
+//   MapRows(a, b, f)                  f(a, b) for every row's pair of numbers, by reference
+//   ScaleRows(o, factor)              O = O * factor, row by row
 //   ProbabilityValue(s, o)            O += S V
 //   SumOverLanes(l)                   completes Exp2's sums
-//   Finish(o, m, l)                   writes O / l, or a partial (O / l, lse); l = 0: writes 0 and
-//   lse -infinity
+//   Finish(o, m, l)                   writes O / l, or a partial (O / l, lse); l = 0: writes 0 and lse -infinity
 //
-// Online softmax as in FlashAttention-2 (arXiv 2307.08691), in base 2: m and s are in units of
-// log2.
+// Online softmax as in FlashAttention-2 (arXiv 2307.08691), in base 2: m and s are in units of log2.
 // clang-format on
 
 // s -> log2(e) * cap * tanh(scale * q.k / cap): the soft cap comes before the mask.
