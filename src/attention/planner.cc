@@ -53,6 +53,11 @@ int32_t RoundUp(int64_t value, int32_t multiple) {
   return static_cast<int32_t>((value + multiple - 1) / multiple * multiple);
 }
 
+// The last part of a sequence of nearly 2^31 keys would end past int32.
+int32_t PartEnd(int32_t begin, int32_t part_keys, int32_t end) {
+  return end - begin <= part_keys ? end : begin + part_keys;
+}
+
 // Keys per part, so that no item is much dearer than a fair share.
 int32_t PartKeys(const Tile& tile, double share, const AttentionSpec& spec,
                  const PlannerOptions& options) {
@@ -89,7 +94,8 @@ void PlanWork(const AttentionSpec& spec, const AttentionBatch& batch, const Plan
   std::vector<Ranked> ranked;
   for (const Tile& tile : tiles) {
     const int32_t part_keys = PartKeys(tile, share, spec, options);
-    const int32_t parts = std::max(1, (tile.length() + part_keys - 1) / part_keys);
+    const int32_t parts = static_cast<int32_t>(
+        std::max<int64_t>(1, (int64_t{tile.length()} + part_keys - 1) / part_keys));
     for (int32_t head = 0; head < spec.num_kv_heads; ++head) {
       if (parts > 1) {
         list->merges.push_back({.seq = tile.seq,
@@ -101,7 +107,7 @@ void PlanWork(const AttentionSpec& spec, const AttentionBatch& batch, const Plan
       }
       for (int32_t part = 0; part < parts; ++part) {
         const int32_t begin = tile.keys.begin + part * part_keys;
-        const int32_t end = std::min(tile.keys.end, begin + part_keys);
+        const int32_t end = PartEnd(begin, part_keys, tile.keys.end);
         WorkItem item{.seq = tile.seq,
                       .kv_head = head,
                       .row_begin = tile.row_begin,

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <limits>
 #include <map>
 #include <random>
 #include <tuple>
@@ -131,6 +132,24 @@ TEST(Planner, InvariantSplitsDependOnTheRequestAlone) {
     return ranges;
   };
   EXPECT_EQ(parts(alone, 1), parts(beside, 16));
+}
+
+TEST(Planner, SequencesOfNearly2To31Keys) {
+  const Step step({{1, std::numeric_limits<int32_t>::max()}});
+  const AttentionSpec spec{.num_heads = 4, .num_kv_heads = 1, .head_size = 64};
+  for (int32_t workers : {1, 2, 7, 64}) {
+    WorkList list;
+    PlanWork(spec, step.batch, {.workers = workers}, &list);
+    ExpectExactCover(spec, step.batch, list);
+    for (const auto& item : list.items) EXPECT_LT(item.key_begin, item.key_end);
+  }
+  AttentionSpec window = spec;
+  window.window_left = 5000;
+  window.batch_invariant = true;
+  WorkList list;
+  PlanWork(window, step.batch, {}, &list);
+  EXPECT_EQ(list.items.size(), 3u);
+  ExpectExactCover(window, step.batch, list);
 }
 
 TEST(Planner, EmptyBatch) {

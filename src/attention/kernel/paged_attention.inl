@@ -83,8 +83,10 @@ TESSERA_FN void Attend(Tiles& tiles, const KernelArgs& args, const WorkItem& ite
       VisibleKeys((item.row_begin + item.row_count - 1) / args.group, context_len, seq_len,
                   args.causal, args.window_left, args.window_right);
 
-  for (int32_t key = item.key_begin; key < item.key_end; key += Tiles::kKeys) {
-    const int32_t count = item.key_end - key < Tiles::kKeys ? item.key_end - key : Tiles::kKeys;
+  // Counted downwards: key_end may be the largest int32.
+  for (int32_t left = item.key_end - item.key_begin; left > 0; left -= Tiles::kKeys) {
+    const int32_t key = item.key_end - left;
+    const int32_t count = left < Tiles::kKeys ? left : Tiles::kKeys;
     tiles.LoadKeysValues(key, count);
     typename Tiles::Scores s;
     tiles.QueryKey(q, s);
