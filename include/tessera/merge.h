@@ -16,7 +16,7 @@ struct PartialState {
 
 // output[size] = sum_i exp(lse_i - lse) * output_i, lse = log sum_i exp(lse_i) (arXiv 2501.01005,
 // section 2.2). Returns lse; with no state that saw a key the output is 0 and the lse -infinity.
-// `output` may be one of the inputs' arrays.
+// A lse that is NaN makes everything NaN. `output` may be one of the inputs' arrays.
 float MergeStates(std::span<const PartialState> states, int32_t size, float* output);
 
 }  // namespace tessera

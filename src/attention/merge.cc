@@ -9,7 +9,10 @@ namespace tessera {
 float MergeStates(std::span<const PartialState> states, int32_t size, float* output) {
   constexpr float kNone = -std::numeric_limits<float>::infinity();
   float maximum = kNone;
-  for (const PartialState& state : states) maximum = std::max(maximum, state.lse);
+  for (const PartialState& state : states) {
+    // max() would pass over NaN, and parts that are all NaN would look like parts without keys.
+    maximum = std::isnan(state.lse) ? state.lse : std::max(maximum, state.lse);
+  }
   if (maximum == kNone) {
     std::fill_n(output, size, 0.0f);
     return kNone;

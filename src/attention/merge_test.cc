@@ -40,6 +40,19 @@ TEST(MergeStates, NoKeysAtAllGiveZero) {
   EXPECT_EQ(MergeStates({}, 2, out), kNone);
 }
 
+TEST(MergeStates, NanStaysVisible) {
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  const float bad[] = {nan}, a[] = {5.0f};
+  for (const std::vector<PartialState>& states : {std::vector<PartialState>{{bad, nan}, {bad, nan}},
+                                                  {{bad, nan}, {a, 1.0f}},
+                                                  {{a, 1.0f}, {bad, nan}},
+                                                  {{bad, nan}, {bad, kNone}}}) {
+    float out[1] = {7.0f};
+    EXPECT_TRUE(std::isnan(MergeStates(states, 1, out)));
+    EXPECT_TRUE(std::isnan(out[0]));
+  }
+}
+
 TEST(MergeStates, ExtremeLseNeitherOverflowsNorVanishes) {
   const float a[] = {1.0f}, b[] = {3.0f};
   const PartialState states[] = {{a, 3e38f}, {b, 3e38f}};
