@@ -16,17 +16,22 @@ Status Validate(const AttentionBatch& batch, int64_t num_blocks, int32_t block_s
   if (batch.num_seqs < 0 || batch.num_tokens < 0) {
     return InvalidArgument("num_seqs and num_tokens must not be negative");
   }
+  if (num_blocks < 0 || block_size <= 0) {
+    return InvalidArgument("a cache of " + std::to_string(num_blocks) + " blocks of " +
+                           std::to_string(block_size) + " tokens holds nothing");
+  }
   if (batch.num_seqs > 0 && batch.query_start_loc[0] != 0) {
     return InvalidArgument("query_start_loc[0] is not 0");
   }
   for (int32_t seq = 0; seq < batch.num_seqs; ++seq) {
-    const int32_t query_len = batch.QueryLen(seq);
     const int32_t seq_len = batch.seq_lens[seq];
-    if (query_len < 0 || batch.query_start_loc[seq + 1] > batch.num_tokens) {
+    if (batch.query_start_loc[seq + 1] < batch.query_start_loc[seq] ||
+        batch.query_start_loc[seq + 1] > batch.num_tokens) {
       return InvalidArgument(
           Of("query_start_loc", seq + 1) + " = " + std::to_string(batch.query_start_loc[seq + 1]) +
           " must ascend and end at num_tokens = " + std::to_string(batch.num_tokens) + " at most");
     }
+    const int32_t query_len = batch.QueryLen(seq);
     if (seq_len < 0 || (query_len > 0 && seq_len < query_len)) {
       return InvalidArgument(Of("seq_lens", seq) + " = " + std::to_string(seq_len) +
                              " must hold the request's " + std::to_string(query_len) +
@@ -37,7 +42,7 @@ Status Validate(const AttentionBatch& batch, int64_t num_blocks, int32_t block_s
                              " exceeds max_query_len or max_seq_len");
     }
     const int64_t pages = (int64_t{seq_len} + block_size - 1) / block_size;
-    if (pages > batch.block_table_stride && seq + 1 < batch.num_seqs) {
+    if (pages > batch.block_table_stride) {
       return InvalidArgument(Of("seq_lens", seq) + " needs " + std::to_string(pages) +
                              " blocks, a row of block_table has " +
                              std::to_string(batch.block_table_stride));

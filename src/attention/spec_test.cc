@@ -69,6 +69,15 @@ TEST(AttentionBatch, ValidateChecksEveryIndex) {
   seq_lens[0] = 5;
   query_start_loc[2] = 4;
   EXPECT_THAT(Validate(batch, 3, 16).error().message, HasSubstr("query_start_loc[2] = 4"));
+  query_start_loc[2] = std::numeric_limits<int32_t>::min();
+  EXPECT_THAT(Validate(batch, 3, 16).error().message,
+              HasSubstr("query_start_loc[2] = -2147483648"));
+  query_start_loc[2] = 3;
+  EXPECT_TRUE(Validate(batch, 3, 16).ok());
+  EXPECT_THAT(Validate(batch, 3, 0).error().message, HasSubstr("blocks of 0 tokens"));
+  // The last row of block_table is no longer than the others.
+  batch.block_table_stride = 1;
+  EXPECT_THAT(Validate(batch, 3, 16).error().message, HasSubstr("seq_lens[1] needs 2 blocks"));
 }
 
 TEST(KvCache, OrdersAndSizes) {
