@@ -123,6 +123,7 @@ class PortableBackend : public Backend {
     const int64_t bytes = WideMemory::Bytes(spec.head_size, spec.value_size());
     if (bytes <= memory_bytes_) return;
     memory_.clear();
+    memory_bytes_ = 0;  // for the case that an allocation throws
     for (int i = 0; i < threads_->num_threads(); ++i) memory_.push_back(AllocateAligned(bytes));
     memory_bytes_ = bytes;
   }
