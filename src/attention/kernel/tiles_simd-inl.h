@@ -72,10 +72,11 @@ struct SimdOps {
     return hn::IfThenZeroElse(tiny, hn::Mul(p, power));
   }
 
-  // 1 - 2 / (e^(2x) + 1); beyond 10 it is 1 to float32's precision.
+  // 1 - 2 / (e^(2x) + 1); beyond 10 it is 1 to float32's precision. x stands second in Max and Min:
+  // x86 gives the second operand where one is NaN, which has to stay visible.
   static HWY_INLINE FloatVec Tanh(FloatVec x) {
     const FloatTag d;
-    const FloatVec clamped = hn::Min(hn::Max(x, hn::Set(d, -10.0f)), hn::Set(d, 10.0f));
+    const FloatVec clamped = hn::Min(hn::Set(d, 10.0f), hn::Max(hn::Set(d, -10.0f), x));
     const FloatVec one = hn::Set(d, 1.0f);
     const FloatVec e = Exp2(hn::Mul(clamped, hn::Set(d, 2.0f * 1.44269504088896340736f)));
     return hn::Sub(one, hn::Div(hn::Set(d, 2.0f), hn::Add(e, one)));

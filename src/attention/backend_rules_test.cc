@@ -1,0 +1,396 @@
+// What tessera/backend.h promises beyond the numbers of one run, which conformance_test.cc
+// compares: copying and converting into caches, plans used again, a sequence that changes its
+// backend, NaN that stays visible.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <memory>
+#include <numeric>
+#include <random>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "attention/backends/portable/cpu_kernels.h"
+#include "attention/backends/portable/portable_backend.h"
+#include "tessera/registry.h"
+
+namespace tessera {
+namespace {
+
+constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+
+struct Subject {
+  std::string name;
+  std::unique_ptr<Backend> backend;
+};
+
+class BackendRules : public ::testing::Test {
+ protected:
+  BackendRules() {
+    for (const BackendEntry& entry : BackendEntries()) {
+      subjects_.push_back({entry.name, entry.create(context_)});
+    }
+    for (const std::string& policy : CpuPolicies()) {
+      subjects_.push_back(
+          {"portable:" + policy, CreatePortableBackend(context_, {.cpu_policy = policy}).value()});
+    }
+  }
+
+  Backend* Reference() const {
+    for (const Subject& subject : subjects_) {
+      if (subject.name == "reference") return subject.backend.get();
+    }
+    return nullptr;
+  }
+
+  ThreadPool pool_{{.num_threads = 3, .pin = false}};
+  BackendContext context_{DetectCpu(), &pool_};
+  std::vector<Subject> subjects_;
+};
+
+// One request and its cache. Its tokens are random numbers of their own; queries, keys and values
+// are float32 with padding between heads, whatever the cache's type.
+class Request {
+ public:
+  static constexpr int32_t kBlockSize = 16;
+  static constexpr int32_t kPadding = 3;
+
+  Request(const AttentionSpec& spec, int32_t tokens) : spec_(spec) {
+    spec_.query_dtype = DType::kFloat32;
+    spec_.output_dtype = DType::kFloat32;
+    const int32_t blocks = (tokens + kBlockSize - 1) / kBlockSize;
+    const KvCacheShape shape{.num_blocks = blocks,
+                             .block_size = kBlockSize,
+                             .num_kv_heads = spec.num_kv_heads,
+                             .head_size = spec.head_size,
+                             .head_size_v = spec.value_size()};
+    memory_.resize(static_cast<size_t>(KvCacheElements(shape)) * SizeOf(spec.cache_dtype));
+    cache_ = MakeKvCache(shape, spec.cache_dtype, memory_.data());
+    for (int32_t block = blocks; block > 0; --block) block_table_.push_back(block - 1);
+
+    std::mt19937 random(5);
+    std::normal_distribution<float> normal;
+    const auto fill = [&](std::vector<float>* values, int64_t heads, int64_t size) {
+      values->resize(static_cast<size_t>(tokens * heads * (size + kPadding)), kNan);
+      for (int64_t row = 0; row < tokens * heads; ++row) {
+        for (int64_t i = 0; i < size; ++i) {
+          (*values)[static_cast<size_t>(row * (size + kPadding) + i)] = normal(random);
+        }
+      }
+    };
+    fill(&query_, spec.num_heads, spec.head_size);
+    fill(&key_, spec.num_kv_heads, spec.head_size);
+    fill(&value_, spec.num_kv_heads, spec.value_size());
+  }
+
+  float& Query(int32_t token, int32_t head, int32_t i) {
+    return query_[static_cast<size_t>((int64_t{token} * spec_.num_heads + head) * HeadStride() +
+                                      i)];
+  }
+
+  struct Output {
+    std::vector<float> values;  // [tokens, num_heads, value_size]
+    std::vector<float> lse;     // [tokens, num_heads]
+    bool operator==(const Output&) const = default;
+  };
+
+  // The keys of tokens first .. end-1 go into the cache.
+  void Write(Backend* backend, int32_t first, int32_t end) {
+    const Batch step(*this, first, end);
+    const int64_t key_stride = spec_.num_kv_heads * HeadStride();
+    const int64_t value_stride = int64_t{spec_.num_kv_heads} * (spec_.value_size() + kPadding);
+    backend->WriteKv(spec_, step.batch,
+                     {.key = key_.data() + first * key_stride,
+                      .value = value_.data() + first * value_stride,
+                      .dtype = DType::kFloat32,
+                      .key_token_stride = key_stride,
+                      .key_head_stride = HeadStride(),
+                      .value_token_stride = value_stride,
+                      .value_head_stride = spec_.value_size() + kPadding},
+                     cache_);
+  }
+
+  // The attention of tokens first .. end-1. `plan` is reused, and holds the step's plan afterwards.
+  Output Attend(Backend* backend, int32_t first, int32_t end,
+                std::unique_ptr<AttentionPlan>* plan = nullptr, bool with_lse = true) {
+    const Batch step(*this, first, end);
+    std::unique_ptr<AttentionPlan> own;
+    if (plan == nullptr) plan = &own;
+    *plan = backend->Plan(spec_, step.batch, std::move(*plan));
+    Output output;
+    const size_t rows = static_cast<size_t>(int64_t{end - first} * spec_.num_heads);
+    output.values.resize(rows * static_cast<size_t>(spec_.value_size()));
+    output.lse.resize(rows);
+    backend->Run(**plan, spec_, step.batch, cache_,
+                 {.query = query_.data() + first * spec_.num_heads * HeadStride(),
+                  .query_token_stride = spec_.num_heads * HeadStride(),
+                  .query_head_stride = HeadStride(),
+                  .output = output.values.data(),
+                  .output_token_stride = int64_t{spec_.num_heads} * spec_.value_size(),
+                  .output_head_stride = spec_.value_size(),
+                  .lse = with_lse ? output.lse.data() : nullptr});
+    return output;
+  }
+
+ private:
+  struct Batch {
+    Batch(const Request& request, int32_t first, int32_t end)
+        : starts{0, end - first}, seq_len(end) {
+      for (int32_t token = first; token < end; ++token) {
+        slots.push_back(int64_t{request.block_table_[static_cast<size_t>(token / kBlockSize)]} *
+                            kBlockSize +
+                        token % kBlockSize);
+      }
+      batch = {.num_seqs = 1,
+               .num_tokens = end - first,
+               .query_start_loc = starts,
+               .seq_lens = &seq_len,
+               .block_table = request.block_table_.data(),
+               .block_table_stride = static_cast<int64_t>(request.block_table_.size()),
+               .slot_mapping = slots.data(),
+               .max_query_len = end - first,
+               .max_seq_len = end};
+      EXPECT_TRUE(Validate(batch, request.cache_.num_blocks, kBlockSize).ok());
+    }
+    Batch(const Batch&) = delete;
+    Batch& operator=(const Batch&) = delete;
+
+    int32_t starts[2];
+    int32_t seq_len;
+    std::vector<int64_t> slots;
+    AttentionBatch batch;
+  };
+
+  int64_t HeadStride() const { return spec_.head_size + kPadding; }
+
+  AttentionSpec spec_;
+  std::vector<char> memory_;
+  KvCache cache_;
+  std::vector<int32_t> block_table_;
+  std::vector<float> query_, key_, value_;
+};
+
+void ExpectNear(const std::vector<float>& got, const std::vector<float>& want,
+                const std::string& name) {
+  ASSERT_EQ(got.size(), want.size());
+  float worst = 0;
+  for (size_t i = 0; i < got.size(); ++i) worst = std::max(worst, std::abs(got[i] - want[i]));
+  EXPECT_LE(worst, 3e-5f) << name;
+}
+
+TEST_F(BackendRules, ASequenceMayChangeItsBackend) {
+  const AttentionSpec spec{.num_heads = 4, .num_kv_heads = 2, .head_size = 40, .head_size_v = 24};
+  const int32_t ends[] = {37, 38, 39, 90, 91};
+  for (const Subject& subject : subjects_) {
+    Request moving(spec, 91), staying(spec, 91);
+    int32_t first = 0;
+    for (int32_t end : ends) {
+      Backend* backend = end % 2 == 1 ? Reference() : subject.backend.get();
+      moving.Write(backend, first, end);
+      staying.Write(Reference(), first, end);
+      const Request::Output got = moving.Attend(backend, first, end);
+      const Request::Output want = staying.Attend(Reference(), first, end);
+      ExpectNear(got.values, want.values, subject.name);
+      ExpectNear(got.lse, want.lse, subject.name);
+      first = end;
+    }
+  }
+}
+
+TEST_F(BackendRules, APlanIsReusedForAnotherSpecAndBatch) {
+  const AttentionSpec narrow{.num_heads = 4, .num_kv_heads = 1, .head_size = 16};
+  AttentionSpec wide = narrow;
+  wide.head_size_v = 96;
+  for (const Subject& subject : subjects_) {
+    Backend* backend = subject.backend.get();
+    std::unique_ptr<AttentionPlan> plan;
+    struct {
+      const AttentionSpec& spec;
+      int32_t tokens;
+    } const steps[] = {{narrow, 4000}, {wide, 5}, {wide, 3000}, {narrow, 1}, {wide, 4000}};
+    for (const auto& [spec, tokens] : steps) {
+      Request request(spec, tokens);
+      request.Write(backend, 0, tokens);
+      EXPECT_EQ(request.Attend(backend, tokens - 1, tokens, &plan),
+                request.Attend(backend, tokens - 1, tokens))
+          << subject.name << ", " << tokens << " tokens";
+    }
+  }
+}
+
+TEST_F(BackendRules, LseIsOptional) {
+  const AttentionSpec spec{.num_heads = 2, .num_kv_heads = 1, .head_size = 32};
+  for (const Subject& subject : subjects_) {
+    Request request(spec, 3000);
+    request.Write(subject.backend.get(), 0, 3000);
+    const Request::Output with = request.Attend(subject.backend.get(), 2990, 3000);
+    const Request::Output without =
+        request.Attend(subject.backend.get(), 2990, 3000, nullptr, false);
+    EXPECT_EQ(with.values, without.values) << subject.name;
+  }
+}
+
+// Whether the keys are split or not, and with a soft cap, whose tanh is bounded.
+TEST_F(BackendRules, NanOfAQueryStaysVisible) {
+  for (float soft_cap : {0.0f, 20.0f}) {
+    AttentionSpec spec{.num_heads = 2, .num_kv_heads = 1, .head_size = 32};
+    spec.soft_cap = soft_cap;
+    for (int32_t tokens : {1, 5, 3000}) {
+      for (const Subject& subject : subjects_) {
+        Request request(spec, tokens);
+        request.Query(tokens - 1, 1, 7) = kNan;
+        request.Write(Reference(), 0, tokens);
+        const Request::Output output = request.Attend(subject.backend.get(), tokens - 1, tokens);
+        const std::string name = subject.name + ", " + std::to_string(tokens) + " tokens";
+        for (size_t i = 0; i < 32; ++i) {
+          EXPECT_FALSE(std::isnan(output.values[i])) << name;
+          EXPECT_TRUE(std::isnan(output.values[32 + i])) << name;
+        }
+        EXPECT_FALSE(std::isnan(output.lse[0])) << name;
+        EXPECT_TRUE(std::isnan(output.lse[1])) << name;
+      }
+    }
+  }
+}
+
+// A token stride of 0 makes a cache of two tokens out of one that would fill 2^31.
+TEST_F(BackendRules, TheLongestSequence) {
+  AttentionSpec spec{.num_heads = 1, .num_kv_heads = 1, .head_size = 16};
+  spec.query_dtype = spec.cache_dtype = spec.output_dtype = DType::kFloat32;
+  spec.window_left = 100;
+  std::vector<float> memory(64);
+  std::iota(memory.begin(), memory.end(), -8.0f);
+  const KvCache cache{.data = memory.data(),
+                      .dtype = DType::kFloat32,
+                      .num_blocks = 2,
+                      .block_size = 1 << 30,
+                      .block_stride = 32,
+                      .v_offset = 16};
+  const int32_t starts[] = {0, 1}, block_table[] = {0, 1};
+  const int32_t seq_len = std::numeric_limits<int32_t>::max();
+  const AttentionBatch batch{.num_seqs = 1,
+                             .num_tokens = 1,
+                             .query_start_loc = starts,
+                             .seq_lens = &seq_len,
+                             .block_table = block_table,
+                             .block_table_stride = 2,
+                             .max_query_len = 1,
+                             .max_seq_len = seq_len};
+  const std::vector<float> query(16, 0.25f);
+  for (const Subject& subject : subjects_) {
+    std::vector<float> output(16);
+    float lse = 0;
+    const auto plan = subject.backend->Plan(spec, batch, nullptr);
+    subject.backend->Run(*plan, spec, batch, cache,
+                         {.query = query.data(), .output = output.data(), .lse = &lse});
+    for (size_t i = 0; i < 16; ++i) EXPECT_NEAR(output[i], memory[48 + i], 1e-4f) << subject.name;
+    // The sum over 16 elements that start at 24, times 0.25 / sqrt(16), of 101 equal keys.
+    EXPECT_NEAR(lse, 504.0f * 0.0625f + std::log(101.0f), 1e-4f) << subject.name;
+  }
+}
+
+TEST_F(BackendRules, WriteKvConvertsAndSkips) {
+  for (DType type : {DType::kFloat32, DType::kFloat16, DType::kBFloat16}) {
+    AttentionSpec spec{.num_heads = 4, .num_kv_heads = 2, .head_size = 3, .head_size_v = 2};
+    spec.cache_dtype = type;
+    const KvCacheShape shape{.num_blocks = 2,
+                             .block_size = 2,
+                             .num_kv_heads = 2,
+                             .head_size = 3,
+                             .head_size_v = 2,
+                             .order = KvOrder::kBlockTokenHead};
+    // Three requests' tokens and a row of padding, whose slot does not count.
+    std::vector<float> key(4 * 2 * 4), value(4 * 2 * 5);
+    std::iota(key.begin(), key.end(), 100.1f);
+    std::iota(value.begin(), value.end(), -50.3f);
+    const int32_t starts[] = {0, 3}, block_table[] = {1, 0};
+    const int32_t seq_len = 3;
+    const int64_t slots[] = {3, -1, 0, 2};
+    const AttentionBatch batch{.num_seqs = 1,
+                               .num_tokens = 4,
+                               .query_start_loc = starts,
+                               .seq_lens = &seq_len,
+                               .block_table = block_table,
+                               .block_table_stride = 2,
+                               .slot_mapping = slots,
+                               .max_query_len = 3,
+                               .max_seq_len = 3};
+    for (bool shares_kv : {false, true}) {
+      spec.shares_kv = shares_kv;
+      for (const Subject& subject : subjects_) {
+        std::vector<float> memory(static_cast<size_t>(KvCacheElements(shape)));
+        for (int64_t i = 0; i < KvCacheElements(shape); ++i) {
+          StoreFromFloat(type, memory.data(), i, 7.0f);
+        }
+        const KvCache cache = MakeKvCache(shape, type, memory.data());
+        subject.backend->WriteKv(spec, batch,
+                                 {.key = key.data(),
+                                  .value = value.data(),
+                                  .dtype = DType::kFloat32,
+                                  .key_token_stride = 8,
+                                  .key_head_stride = 4,
+                                  .value_token_stride = 10,
+                                  .value_head_stride = 5},
+                                 cache);
+        for (int64_t slot = 0; slot < 4; ++slot) {
+          const int64_t token = slot == 3 ? 0 : slot == 0 ? 2 : -1;
+          for (int64_t head = 0; head < 2; ++head) {
+            const int64_t place = cache.KOffset(slot / 2, head, slot % 2);
+            for (int64_t i = 0; i < 5; ++i) {
+              float want =
+                  i < 3 ? key[static_cast<size_t>(std::max(token, int64_t{0}) * 8 + head * 4 + i)]
+                        : value[static_cast<size_t>(std::max(token, int64_t{0}) * 10 + head * 5 +
+                                                    i - 3)];
+              StoreFromFloat(type, &want, 0, token < 0 || shares_kv ? 7.0f : want);
+              EXPECT_EQ(LoadAsFloat(type, memory.data(), place + i), LoadAsFloat(type, &want, 0))
+                  << subject.name << ", slot " << slot;
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_F(BackendRules, CopiesAndSwapsWholeBlocks) {
+  AttentionSpec spec{.num_heads = 2, .num_kv_heads = 2, .head_size = 3, .head_size_v = 2};
+  const KvCacheShape shape{
+      .num_blocks = 4, .block_size = 5, .num_kv_heads = 2, .head_size = 3, .head_size_v = 2};
+  const int64_t block = KvCacheElements(shape) / shape.num_blocks;
+  const std::vector<BlockPair> pairs = {{3, 0}, {3, 1}};
+  // Padding between blocks belongs to somebody else.
+  constexpr int64_t kPadding = 7;
+  const auto make = [&](std::vector<uint16_t>* memory, uint16_t first) {
+    memory->resize(static_cast<size_t>(shape.num_blocks * (block + kPadding)));
+    std::iota(memory->begin(), memory->end(), first);
+    KvCache cache = MakeKvCache(shape, DType::kBFloat16, memory->data());
+    cache.block_stride += kPadding;
+    return cache;
+  };
+  for (const Subject& subject : subjects_) {
+    for (bool swap : {false, true}) {
+      std::vector<uint16_t> source, destination;
+      const KvCache from = make(&source, 0), to = make(&destination, 10000);
+      std::vector<uint16_t>& changed = swap ? destination : source;
+      std::vector<uint16_t> want = changed;
+      for (const BlockPair& pair : pairs) {
+        std::copy_n(source.begin() + pair.source * from.block_stride, block,
+                    want.begin() + pair.destination * from.block_stride);
+      }
+      const std::vector<uint16_t> untouched = swap ? source : destination;
+      if (swap) {
+        subject.backend->SwapBlocks(spec, from, to, pairs);
+      } else {
+        subject.backend->CopyBlocks(spec, from, pairs);
+      }
+      EXPECT_EQ(changed, want) << subject.name;
+      EXPECT_EQ(swap ? source : destination, untouched) << subject.name;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace tessera
