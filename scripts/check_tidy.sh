@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs clang-tidy over the compiled C++ files, in parallel.
 #
-#   scripts/check_tidy.sh [BUILD_DIR] [--changed]     --changed: only files that differ from the last commit on main
+#   scripts/check_tidy.sh [BUILD_DIR] [--changed]     --changed: only what the last commit changed, if there is one before it
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -9,7 +9,11 @@ build=build/asan
 files=$(git ls-files --cached --others --exclude-standard -- 'src/*.cc' 'fuzz/*.cc' 'bench/*.cc')
 for argument in "$@"; do
   case $argument in
-    --changed) files=$(git diff --name-only --diff-filter=d HEAD~1 -- 'src/*.cc' 'fuzz/*.cc' 'bench/*.cc') ;;
+    --changed)
+      if git rev-parse --quiet --verify HEAD~1 >/dev/null; then
+        files=$(git diff --name-only --diff-filter=d HEAD~1 -- 'src/*.cc' 'fuzz/*.cc' 'bench/*.cc')
+      fi
+      ;;
     *) build=$argument ;;
   esac
 done

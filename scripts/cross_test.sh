@@ -1,11 +1,9 @@
 #!/usr/bin/env bash
-# Builds the attention library for 64-bit ARM and runs a part of its tests on an emulated processor: the same kernel source,
-# another instruction set. The libraries of that architecture are unpacked into the build folder, never installed.
-#
-#   scripts/cross_test.sh [GTEST_FILTER]       which part; emulation is some fifty times slower than the machine itself
+# Builds the attention library for 64-bit ARM and runs its CPU backends on an emulated processor: the same kernel source,
+# another instruction set. One thread: the emulator of Debian 12 can hang where a program starts threads. The libraries of
+# that architecture are unpacked into the build folder, never installed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-filter=${1:-Conformance.EmptyAndSingle:Conformance.SkippedSlotsKeepTheCache}
 
 packages=$PWD/build/aarch64-packages
 if [[ ! -e $packages/unpacked ]]; then
@@ -23,7 +21,6 @@ if [[ ! -e $packages/unpacked ]]; then
   touch "$packages/unpacked"
 fi
 
-scripts/build.sh aarch64 attention_conformance_test
-TESSERA_TEST_SCALE=${TESSERA_TEST_SCALE:-0.02} QEMU_LD_PREFIX=/usr/aarch64-linux-gnu \
-  QEMU_SET_ENV=LD_LIBRARY_PATH="$packages/root/usr/lib/aarch64-linux-gnu" \
-  qemu-aarch64-static build/aarch64/src/attention/attention_conformance_test --gtest_brief=1 --gtest_filter="$filter"
+scripts/build.sh aarch64 attention_threads_test attention_conformance_test
+QEMU_LD_PREFIX=/usr/aarch64-linux-gnu QEMU_SET_ENV=LD_LIBRARY_PATH="$packages/root/usr/lib/aarch64-linux-gnu" \
+  timeout 120 qemu-aarch64-static build/aarch64/src/attention/attention_threads_test --gtest_brief=1 --gtest_filter='*/0'

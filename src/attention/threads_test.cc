@@ -50,7 +50,7 @@ TEST_P(AttentionThreads, ComputeTheSame) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Teams, AttentionThreads, ::testing::Values(2, 5));
+INSTANTIATE_TEST_SUITE_P(Teams, AttentionThreads, ::testing::Values(1, 2, 5));
 
 }  // namespace
 }  // namespace tessera::testing
