@@ -112,8 +112,10 @@ TEST_P(ThreadPoolTest, ComesAndGoesIdleOrBusy) {
 
 TEST_P(ThreadPoolTest, PoolsDoNotDisturbEachOther) {
   std::vector<std::unique_ptr<ThreadPool>> pools;
+  pools.reserve(3);
   for (int i = 0; i < 3; ++i) pools.push_back(std::make_unique<ThreadPool>(Options()));
   std::vector<std::thread> callers;
+  callers.reserve(pools.size());
   std::atomic<int64_t> calls{0};
   const int64_t rounds = testing::Scaled(200);
   for (auto& pool : pools) {
