@@ -10,7 +10,6 @@ namespace tessera {
 namespace {
 
 using kernel::KeyRange;
-using kernel::MergeItem;
 using kernel::WorkItem;
 
 // Rows of one request under any of its KV heads, and the keys that at least one of them sees.
