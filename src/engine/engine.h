@@ -18,8 +18,6 @@ namespace tessera {
 class Tokenizer;
 struct EngineParts;
 
-using TokenLogprob = TokenLogprobs;  // one entry of RequestUpdate::logprobs
-
 struct EngineOptions {
   std::string model_directory;
   std::string attention_backend;   // as SelectionRequest::backend

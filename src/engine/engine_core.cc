@@ -86,7 +86,8 @@ Result<std::unique_ptr<EngineCore>> EngineCore::Create(const EngineOptions& opti
 EngineCore::EngineCore(const EngineOptions& options, EngineParts parts, const KvPlan& plan,
                        KvMemory memory)
     : parts_(std::move(parts)),
-      max_model_len_(plan.max_model_len),
+      plan_(plan),
+      block_size_(options.block_size),
       seed_(RandomSeed()),
       notes_(parts_.notes),
       pool_(plan.num_blocks),
@@ -110,12 +111,7 @@ Status EngineCore::Check(const Request& request) const {
   if (length == 0) {
     return InvalidArgument("The prompt has no tokens; give at least one.");
   }
-  if (length >= max_model_len_) {
-    return InvalidArgument("The prompt has " + std::to_string(length) +
-                           " tokens, which leaves no room for an answer within the " +
-                           std::to_string(max_model_len_) +
-                           " that fit the model and its cache; shorten it.");
-  }
+  if (length >= plan_.max_model_len) return TooLong(length);
   for (const int32_t token : request.prompt) {
     if (token >= 0 && token < vocab_size) continue;
     return InvalidArgument("The prompt holds the token " + std::to_string(token) +
@@ -130,8 +126,21 @@ Status EngineCore::Check(const Request& request) const {
   return Validate(request.sampling, vocab_size);
 }
 
+Error EngineCore::TooLong(int64_t prompt_tokens) const {
+  const std::string start = "The prompt has " + std::to_string(prompt_tokens) +
+                            " tokens, which leaves no room for an answer within the ";
+  if (prompt_tokens >= plan_.asked_model_len) {
+    return InvalidArgument(start + std::to_string(plan_.asked_model_len) +
+                           " that a request may have; shorten it.");
+  }
+  const int64_t blocks = prompt_tokens / block_size_ + 1;  // of the prompt and one more token
+  return InvalidArgument(start + std::to_string(plan_.max_model_len) +
+                         " that the KV cache holds; shorten it, or give the KV cache at " +
+                         "least " + std::to_string(blocks * plan_.block_bytes) + " bytes.");
+}
+
 void EngineCore::Add(uint64_t id, Request request, UpdateCallback callback) {
-  StopChecker checker(request.sampling, parts_.model->config().eos_token_ids, max_model_len_);
+  StopChecker checker(request.sampling, parts_.model->config().eos_token_ids, plan_.max_model_len);
   OutputProcessor output(parts_.tokenizer.get(), request.sampling, std::move(checker));
   const uint64_t seed = request.sampling.seed.value_or(seed_ + id);
   Sequence sequence;
@@ -219,10 +228,10 @@ void EngineCore::CollectRows() {
   for (const ScheduledChunk& chunk : step_.chunks) {
     State* state = requests_.at(chunk.sequence->id).get();
     for (int32_t p = chunk.first_prompt_logit(); p < chunk.last_prompt_logit(); ++p) {
-      rows_.push_back({chunk.sequence->id, state, p, false, std::nullopt, {}});
+      rows_.push_back({chunk.sequence->id, state, p, false, std::nullopt, std::nullopt});
     }
     if (chunk.samples()) {
-      rows_.push_back({chunk.sequence->id, state, chunk.end - 1, true, std::nullopt, {}});
+      rows_.push_back({chunk.sequence->id, state, chunk.end - 1, true, std::nullopt, std::nullopt});
     }
   }
 }
@@ -239,7 +248,7 @@ void EngineCore::ProcessRow(int64_t index, int worker) {
     if (choice.ok()) {
       row.choice = std::move(choice).value();
     } else {
-      row.error = choice.error().message;
+      row.error = choice.error();
     }
     return;
   }
@@ -248,15 +257,15 @@ void EngineCore::ProcessRow(int64_t index, int worker) {
   if (logprobs.ok()) {
     state.prompt_logprobs[next] = std::move(logprobs).value();
   } else {
-    row.error = logprobs.error().message;
+    row.error = logprobs.error();
   }
 }
 
 void EngineCore::Emit() {
   for (Row& row : rows_) {
     if (requests_.find(row.id) == requests_.end()) continue;  // an earlier row has failed
-    if (!row.error.empty()) {
-      FinishWithError(row.state, row.error);
+    if (row.error) {
+      FinishWithError(row.state, *row.error);
     } else if (row.samples) {
       EmitToken(&row);
     }
@@ -282,14 +291,15 @@ void EngineCore::EmitToken(Row* row) {
 // The requests of the step end with the error; those that wait go on.
 void EngineCore::FailStep(const Error& error) {
   for (const ScheduledChunk& chunk : step_.chunks) {
-    FinishWithError(requests_.at(chunk.sequence->id).get(), error.message);
+    FinishWithError(requests_.at(chunk.sequence->id).get(), error);
   }
 }
 
-void EngineCore::FinishWithError(State* state, const std::string& message) {
+void EngineCore::FinishWithError(State* state, const Error& error) {
   RequestUpdate update;
   update.finish = FinishReason::kError;
-  update.error = message;
+  update.error = error.message;
+  update.error_code = error.code;
   state->output.Flush(&update);
   Finish(state, std::move(update));
 }

@@ -43,7 +43,7 @@ class EngineCore {
 
   // Immutable, thread-safe.
   const EngineParts& parts() const { return parts_; }
-  int64_t max_model_len() const { return max_model_len_; }
+  int64_t max_model_len() const { return plan_.max_model_len; }
   const std::vector<std::string>& notes() const { return notes_; }
 
  private:
@@ -54,7 +54,7 @@ class EngineCore {
     UpdateCallback callback;
     uint64_t seed = 0;
     OutputProcessor output;
-    std::vector<TokenLogprobs> prompt_logprobs;
+    std::vector<TokenLogprob> prompt_logprobs;
   };
 
   // A row of logits of the step, and what becomes of it.
@@ -64,21 +64,23 @@ class EngineCore {
     int32_t position = 0;  // of the token whose successor the logits are about
     bool samples = false;
     std::optional<TokenSampler::Choice> choice;  // where it samples
-    std::string error;                           // why nothing became of it
+    std::optional<Error> error;                  // why nothing became of it
   };
 
   EngineCore(const EngineOptions& options, EngineParts parts, const KvPlan& plan, KvMemory memory);
 
+  Error TooLong(int64_t prompt_tokens) const;
   void CollectRows();
   void ProcessRow(int64_t index, int worker);
   void Emit();
   void EmitToken(Row* row);
   void FailStep(const Error& error);
-  void FinishWithError(State* state, const std::string& message);
+  void FinishWithError(State* state, const Error& error);
   void Finish(State* state, RequestUpdate update);
 
   EngineParts parts_;
-  const int64_t max_model_len_;
+  const KvPlan plan_;
+  const int32_t block_size_;
   const uint64_t seed_;  // of requests that bring none
   std::vector<std::string> notes_;
   BlockPool pool_;

@@ -22,16 +22,18 @@ using testing::FakeLogits;
 using testing::FakeModelOptions;
 using testing::FakeNextToken;
 using testing::kFailToken;
+using testing::kMemoryToken;
 using testing::kNanToken;
 using testing::MakeFakeParts;
 
 // All that came back for one request.
 struct Outcome {
   std::vector<int32_t> tokens;
-  std::vector<TokenLogprobs> logprobs;
-  std::vector<TokenLogprobs> prompt_logprobs;
+  std::vector<TokenLogprob> logprobs;
+  std::vector<TokenLogprob> prompt_logprobs;
   FinishReason finish = FinishReason::kNone;
   std::string error;
+  ErrorCode error_code = ErrorCode::kInternal;
   int32_t prompt_tokens = 0;
   int32_t output_tokens = 0;
   int finishes = 0;
@@ -67,6 +69,7 @@ class Outcomes {
       if (update.finish != FinishReason::kNone) {
         outcome.finish = update.finish;
         outcome.error = update.error;
+        outcome.error_code = update.error_code;
         outcome.prompt_tokens = update.prompt_tokens;
         outcome.output_tokens = update.output_tokens;
         ++outcome.finishes;
@@ -183,12 +186,12 @@ TEST(Engine, ManyRequestsInLittleMemoryGiveTheSameTokens) {
   }
 }
 
-void ExpectLogprob(const TokenLogprobs& got, std::span<const int32_t> context, int32_t token,
+void ExpectLogprob(const TokenLogprob& got, std::span<const int32_t> context, int32_t token,
                    int32_t num_top) {
   const auto result =
       LogprobsOf(FakeLogits(context, FakeModelOptions().vocab_size), token, num_top);
   ASSERT_TRUE(result.ok());
-  const TokenLogprobs& want = *result;
+  const TokenLogprob& want = *result;
   EXPECT_EQ(got.token, token);
   EXPECT_EQ(got.logprob, want.logprob);
   EXPECT_EQ(got.rank, want.rank);
@@ -300,13 +303,16 @@ TEST(Engine, SubmitRefusesWhatCanNeverRun) {
   options.kv_cache_bytes = 5 * options.block_size * kTokenBytes;
   const auto engine = MakeEngine(options, &counters);
   EXPECT_EQ(engine->max_model_len(), 20);
+  const std::string want = "at least " + std::to_string(64 * kTokenBytes) + " bytes";
   Request stop = MakeRequest({1}, 1);
   stop.sampling.stop = {"x"};
   Request range = MakeRequest({1}, 1);
   range.sampling.top_p = 0;
   const std::pair<Request, const char*> cases[] = {
       {MakeRequest({}, 1), "has no tokens"},
-      {MakeRequest(std::vector<int32_t>(20, 1), 1), "has 20 tokens"},
+      {MakeRequest(std::vector<int32_t>(20, 1), 1), "20 that the KV cache holds"},
+      {MakeRequest(std::vector<int32_t>(63, 1), 1), want.c_str()},
+      {MakeRequest(std::vector<int32_t>(64, 1), 1), "64 that a request may have"},
       {MakeRequest({97}, 1), "token 97"},
       {MakeRequest({-1}, 1), "token -1"},
       {MakeRequest({1}, 0), "max_tokens is 0"},
@@ -408,7 +414,13 @@ TEST(Engine, AFailingModelEndsTheRequestsOfItsStepOnly) {
   ASSERT_TRUE(engine->Submit(MakeRequest({1, kFailToken}, 5), outcomes.Callback(0)).ok());
   ASSERT_TRUE(engine->Submit(MakeRequest({1, 2}, 5), outcomes.Callback(1)).ok());
   ASSERT_TRUE(engine->Submit(MakeRequest({1, kNanToken}, 5), outcomes.Callback(2)).ok());
+  ASSERT_TRUE(engine->Submit(MakeRequest({1, kMemoryToken}, 5), outcomes.Callback(3)).ok());
+  ASSERT_TRUE(engine->Submit(MakeRequest({1, 3}, 5), outcomes.Callback(4)).ok());
   engine->WaitIdle();
+  EXPECT_EQ(outcomes[3].finish, FinishReason::kError);
+  EXPECT_EQ(outcomes[3].error_code, ErrorCode::kOutOfMemory);
+  EXPECT_THAT(outcomes[3].error, ::testing::HasSubstr("Memory ran out in a step of 2 tokens"));
+  EXPECT_EQ(outcomes[4].tokens, Greedy({1, 3}, 5));
   EXPECT_EQ(outcomes[0].finish, FinishReason::kError);
   EXPECT_THAT(outcomes[0].error, ::testing::HasSubstr("as it was told to"));
   EXPECT_EQ(outcomes[1].tokens, Greedy({1, 2}, 5));

@@ -100,6 +100,7 @@ Result<KvPlan> PlanKvMemory(const std::vector<AttentionSpec>& layers, const KvBu
   blocks = std::min<int64_t>(
       blocks, std::numeric_limits<int32_t>::max() / budget.block_size);  // token counts are int32
   plan.num_blocks = static_cast<int32_t>(blocks);
+  plan.asked_model_len = budget.max_model_len;
   plan.max_model_len = std::min(budget.max_model_len, blocks * budget.block_size);
   plan.notes.push_back("KV cache: " + Size(blocks * plan.block_bytes) + ", " + Grouped(blocks) +
                        (blocks == 1 ? " block of " : " blocks of ") +

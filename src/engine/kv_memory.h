@@ -24,6 +24,7 @@ struct KvPlan {
   int64_t block_bytes = 0;  // of one block, over all layers
   int32_t num_blocks = 0;
   int64_t max_model_len = 0;       // lowered where the blocks hold no more
+  int64_t asked_model_len = 0;     // before that
   std::vector<std::string> notes;  // for the user: the size, and what was lowered and why
 };
 

@@ -9,6 +9,7 @@
 
 #include "engine/finish_reason.h"
 #include "engine/sampling_params.h"
+#include "tessera/result.h"
 
 namespace tessera {
 
@@ -18,7 +19,7 @@ struct Request {
 };
 
 // A token's own log probability, and those of the likeliest tokens in its place.
-struct TokenLogprobs {
+struct TokenLogprob {
   int32_t token = -1;
   // Natural log, of the model's own distribution (before temperature, penalties and bias).
   float logprob = 0;
@@ -29,16 +30,17 @@ struct TokenLogprobs {
 // What a step made for one request. `text` is always whole characters.
 struct RequestUpdate {
   uint64_t id = 0;
-  std::string text;                     // new text, stop strings and end tokens excluded
-  std::vector<int32_t> tokens;          // new tokens, an end token included
-  std::vector<TokenLogprobs> logprobs;  // of `tokens`, where asked for
+  std::string text;                    // new text, stop strings and end tokens excluded
+  std::vector<int32_t> tokens;         // new tokens, an end token included
+  std::vector<TokenLogprob> logprobs;  // of `tokens`, where asked for
   // Of the whole prompt, where asked for, with the update that brings the first token; entry 0 is a
   // placeholder with token -1.
-  std::vector<TokenLogprobs> prompt_logprobs;
+  std::vector<TokenLogprob> prompt_logprobs;
   FinishReason finish = FinishReason::kNone;
-  std::string error;          // with kError
-  int32_t prompt_tokens = 0;  // with the last update
-  int32_t output_tokens = 0;  // likewise
+  std::string error;                            // with kError
+  ErrorCode error_code = ErrorCode::kInternal;  // likewise
+  int32_t prompt_tokens = 0;                    // with the last update
+  int32_t output_tokens = 0;                    // likewise
 };
 
 // Called on the stepping thread; must not block, nor call WaitIdle or destroy the engine. May call

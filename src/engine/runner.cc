@@ -1,9 +1,12 @@
 #include "engine/runner.h"
 
 #include <algorithm>
+#include <new>
+#include <string>
 #include <utility>
 
 namespace tessera {
+
 Runner::Runner(Model* model, LayerGroups groups, const std::vector<Backend*>& backends,
                const KvMemory& memory)
     : model_(model),
@@ -64,7 +67,7 @@ void Runner::BuildBatch(const ScheduledStep& step) {
   attention_.slot_mapping = slot_mapping_.data();
 }
 
-Status Runner::Run(const ScheduledStep& step) {
+Status Runner::TryRun(const ScheduledStep& step) {
   BuildBatch(step);
   for (size_t g = 0; g < plans_.size(); ++g) {
     plans_[g] = backends_[g]->Plan(groups_.specs[g], attention_, std::move(plans_[g]));
@@ -76,6 +79,16 @@ Status Runner::Run(const ScheduledStep& step) {
   if (logits_.size() < wanted) logits_.resize(wanted);
   const ForwardBatch batch{token_ids_, positions_, attention_, layers_, logit_rows_};
   return model_->Forward(batch, logits_.data());
+}
+
+Status Runner::Run(const ScheduledStep& step) {
+  // An exception that left the stepping thread would end the program, with all requests that wait.
+  try {
+    return TryRun(step);
+  } catch (const std::bad_alloc&) {
+    return OutOfMemory("Memory ran out in a step of " + std::to_string(step.num_tokens) +
+                       " tokens; lower max_batch_tokens below that, or free memory.");
+  }
 }
 
 std::span<const float> Runner::Logits(int64_t row) const {

@@ -25,13 +25,15 @@ class Runner {
   Runner& operator=(const Runner&) = delete;
 
   // Runs the step. The logits it wants are then found in the step's order: for each chunk its
-  // prompt logits by position, then those of its last row where it samples.
+  // prompt logits by position, then those of its last row where it samples. Running out of memory
+  // is an error as any other.
   Status Run(const ScheduledStep& step);
 
   // [vocab_size] of the step's row `row`, counted over all wanted ones; valid until the next Run.
   std::span<const float> Logits(int64_t row) const;
 
  private:
+  Status TryRun(const ScheduledStep& step);  // may throw std::bad_alloc
   void BuildBatch(const ScheduledStep& step);
 
   Model* const model_;

@@ -7,8 +7,8 @@
 namespace tessera {
 namespace {
 
-TokenLogprobs Gather(const SampledToken& sampled) {
-  TokenLogprobs result;
+TokenLogprob Gather(const SampledToken& sampled) {
+  TokenLogprob result;
   result.token = sampled.own.token;
   result.logprob = sampled.own.logprob;
   result.rank = sampled.own.rank;
@@ -33,7 +33,7 @@ SamplerParams Convert(const SamplingParams& params, uint64_t seed) {
 
 }  // namespace
 
-Result<TokenLogprobs> LogprobsOf(std::span<const float> logits, int32_t token, int32_t num_top) {
+Result<TokenLogprob> LogprobsOf(std::span<const float> logits, int32_t token, int32_t num_top) {
   TESSERA_ASSIGN_OR_RETURN(const SampledToken sampled, Logprobs(logits, token, num_top));
   return Gather(sampled);
 }

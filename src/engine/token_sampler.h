@@ -14,14 +14,14 @@ namespace tessera {
 
 // Log probabilities of `token` and of the num_top likeliest ones. Fails where the logits hold no
 // usable number.
-Result<TokenLogprobs> LogprobsOf(std::span<const float> logits, int32_t token, int32_t num_top);
+Result<TokenLogprob> LogprobsOf(std::span<const float> logits, int32_t token, int32_t num_top);
 
 // Has working memory for a number of workers, which may choose tokens at the same time.
 class TokenSampler {
  public:
   struct Choice {
     int32_t token = -1;
-    std::optional<TokenLogprobs> logprobs;  // where the request asks for them
+    std::optional<TokenLogprob> logprobs;  // where the request asks for them
   };
 
   explicit TokenSampler(int num_workers);

@@ -56,9 +56,9 @@ Result<SampledToken> Logprobs(std::span<const float> logits, int32_t token, int3
       double{largest} + std::log(ExpSum(logits.data(), size, largest, 1.0f, nullptr));
   const auto entry = [&](int32_t id) {
     const float logit = logits[static_cast<size_t>(id)];
-    if (std::isnan(logit)) return TokenLogprob{id, -kInfinity, static_cast<int32_t>(size)};
-    return TokenLogprob{id, static_cast<float>(double{logit} - log_sum),
-                        static_cast<int32_t>(1 + CountGreater(logits.data(), size, logit))};
+    if (std::isnan(logit)) return SampledLogprob{id, -kInfinity, static_cast<int32_t>(size)};
+    return SampledLogprob{id, static_cast<float>(double{logit} - log_sum),
+                          static_cast<int32_t>(1 + CountGreater(logits.data(), size, logit))};
   };
   SampledToken result;
   result.token = token;

@@ -37,7 +37,7 @@ struct SamplerContext {
   uint64_t position = 0;                    // of the new token in its sequence
 };
 
-struct TokenLogprob {
+struct SampledLogprob {
   int32_t token = 0;
   float logprob = 0;
   int32_t rank = 0;  // 1 + number of tokens that are likelier
@@ -47,8 +47,8 @@ struct SampledToken {
   int32_t token = 0;
   // Of the model's own distribution, before bias, penalties and temperature. Unset where
   // SamplerParams::logprobs < 0.
-  TokenLogprob own;
-  std::vector<TokenLogprob> top;  // the likeliest first, of equals the lower id
+  SampledLogprob own;
+  std::vector<SampledLogprob> top;  // the likeliest first, of equals the lower id
 };
 
 // The log-probabilities of a row, for `token` and the `count` likeliest ones: what prompt_logprobs

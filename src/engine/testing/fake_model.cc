@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <new>
 #include <utility>
 
 namespace tessera::testing {
@@ -20,7 +21,7 @@ uint64_t Hash(std::span<const int32_t> context) {
 }
 
 float LogitOf(uint64_t context_hash, int32_t token) {
-  if (token == kFailToken || token == kNanToken) return -20;  // prompts only
+  if (token >= kFailToken && token <= kMemoryToken) return -20;  // prompts only
   const uint64_t bits = Mix(context_hash ^ (static_cast<uint64_t>(token) + 12345));
   return static_cast<float>(bits >> 40) / static_cast<float>(1 << 20) - 8.0f;
 }
@@ -88,6 +89,7 @@ class FakeModel : public Model {
     CheckBatch(batch);
     for (const int32_t token : batch.token_ids) {
       if (token == kFailToken) return Internal("The fake model failed as it was told to.");
+      if (token == kMemoryToken) throw std::bad_alloc();
     }
     for (size_t layer = 0; layer < batch.layers.size(); ++layer) Write(batch, layer);
     size_t next = 0;
