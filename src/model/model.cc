@@ -3,6 +3,7 @@
 #include <string>
 #include <utility>
 
+#include "base/memory.h"
 #include "model/families/llama.h"
 #include "model/rope.h"
 #include "model/safetensors.h"
@@ -34,6 +35,16 @@ Result<int64_t> MaxModelLength(const ModelConfig& config, int64_t asked) {
   return asked;
 }
 
+// The weights are repacked in their own types: they take what they take in the files.
+Status CheckMemory(const Checkpoint& checkpoint) {
+  const int64_t available = AvailableMemoryBytes();  // 0: unknown
+  if (available <= 0 || checkpoint.bytes() <= available) return {};
+  return OutOfMemory("the weights of " + checkpoint.path() + " take " +
+                     std::to_string(checkpoint.bytes()) + " bytes of memory, but only " +
+                     std::to_string(available) +
+                     " are available: free memory, or choose a model below that size.");
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Model>> LoadModel(const std::string& directory, Ops* ops,
@@ -48,6 +59,7 @@ Result<std::unique_ptr<Model>> LoadModel(const std::string& directory, Ops* ops,
   for (const Family& family : kFamilies) {
     if (config.architecture != family.architecture) continue;
     TESSERA_ASSIGN_OR_RETURN(Checkpoint checkpoint, Checkpoint::Open(directory));
+    TESSERA_RETURN_IF_ERROR(CheckMemory(checkpoint));
     return family.load(config, std::move(checkpoint), ops, options, length);
   }
   return Internal("no model family takes the architecture " + config.architecture +
