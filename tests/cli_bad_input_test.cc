@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <functional>
 #include <string>
@@ -71,7 +72,16 @@ INSTANTIATE_TEST_SUITE_P(
         ArgumentCase{Generate({"--frequency-penalty", "-3"}), 2, "frequency_penalty"},
         ArgumentCase{Generate({"--logprobs", "-1"}), 2, "--logprobs"},
         ArgumentCase{Generate({"--dtype", "float12"}), 2, "float12"},
-        ArgumentCase{Generate({"--dtype", "int8"}), 2, "int8"},
+        ArgumentCase{Generate({"--dtype", "int8"}), 2, "bfloat16, float16 or float32"},
+        ArgumentCase{Generate({"--seed", "-1"}), 2, "--seed"},
+        ArgumentCase{Generate({"--seed", "18446744073709551616"}), 2, "--seed"},
+        ArgumentCase{
+            {"generate", "-q", "--prompt", LongPrompt(), "--kv-cache-size", "200KiB"}, 2, "2048"},
+        ArgumentCase{
+            {"generate", "-q", "--prompt", std::string(200, '7'), "--kv-cache-size", "200KiB"},
+            2,
+            "at least 638976 bytes"},
+        ArgumentCase{Generate({"--kv-cache-size", "100TB"}), 6, "give it at most"},
         ArgumentCase{Generate({"--block-size", "0"}), 2, "--block-size"},
         ArgumentCase{Generate({"--threads", "-1"}), 2, "--threads"},
         ArgumentCase{Generate({"--kv-cache-size", "lots"}), 2, "lots"},
@@ -83,6 +93,11 @@ INSTANTIATE_TEST_SUITE_P(
             {"generate", "-q", "--prompt", "x", "--model", "/no/such/model"}, 3, "/no/such/model"},
         ArgumentCase{{"eval", "-q", "--prompts", "/no/such/file"}, 3, "/no/such/file"},
         ArgumentCase{{"eval", "-q", "--num-fewshot", "-1"}, 2, "--num-fewshot"},
+        ArgumentCase{{"eval", "-q", "--json", "/no/such/file"}, 7, "/no/such/file"},
+        ArgumentCase{
+            {"eval", "-q", "--tests", SourceDirectory() + "/models/tiny-math/data/test.jsonl"},
+            2,
+            "--shots"},
         ArgumentCase{{"verify", "--golden", "/no/such/file"}, 3, "/no/such/file"}));
 
 struct ModelCase {
@@ -104,11 +119,14 @@ std::function<std::string(std::string)> Replace(const std::string& from, const s
   return [=](std::string text) { return Replaced(std::move(text), from, to); };
 }
 
-class ModelTest : public ::testing::TestWithParam<ModelCase> {
+// A directory with links to the embedded model's files.
+class WeightsTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    directory_ = fs::temp_directory_path() /
-                 ("tessera-model-" + GetParam().name + "-" + std::to_string(getpid()));
+    const auto* info = ::testing::UnitTest::GetInstance()->current_test_info();
+    std::string name = info->name();
+    std::replace(name.begin(), name.end(), '/', '-');
+    directory_ = fs::temp_directory_path() / ("tessera-" + name + "-" + std::to_string(getpid()));
     fs::remove_all(directory_);
     fs::create_directory(directory_);
     for (const auto& entry : fs::directory_iterator(SourceDirectory() + "/models/tiny-math")) {
@@ -121,6 +139,8 @@ class ModelTest : public ::testing::TestWithParam<ModelCase> {
 
   fs::path directory_;
 };
+
+class ModelTest : public WeightsTest, public ::testing::WithParamInterface<ModelCase> {};
 
 TEST_P(ModelTest, IsRefusedInOneSentence) {
   const ModelCase& c = GetParam();
@@ -168,6 +188,31 @@ INSTANTIATE_TEST_SUITE_P(
         ModelCase{"BrokenTokenizer", "tokenizer.json",
                   [](std::string text) { return text.substr(0, 5000); }, 4, "tokenizer.json"}),
     [](const auto& test) { return test.param.name; });
+
+TEST_F(WeightsTest, ABrokenChatTemplateIsNamed) {
+  const std::string path = (directory_ / "tokenizer_config.json").string();
+  fs::remove(path);
+  WriteFile(path, "{\"chat_template\": \"{% for x in %}\"}");
+  ExpectRefusal(RunProgram(Generate({"--chat", "--model", directory_.string()})), 4,
+                "chat template");
+}
+
+TEST_F(WeightsTest, LargerThanMemoryAreRefusedWithBothNumbers) {
+  constexpr int64_t kBytes = int64_t{1} << 42;
+  std::string header = "{\"x\":{\"dtype\":\"BF16\",\"shape\":[" + std::to_string(kBytes / 2) +
+                       "],\"data_offsets\":[0," + std::to_string(kBytes) + "]}}";
+  const uint64_t size = header.size();
+  for (int i = 7; i >= 0; --i) {
+    header.insert(header.begin(), static_cast<char>(size >> (8 * i)));
+  }
+  const fs::path path = directory_ / "model.safetensors";
+  fs::remove(path);
+  WriteFile(path.string(), header);
+  std::error_code error;
+  fs::resize_file(path, header.size() + static_cast<uint64_t>(kBytes), error);  // sparse
+  if (error) GTEST_SKIP() << "no sparse files of 4 TiB here: " << error.message();
+  ExpectRefusal(RunProgram(Generate({"--model", directory_.string()})), 6, "4398046511104 bytes");
+}
 
 TEST(ProblemFileTest, BrokenLinesAreNamed) {
   const std::string path =

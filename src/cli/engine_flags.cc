@@ -151,10 +151,20 @@ Result<std::string> ModelDirectory(const EngineFlags& flags) {
   return DefaultModelDirectory();
 }
 
+Result<DType> ModelDType(const EngineFlags& flags) {
+  for (const DType dtype : {DType::kBFloat16, DType::kFloat16, DType::kFloat32}) {
+    if (flags.dtype == ToString(dtype)) return dtype;
+  }
+  return InvalidArgument(fmt::format(
+      "a model cannot run in '{}'; set --dtype or TESSERA_DTYPE to bfloat16, float16 or "
+      "float32",
+      flags.dtype));
+}
+
 Result<EngineOptions> MakeEngineOptions(const EngineFlags& flags) {
   EngineOptions options;
   TESSERA_ASSIGN_OR_RETURN(options.model_directory, ModelDirectory(flags));
-  TESSERA_ASSIGN_OR_RETURN(options.dtype, ParseDType(flags.dtype));
+  TESSERA_ASSIGN_OR_RETURN(options.dtype, ModelDType(flags));
   if (!flags.kv_cache_size.empty()) {
     TESSERA_ASSIGN_OR_RETURN(options.kv_cache_bytes, ParseBytes(flags.kv_cache_size));
   }

@@ -37,6 +37,9 @@ Result<std::string> DefaultModelDirectory();
 // flags.model, or the default one.
 Result<std::string> ModelDirectory(const EngineFlags& flags);
 
+// flags.dtype, one of those that models run in.
+Result<DType> ModelDType(const EngineFlags& flags);
+
 Result<EngineOptions> MakeEngineOptions(const EngineFlags& flags);
 
 // Creates the engine; unless flags.quiet, prints the start-up checklist on stderr: model, weights,

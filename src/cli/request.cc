@@ -44,7 +44,7 @@ Result<Completion> RunRequest(Engine* engine, Request request, InterruptWatch* i
       }));
 
   Completion completion;
-  std::string error;
+  Error error;
   while (completion.finish == FinishReason::kNone) {
     std::deque<RequestUpdate> updates;
     {
@@ -67,12 +67,12 @@ Result<Completion> RunRequest(Engine* engine, Request request, InterruptWatch* i
         completion.finish = update.finish;
         completion.prompt_tokens = update.prompt_tokens;
         completion.output_tokens = update.output_tokens;
-        error = update.error;
+        error = {update.error_code, update.error};
       }
     }
   }
   completion.seconds = Seconds(Clock::now() - start);
-  if (completion.finish == FinishReason::kError) return Internal(error);
+  if (completion.finish == FinishReason::kError) return error;
   return completion;
 }
 
@@ -87,8 +87,12 @@ Result<std::vector<int32_t>> EncodeChat(const Tokenizer& tokenizer,
   context["add_generation_prompt"] = true;
   context["bos_token"] = tokenizer.bos_token();
   context["eos_token"] = tokenizer.eos_token();
-  TESSERA_ASSIGN_OR_RETURN(const auto chat, ChatTemplate::Parse(tokenizer.chat_template()));
-  TESSERA_ASSIGN_OR_RETURN(const std::string prompt, chat->Render(context));
+  const auto chat = ChatTemplate::Parse(tokenizer.chat_template());
+  if (!chat.ok()) {
+    return Corrupt("the model's chat template cannot be read: " + chat.error().message +
+                   " Correct it, or use `tessera generate` with a plain prompt.");
+  }
+  TESSERA_ASSIGN_OR_RETURN(const std::string prompt, (*chat)->Render(context));
   // The template writes the special tokens itself.
   return tokenizer.Encode(prompt, /*add_special_tokens=*/false);
 }

@@ -1,8 +1,24 @@
 #include "cli/sampling_flags.h"
 
+#include <charconv>
 #include <cstdint>
+#include <string>
+#include <system_error>
 
 namespace tessera {
+
+namespace {
+
+// CLI11 takes -1 and 2^64 for a number, and means another one.
+std::string CheckSeed(const std::string& text) {
+  uint64_t seed = 0;
+  const char* const end = text.data() + text.size();
+  const auto [rest, error] = std::from_chars(text.data(), end, seed);
+  if (error == std::errc() && rest == end) return {};
+  return "the seed " + text + " is no whole number from 0 to 18446744073709551615";
+}
+
+}  // namespace
 
 SamplingParams CommandLineSampling() {
   SamplingParams params;
@@ -33,6 +49,7 @@ void AddSamplingFlags(CLI::App* command, SamplingParams* params) {
       ->add_option_function<uint64_t>(
           "--seed", [params](const uint64_t& seed) { params->seed = seed; },
           "Same seed, same answer; without it a new one each time")
+      ->check(CLI::Validator(CheckSeed, ""))
       ->type_name("N")
       ->group("Sampling");
   command

@@ -41,7 +41,7 @@ double DefaultTolerance(DType dtype) {
 Result<int> Verify(const VerifyFlags& flags) {
   VerifyOptions options;
   TESSERA_ASSIGN_OR_RETURN(options.model_dir, ModelDirectory(flags.engine));
-  TESSERA_ASSIGN_OR_RETURN(options.dtype, ParseDType(flags.engine.dtype));
+  TESSERA_ASSIGN_OR_RETURN(options.dtype, ModelDType(flags.engine));
   options.golden_path = flags.golden;
   options.chunk = flags.chunk;
   options.companions = flags.companions;
@@ -112,7 +112,7 @@ void AddVerifyCommand(CLI::App* app, CommandTable* commands) {
       ->add_option("--tolerance", flags->tolerance,
                    "Largest difference of a logit; without it 0.001 for float32, 0.05 for float16, "
                    "0.25 for bfloat16")
-      ->check(CLI::PositiveNumber)
+      ->check(CLI::Range(1e-9, 1e9))
       ->type_name("X")
       ->group("Check");
   (*commands)[command] = [flags] {

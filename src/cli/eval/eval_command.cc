@@ -184,6 +184,10 @@ class Evaluation {
 
 Result<int> Eval(const EvalFlags& flags) {
   TESSERA_ASSIGN_OR_RETURN(std::vector<EvalItem> items, LoadItems(flags));
+  // Before minutes of work, not behind them.
+  for (const std::string& path : {flags.answers, flags.json}) {
+    if (!path.empty()) TESSERA_RETURN_IF_ERROR(WriteTextFile(path, ""));
+  }
   return Evaluation(flags, std::move(items)).Run();
 }
 

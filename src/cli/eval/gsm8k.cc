@@ -74,9 +74,11 @@ Result<std::vector<EvalItem>> MakeEvalItems(const std::vector<Problem>& tests,
                                             const std::vector<Problem>& shots, int32_t num_fewshot,
                                             int64_t limit) {
   if (num_fewshot < 0 || static_cast<size_t>(num_fewshot) > shots.size()) {
-    return InvalidArgument("the number of few-shot examples must lie between 0 and " +
-                           std::to_string(shots.size()) + " (the examples given), not " +
-                           std::to_string(num_fewshot));
+    return InvalidArgument(std::to_string(num_fewshot) +
+                           " few-shot examples are asked for in each prompt, but " +
+                           std::to_string(shots.size()) +
+                           " are there to draw from; give more with --shots FILE, or set "
+                           "--num-fewshot");
   }
   const size_t count =
       limit > 0 ? std::min(tests.size(), static_cast<size_t>(limit)) : tests.size();

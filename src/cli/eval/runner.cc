@@ -20,7 +20,8 @@ struct Collected {
   int64_t finished = 0;
   int64_t prompt_tokens = 0;
   int64_t output_tokens = 0;
-  std::string error;  // the first
+  std::string error;
+  ErrorCode error_code = ErrorCode::kInternal;  // the first
 };
 
 }  // namespace
@@ -50,6 +51,7 @@ Result<EvalRun> RunEval(Engine* engine, const std::vector<EvalItem>& items,
           collected->output_tokens += update.output_tokens;
           if (update.finish == FinishReason::kError && collected->error.empty()) {
             collected->error = update.error;
+            collected->error_code = update.error_code;
           }
           collected->changed.notify_one();
         });
@@ -65,7 +67,7 @@ Result<EvalRun> RunEval(Engine* engine, const std::vector<EvalItem>& items,
       std::unique_lock lock(collected->mutex);
       collected->changed.wait_for(lock, std::chrono::milliseconds(200),
                                   [&] { return collected->finished > seen; });
-      if (!collected->error.empty()) return Internal(collected->error);
+      if (!collected->error.empty()) return Error{collected->error_code, collected->error};
       seen = collected->finished;
     }
     progress(seen);
