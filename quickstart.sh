@@ -16,7 +16,7 @@ cat <<END
 Next:
   $tessera chat                               talk with the embedded model (it only knows word problems)
   $tessera generate --prompt "Question: Ada has 12 pears and buys 30 more. How many pears does Ada have?
-Answer:"
+Answer:" --stop "Question:"
   $tessera eval --attention-backend all       all 500 problems
   $tessera backends --reasons                 what every backend can do here, and why not more
   $tessera doctor                             what the program found on this machine
