@@ -210,7 +210,8 @@ TEST_F(WeightsTest, LargerThanMemoryAreRefusedWithBothNumbers) {
   WriteFile(path.string(), header);
   std::error_code error;
   fs::resize_file(path, header.size() + static_cast<uint64_t>(kBytes), error);  // sparse
-  if (error) GTEST_SKIP() << "no sparse files of 4 TiB here: " << error.message();
+  ASSERT_FALSE(error) << "the temporary folder must take a sparse file of 4 TiB: "
+                      << error.message();
   ExpectRefusal(RunProgram(Generate({"--model", directory_.string()})), 6, "4398046511104 bytes");
 }
 

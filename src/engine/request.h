@@ -33,8 +33,8 @@ struct RequestUpdate {
   std::string text;                    // new text, stop strings and end tokens excluded
   std::vector<int32_t> tokens;         // new tokens, an end token included
   std::vector<TokenLogprob> logprobs;  // of `tokens`, where asked for
-  // Of the whole prompt, where asked for, with the update that brings the first token; entry 0 is a
-  // placeholder with token -1.
+  // Of the whole prompt, where asked for, with the update that brings the first token; entry 0
+  // has token -1, as nothing predicts the first token.
   std::vector<TokenLogprob> prompt_logprobs;
   FinishReason finish = FinishReason::kNone;
   std::string error;                            // with kError
