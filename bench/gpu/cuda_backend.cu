@@ -50,16 +50,16 @@ class DeviceMemory {
   size_t bytes_;
 };
 
-template <class Tiles, bool kSoftCap>
+template <class Tiles, kernel::Logits kLogits>
 __global__ void __launch_bounds__(Tiles::kThreads)
     AttentionKernel(KernelArgs args, const WorkItem* items) {
-  kernel::lanes::RunBlock<Tiles, kSoftCap>(args, items);
+  kernel::lanes::RunBlock<Tiles, kLogits>(args, items);
 }
 
 struct CudaKernel {
   int32_t head_size;
   bool float_output;
-  bool soft_cap;
+  kernel::Logits logits;
   int32_t rows;
   int32_t threads;
   void (*launch)(const KernelArgs& args, const WorkItem* items, int count);
@@ -67,26 +67,26 @@ struct CudaKernel {
 
 constexpr int32_t kStepKeys = 32;
 
-template <int kHeadSize, int kWaves, bool kFloatOutput, bool kSoftCap>
+template <int kHeadSize, int kWaves, bool kFloatOutput, kernel::Logits kLogits>
 CudaKernel MakeKernel() {
   using Tiles =
       kernel::lanes::SimtTiles<kernel::MmaM16N8K16, kHeadSize, kStepKeys, kWaves, kFloatOutput>;
   return {kHeadSize,
           kFloatOutput,
-          kSoftCap,
+          kLogits,
           Tiles::kRows,
           Tiles::kThreads,
           [](const KernelArgs& args, const WorkItem* items, int count) {
-            AttentionKernel<Tiles, kSoftCap><<<count, Tiles::kThreads>>>(args, items);
+            AttentionKernel<Tiles, kLogits><<<count, Tiles::kThreads>>>(args, items);
           }};
 }
 
 template <int kHeadSize>
 void Append(std::vector<CudaKernel>* kernels) {
-  kernels->push_back(MakeKernel<kHeadSize, 4, false, false>());
-  kernels->push_back(MakeKernel<kHeadSize, 4, true, false>());
-  kernels->push_back(MakeKernel<kHeadSize, 4, false, true>());
-  kernels->push_back(MakeKernel<kHeadSize, 4, true, true>());
+  kernels->push_back(MakeKernel<kHeadSize, 4, false, kernel::Logits::kScaled>());
+  kernels->push_back(MakeKernel<kHeadSize, 4, true, kernel::Logits::kScaled>());
+  kernels->push_back(MakeKernel<kHeadSize, 4, false, kernel::Logits::kSoftCapped>());
+  kernels->push_back(MakeKernel<kHeadSize, 4, true, kernel::Logits::kSoftCapped>());
 }
 
 const std::vector<CudaKernel>& Kernels() {
@@ -105,7 +105,7 @@ const CudaKernel& FindKernel(const AttentionSpec& spec) {
   for (const CudaKernel& kernel : Kernels()) {
     if (kernel.head_size == spec.head_size &&
         kernel.float_output == (spec.output_dtype == DType::kFloat32) &&
-        kernel.soft_cap == (spec.soft_cap > 0.0f)) {
+        kernel.logits == LogitsOf(spec)) {
       return kernel;
     }
   }

@@ -9,7 +9,7 @@ mkdir -p "$build"
 sources=(src/base/{result,dtype,thread_pool,cpu_affinity,control_group,memory}.cc
   src/device/{cpu_info,cpu_features}.cc
   src/attention/{attention_spec,attention_batch,kv_cache,merge,planner,planned_work,cache_ops,feature_check}.cc
-  src/attention/testing/attention_case.cc bench/gpu/check_cuda.cc)
+  src/attention/testing/{attention_case,attention_expectation}.cc bench/gpu/check_cuda.cc)
 objects=()
 for source in "${sources[@]}"; do
   object=$build/$(echo "$source" | tr / _).o

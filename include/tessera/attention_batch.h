@@ -30,11 +30,28 @@ struct AttentionBatch {
   int32_t max_query_len = 0;
   int32_t max_seq_len = 0;
 
+  // With Causality::kPerRequest: [num_seqs], nonzero where the request is causal.
+  const uint8_t* causal = nullptr;
+
+  // With spec.prefix_ranges: [num_seqs, max_prefix_ranges, 2], the first position of a span and the
+  // one past its last; empty spans are unused. Positions of one span see each other whatever
+  // causality, windows and chunks say.
+  const int32_t* prefix_ranges = nullptr;
+  int32_t max_prefix_ranges = 0;
+
+  // The requests' first so many tokens are the same blocks (a shared system prompt). A hint:
+  // backends may then compute that part of the attention once for all rows (cascade).
+  int32_t common_prefix_len = 0;
+
   int32_t QueryLen(int32_t seq) const { return query_start_loc[seq + 1] - query_start_loc[seq]; }
 };
 
 // Checks every index against the cache's size: for callers that take batches from elsewhere, and
 // for debug builds. O(num_tokens + pages).
 Status Validate(const AttentionBatch& batch, int64_t num_blocks, int32_t block_size);
+
+// The same for the layer: what its features need must be there (causal, prefix_ranges), and only
+// cross attention and encoders have sequences of other lengths than decoders.
+Status Validate(const AttentionSpec& spec, const AttentionBatch& batch, const KvCache& cache);
 
 }  // namespace tessera

@@ -7,7 +7,8 @@
 //  3. Cache memory past seq_len, or outside the window, may hold NaN: it never reaches the result.
 //  4. query_len 0, seq_len 0, slot -1, a garbage tail of the block table, 2^31 and more elements:
 //  all fine.
-//  5. A row that sees no key gives 0, and lse = -infinity. lse is natural-log based.
+//  5. A row that sees no key, or none with a score above -infinity, gives 0, and lse = -infinity
+//  (with sinks: the sink). lse is natural-log based. Sinks count once, also under split-KV.
 //  6. Causal is bottom-right aligned; a window of w keeps w keys, the row's own among them.
 //  7. With spec.batch_invariant the result of a request does not depend on what runs beside it.
 #pragma once
@@ -63,6 +64,27 @@ struct RunArgs {
   int64_t output_head_stride = 0;
 
   float* lse = nullptr;  // [num_tokens, num_heads] contiguous, or null
+
+  const float* alibi_slopes = nullptr;  // [num_heads], with spec.alibi
+  const float* sinks = nullptr;         // [num_heads], with spec.sinks
+
+  // With spec.query_query_bias: bias[seq * seq_stride + row * row_stride + column] is added to the
+  // score of a request's row `row` with its own new token `column`; -infinity hides it. seq_stride
+  // 0: one tree for all requests.
+  const float* query_query_bias = nullptr;
+  int64_t bias_seq_stride = 0;
+  int64_t bias_row_stride = 0;
+
+  float query_scale = 1.0f;   // of an fp8 query: stored value * scale = value
+  float output_scale = 1.0f;  // with spec.fp8_output_scale
+
+  // Keys and values of encoders, [num_tokens, num_kv_heads, size] of spec.cache_dtype.
+  const void* key = nullptr;
+  const void* value = nullptr;
+  int64_t key_token_stride = 0;
+  int64_t key_head_stride = 0;
+  int64_t value_token_stride = 0;
+  int64_t value_head_stride = 0;
 };
 
 // New keys and values for the cache.

@@ -30,12 +30,17 @@ struct KvCache {
   int64_t block_stride = 0;
   int64_t head_stride = 0;
   int64_t token_stride = 0;
-  int64_t v_offset = 0;  // from a token's K to its V
+  // From a token's K to its V. 0: V is the beginning of K (MLA), and only K is written.
+  int64_t v_offset = 0;
 
   // Scales of a quantised cache: stored value * scale = value. One float (per tensor) or
   // [num_kv_heads] (per head).
   const float* k_scale = nullptr;
   const float* v_scale = nullptr;
+  // Scales by token and head: bytes from a token's first element of K to the float32 that scales
+  // its K, and to that of its V (vLLM's inline form: K, its scale, V, its scale).
+  int64_t k_scale_offset = 0;
+  int64_t v_scale_offset = 0;
 
   // Offset of K's first element of (block, head, token); V's is v_offset further.
   int64_t KOffset(int64_t block, int64_t head, int64_t token) const {
@@ -43,11 +48,18 @@ struct KvCache {
   }
 };
 
-// The order of the axes in memory, outermost first; content is always innermost.
+// The order of the axes in memory, outermost first; content is always innermost. Where the layer
+// stands behind the first place, the layers of a model are interleaved in one allocation.
 enum class KvOrder : uint8_t {
-  kBlockHeadToken,  // vLLM's HND
-  kBlockTokenHead,  // vLLM's NHD
+  kBlockHeadToken,       // vLLM's HND
+  kBlockTokenHead,       // vLLM's NHD
+  kBlockLayerHeadToken,  // a block of all layers in one piece: one transfer moves it
+  kBlockLayerTokenHead,
+  kBlockHeadLayerToken,
+  kBlockTokenLayerHead,
 };
+
+const char* ToString(KvOrder order);  // "LBHT": layer, block, head, token
 
 // One layer's standard cache over memory of KvCacheElements() elements.
 struct KvCacheShape {
@@ -57,9 +69,14 @@ struct KvCacheShape {
   int32_t head_size = 0;
   int32_t head_size_v = 0;  // 0: head_size
   KvOrder order = KvOrder::kBlockHeadToken;
+  int32_t num_layers = 1;     // that share the memory
+  bool token_scales = false;  // room for ScaleMode::kPerTokenHead; for types of 8 bits
 };
 
+// Elements of all layers.
 int64_t KvCacheElements(const KvCacheShape& shape);
-KvCache MakeKvCache(const KvCacheShape& shape, DType dtype, void* data);
+
+// The cache of one layer in memory of KvCacheElements() elements.
+KvCache MakeKvCache(const KvCacheShape& shape, DType dtype, void* data, int32_t layer = 0);
 
 }  // namespace tessera

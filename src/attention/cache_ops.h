@@ -1,5 +1,5 @@
-// Writing, copying and moving of cache blocks in host memory, for every backend whose cache lies
-// there.
+// Writing, copying, moving and gathering of cache blocks in host memory, for every backend whose
+// cache lies there.
 #pragma once
 
 #include <vector>
@@ -8,6 +8,8 @@
 
 namespace tessera {
 
+// Quantises where the cache does: by the cache's own scales, or by one for each token and head that
+// makes the largest magnitude the type's largest value.
 void HostWriteKv(const AttentionSpec& spec, const AttentionBatch& batch, const WriteKvArgs& args,
                  const KvCache& cache, ThreadPool* threads);
 

@@ -57,6 +57,9 @@ Tolerance ToleranceOf(const AttentionSpec& spec, bool emulated) {
   if (emulated) atol = 8e-3;
   if (spec.output_dtype == DType::kFloat16) rtol += 6e-4;
   if (spec.output_dtype == DType::kBFloat16) rtol += 4e-3;
+  if (spec.output_dtype == DType::kE5M2) rtol += 0.126;  // half a unit of two bits of mantissa
+  if (SizeOf(spec.output_dtype) == 1)
+    rtol += 0.063, atol += 2e-4;  // of three; the smallest numbers
   return {atol, rtol, 1e-4};
 }
 
@@ -195,6 +198,172 @@ TEST(Conformance, MasksAndSoftCap) {
   }
 }
 
+using Change = std::pair<const char*, std::function<void(AttentionSpec&)>>;
+
+// What a layer may ask for beyond plain causal attention.
+const std::vector<Change>& Features() {
+  static const std::vector<Change> features = {
+      {"full", [](AttentionSpec& s) { s.causality = Causality::kFull; }},
+      {"causal by request", [](AttentionSpec& s) { s.causality = Causality::kPerRequest; }},
+      {"window", [](AttentionSpec& s) { s.window_left = 23; }},
+      {"right window",
+       [](AttentionSpec& s) {
+         s.causality = Causality::kFull;
+         s.window_right = 3;
+       }},
+      {"chunks", [](AttentionSpec& s) { s.chunk_size = 24; }},
+      {"soft cap", [](AttentionSpec& s) { s.soft_cap = 2.5f; }},
+      {"ALiBi", [](AttentionSpec& s) { s.alibi = Alibi::kPlain; }},
+      {"ALiBi sqrt", [](AttentionSpec& s) { s.alibi = Alibi::kSqrt; }},
+      {"sinks", [](AttentionSpec& s) { s.sinks = true; }},
+      {"query-query bias", [](AttentionSpec& s) { s.query_query_bias = true; }},
+      {"prefix ranges", [](AttentionSpec& s) { s.prefix_ranges = true; }},
+      {"batch invariant", [](AttentionSpec& s) { s.batch_invariant = true; }},
+      {"small values", [](AttentionSpec& s) { s.head_size_v = 32; }},
+      {"encoder", [](AttentionSpec& s) { s.type = AttentionType::kEncoder; }},
+      {"encoder-only", [](AttentionSpec& s) { s.type = AttentionType::kEncoderOnly; }},
+      {"cross",
+       [](AttentionSpec& s) {
+         s.type = AttentionType::kCross;
+         s.causality = Causality::kFull;
+       }},
+      {"fp8 query", [](AttentionSpec& s) { s.query_dtype = DType::kE4M3FN; }},
+      {"fp8 cache", [](AttentionSpec& s) { s.cache_dtype = DType::kE4M3FN; }},
+      {"int8 cache, scale per tensor",
+       [](AttentionSpec& s) {
+         s.cache_dtype = DType::kInt8;
+         s.kv_scales = ScaleMode::kPerTensor;
+       }},
+      {"fnuz cache, scale per head",
+       [](AttentionSpec& s) {
+         s.cache_dtype = DType::kE4M3FNUZ;
+         s.kv_scales = ScaleMode::kPerHead;
+       }},
+      {"int8 cache, scale per token and head",
+       [](AttentionSpec& s) {
+         s.cache_dtype = DType::kInt8;
+         s.kv_scales = ScaleMode::kPerTokenHead;
+       }},
+      {"fp8 output",
+       [](AttentionSpec& s) {
+         s.output_dtype = DType::kE4M3FN;
+         s.fp8_output_scale = true;
+       }},
+  };
+  return features;
+}
+
+// Sequences that the spec admits: encoders' are their queries, cross attention's anything.
+std::vector<Sequence> SequencesFor(const AttentionSpec& spec) {
+  if (spec.type == AttentionType::kCross) return {{5, 130}, {1, 0}, {0, 17}, {20, 3}, {1, 300}};
+  std::vector<Sequence> sequences = {{5, 37}, {1, 177}, {16, 70}, {0, 9}, {23, 23}, {1, 1}};
+  if (spec.type != AttentionType::kDecoder) {
+    for (Sequence& s : sequences) s.seq_len = s.query_len;
+  }
+  return sequences;
+}
+
+TEST(Conformance, FeaturesAloneAndInPairs) {
+  Conformance conformance;
+  int combinations = 0;
+  for (size_t a = 0; a < Features().size(); ++a) {
+    for (size_t b = a; b < Features().size(); ++b) {
+      AttentionSpec spec = Spec(6, 2, 64);
+      spec.output_dtype = DType::kFloat32;
+      Features()[a].second(spec);
+      Features()[b].second(spec);
+      if (!Validate(spec).ok()) continue;  // they exclude each other
+      ++combinations;
+      conformance.Check({.spec = spec,
+                         .sequences = SequencesFor(spec),
+                         .block_size = b % 2 == 0 ? 16 : 5,
+                         .query_padding = static_cast<int64_t>(a % 2)},
+                        2);
+    }
+  }
+  EXPECT_GE(combinations, 200);
+  std::cout << "  " << combinations << " combinations\n";
+  conformance.PrintWorst();
+}
+
+TEST(Conformance, QuantisedCaches) {
+  Conformance conformance;
+  for (DType cache : {DType::kE4M3FN, DType::kE4M3FNUZ, DType::kE5M2, DType::kInt8}) {
+    for (ScaleMode scales :
+         {ScaleMode::kNone, ScaleMode::kPerTensor, ScaleMode::kPerHead, ScaleMode::kPerTokenHead}) {
+      for (int32_t size : {64, 80, 33}) {
+        AttentionSpec spec = Spec(6, 2, size);
+        spec.cache_dtype = cache;
+        spec.kv_scales = scales;
+        spec.output_dtype = DType::kFloat32;
+        if (!Validate(spec).ok()) continue;
+        CaseOptions options{.spec = spec, .sequences = Mixed(), .block_size = 16};
+        options.order = size == 80 ? KvOrder::kBlockTokenHead : KvOrder::kBlockHeadToken;
+        options.skip_every = size == 33 ? 2 : 0;
+        conformance.Check(options, 2);
+      }
+    }
+  }
+  conformance.PrintWorst();
+}
+
+TEST(Conformance, QuantisedQueriesAndOutputs) {
+  Conformance conformance;
+  const DType types[] = {DType::kE4M3FN, DType::kE4M3FNUZ, DType::kE5M2};
+  for (DType query : types) {
+    for (DType output : types) {
+      AttentionSpec spec = Spec(4, 2, 64);
+      spec.query_dtype = query;
+      spec.cache_dtype = query;
+      spec.kv_scales = ScaleMode::kPerTensor;
+      spec.output_dtype = output;
+      spec.fp8_output_scale = true;
+      conformance.Check({.spec = spec, .sequences = Mixed()}, 2);
+    }
+  }
+}
+
+TEST(Conformance, OrdersOfTheAxes) {
+  Conformance conformance;
+  for (KvOrder order : {KvOrder::kBlockHeadToken, KvOrder::kBlockTokenHead,
+                        KvOrder::kBlockLayerHeadToken, KvOrder::kBlockLayerTokenHead,
+                        KvOrder::kBlockHeadLayerToken, KvOrder::kBlockTokenLayerHead}) {
+    conformance.Check({.spec = Spec(6, 3, 64), .sequences = Mixed(), .order = order}, 2 + 8);
+    AttentionSpec scaled = Spec(6, 3, 64);
+    scaled.cache_dtype = DType::kInt8;
+    scaled.kv_scales = ScaleMode::kPerTokenHead;
+    conformance.Check({.spec = scaled, .sequences = Mixed(), .order = order}, 2);
+  }
+}
+
+// Multi-head latent attention as it is absorbed: one KV head, whose values are the beginning of its
+// keys.
+TEST(Conformance, LatentAttention) {
+  Conformance conformance;
+  AttentionSpec spec = Spec(16, 1, 576);
+  spec.head_size_v = 512;
+  conformance.Check({.spec = spec, .sequences = {{1, 300}, {7, 70}}, .value_in_key = true}, 2);
+  conformance.Check({.spec = spec, .sequences = {{1, 300}, {7, 70}}}, 2);
+}
+
+TEST(Conformance, SharedPrefixesAreComputedOnce) {
+  Conformance conformance(3);
+  const std::vector<Sequence> sequences = {{1, 700}, {1, 530},  {0, 600},
+                                           {5, 600}, {40, 560}, {1, 513}};
+  for (bool sinks : {false, true}) {
+    for (Causality causality : {Causality::kCausal, Causality::kFull}) {
+      AttentionSpec spec = Spec(6, 2, 64);
+      spec.sinks = sinks;
+      spec.causality = causality;
+      spec.output_dtype = DType::kFloat32;
+      CaseOptions options{.spec = spec, .sequences = sequences, .common_prefix = 512};
+      conformance.Check(options, 2 + 8);
+      options.spec.window_left = 100;  // no cascade, and no harm
+      conformance.Check(options, 2 + 8);
+    }
+  }
+}
+
 TEST(Conformance, EmptyAndSingle) {
   Conformance conformance;
   for (const std::vector<Sequence>& sequences :
@@ -266,14 +435,28 @@ TEST(Conformance, RandomCases) {
     options.spec.query_dtype = i % 2 == 0 ? DType::kBFloat16 : pick(types);
     options.spec.cache_dtype = i % 2 == 0 ? DType::kBFloat16 : pick(types);
     options.spec.output_dtype = i % 2 == 0 ? DType::kFloat32 : pick(types);
-    options.spec.causality = pick({Causality::kCausal, Causality::kCausal, Causality::kFull});
+    options.spec.causality =
+        pick({Causality::kCausal, Causality::kCausal, Causality::kFull, Causality::kPerRequest});
     options.spec.window_left = pick({-1, -1, 0, 7, 100});
     options.spec.window_right = pick({-1, -1, -1, 2});
     options.spec.soft_cap = pick({0.0f, 0.0f, 20.0f});
+    options.spec.chunk_size = pick({0, 0, 0, 33});
+    options.spec.alibi = pick({Alibi::kNone, Alibi::kNone, Alibi::kPlain, Alibi::kSqrt});
+    options.spec.sinks = random() % 3 == 0;
+    options.spec.prefix_ranges = random() % 4 == 0;
+    options.spec.query_query_bias = random() % 4 == 0;
+    if (random() % 4 == 0) {
+      options.spec.cache_dtype =
+          pick({DType::kE4M3FN, DType::kE4M3FNUZ, DType::kE5M2, DType::kInt8});
+      options.spec.kv_scales =
+          pick({ScaleMode::kPerTensor, ScaleMode::kPerHead, ScaleMode::kPerTokenHead});
+    }
     options.spec.scale = pick({0.0f, 0.5f});
     options.spec.batch_invariant = random() % 4 == 0;
     options.block_size = pick({1, 5, 16, 16, 48, 128});
-    options.order = random() % 2 == 0 ? KvOrder::kBlockHeadToken : KvOrder::kBlockTokenHead;
+    options.order = pick({KvOrder::kBlockHeadToken, KvOrder::kBlockTokenHead,
+                          KvOrder::kBlockHeadToken, KvOrder::kBlockTokenHead,
+                          KvOrder::kBlockLayerHeadToken, KvOrder::kBlockTokenLayerHead});
     options.separate_planes = random() % 4 == 0;
     options.block_padding = random() % 4 == 0 ? 13 : 0;
     options.query_padding = random() % 4 == 0 ? 5 : 0;
@@ -281,7 +464,8 @@ TEST(Conformance, RandomCases) {
     options.skip_every = pick({0, 0, 0, 2});
     const size_t count = 1 + random() % 5;
     for (size_t s = 0; s < count; ++s) {
-      const int32_t query = pick({0, 1, 1, 1, 2, 7, 33, 70});
+      const int32_t query =
+          options.spec.query_query_bias ? pick({0, 1, 2, 7, 16}) : pick({0, 1, 1, 1, 2, 7, 33, 70});
       options.sequences.push_back({query, query + pick({0, 0, 1, 15, 16, 17, 63, 64, 200, 700})});
     }
     conformance.Check(options, 1);

@@ -54,20 +54,27 @@ std::vector<std::string> RefusalReasons(const FeatureSet& features, const Attent
   refuse(block_size <= 0, "the block size must be positive");
   refuse(spec.causality == Causality::kFull && !features.full_attention,
          "attention that is not causal is not supported");
-  refuse(spec.causality == Causality::kPerRequest, "causality by request is not supported");
+  refuse(spec.causality == Causality::kPerRequest && !features.per_request_causality,
+         "causality by request is not supported");
   refuse((spec.window_left >= 0 || spec.window_right >= 0) && !features.window,
          "a sliding window is not supported");
   refuse(spec.soft_cap > 0.0f && !features.soft_cap, "a soft cap is not supported");
-  refuse(spec.type == AttentionType::kEncoder || spec.type == AttentionType::kEncoderOnly,
+  const bool encoder =
+      spec.type == AttentionType::kEncoder || spec.type == AttentionType::kEncoderOnly;
+  refuse(encoder && !features.encoder,
          "encoder attention (keys outside the cache) is not supported");
-  refuse(spec.type == AttentionType::kCross, "cross attention is not supported");
-  refuse(spec.chunk_size > 0, "chunked-local attention is not supported");
-  refuse(spec.alibi != Alibi::kNone, "ALiBi is not supported");
-  refuse(spec.sinks, "attention sinks are not supported");
-  refuse(spec.query_query_bias, "a query-query bias is not supported");
-  refuse(spec.prefix_ranges, "bidirectional prefix ranges are not supported");
-  refuse(spec.kv_scales != ScaleMode::kNone, "scales of a quantised cache are not supported");
-  refuse(spec.fp8_output_scale, "fused output quantisation is not supported");
+  refuse(spec.type == AttentionType::kCross && !features.cross, "cross attention is not supported");
+  refuse(spec.chunk_size > 0 && !features.chunks, "chunked-local attention is not supported");
+  refuse(spec.alibi != Alibi::kNone && !features.alibi, "ALiBi is not supported");
+  refuse(spec.sinks && !features.sinks, "attention sinks are not supported");
+  refuse(spec.query_query_bias && !features.query_query_bias,
+         "a query-query bias is not supported");
+  refuse(spec.prefix_ranges && !features.prefix_ranges,
+         "bidirectional prefix ranges are not supported");
+  refuse(!Contains(features.scale_modes, spec.kv_scales),
+         "scales of a quantised cache are not supported");
+  refuse(spec.fp8_output_scale && !features.fp8_output,
+         "fused output quantisation is not supported");
   return reasons;
 }
 

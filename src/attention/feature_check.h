@@ -19,12 +19,21 @@ struct FeatureSet {
   std::vector<int32_t> head_sizes = {};  // where only some of that range are compiled; empty: all
   bool differing_value_size = true;
   bool full_attention = true;  // Causality::kFull
+  bool per_request_causality = false;
   bool window = false;
+  bool chunks = false;
   bool soft_cap = false;
+  bool alibi = false;
+  bool sinks = false;
+  bool query_query_bias = false;
+  bool prefix_ranges = false;
+  bool encoder = false;
+  bool cross = false;
+  std::vector<ScaleMode> scale_modes = {ScaleMode::kNone};
+  bool fp8_output = false;
 };
 
-// Every reason why `features` do not cover the spec. What no backend of this version does at all is
-// named here once.
+// Every reason why `features` do not cover the spec.
 std::vector<std::string> RefusalReasons(const FeatureSet& features, const AttentionSpec& spec,
                                         int32_t block_size);
 

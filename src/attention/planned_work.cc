@@ -19,9 +19,19 @@ std::unique_ptr<PlannedWork> PlanStep(const AttentionSpec& spec, const Attention
   return plan;
 }
 
+kernel::Logits LogitsOf(const AttentionSpec& spec) {
+  if (spec.alibi != Alibi::kNone || spec.query_query_bias) return kernel::Logits::kBiased;
+  return spec.soft_cap > 0.0f ? kernel::Logits::kSoftCapped : kernel::Logits::kScaled;
+}
+
 kernel::KernelArgs MakeKernelArgs(const AttentionSpec& spec, const AttentionBatch& batch,
                                   const KvCache& cache, const RunArgs& args, PlannedWork* plan) {
   const char* data = static_cast<const char*>(cache.data);
+  const int64_t element = static_cast<int64_t>(SizeOf(spec.cache_dtype));
+  const bool paged = spec.type == AttentionType::kDecoder || spec.type == AttentionType::kCross;
+  const bool own_scales =
+      spec.kv_scales == ScaleMode::kPerTensor || spec.kv_scales == ScaleMode::kPerHead;
+  const bool token_scales = spec.kv_scales == ScaleMode::kPerTokenHead;
   return {
       .query = args.query,
       .query_token_stride = args.query_token_stride,
@@ -32,25 +42,37 @@ kernel::KernelArgs MakeKernelArgs(const AttentionSpec& spec, const AttentionBatc
       .lse = args.lse,
       .partial_output = plan->partial_output.data(),
       .partial_lse = plan->partial_lse.data(),
-      .keys = data,
-      .values = data + cache.v_offset * static_cast<int64_t>(SizeOf(cache.dtype)),
+      .keys = paged ? data : args.key,
+      .values = paged ? data + cache.v_offset * element : args.value,
       .block_stride = cache.block_stride,
-      .kv_head_stride = cache.head_stride,
-      .token_stride = cache.token_stride,
+      .key_head_stride = paged ? cache.head_stride : args.key_head_stride,
+      .key_token_stride = paged ? cache.token_stride : args.key_token_stride,
+      .value_head_stride = paged ? cache.head_stride : args.value_head_stride,
+      .value_token_stride = paged ? cache.token_stride : args.value_token_stride,
       .query_start_loc = batch.query_start_loc,
       .seq_lens = batch.seq_lens,
-      .block_table = batch.block_table,
+      .block_table = paged ? batch.block_table : nullptr,
       .block_table_stride = batch.block_table_stride,
       .block_size = cache.block_size,
       .num_heads = spec.num_heads,
       .group = spec.group_size(),
       .head_size = spec.head_size,
       .value_size = spec.value_size(),
-      .scale = spec.softmax_scale(),
+      .scale = spec.softmax_scale() * args.query_scale,
       .soft_cap = spec.soft_cap,
-      .causal = spec.causality == Causality::kCausal,
-      .window_left = spec.window_left,
-      .window_right = spec.window_right,
+      .mask = MakeMaskRule(spec, batch),
+      .alibi_slopes = spec.alibi != Alibi::kNone ? args.alibi_slopes : nullptr,
+      .alibi_sqrt = spec.alibi == Alibi::kSqrt,
+      .sinks = spec.sinks ? args.sinks : nullptr,
+      .query_query_bias = spec.query_query_bias ? args.query_query_bias : nullptr,
+      .bias_seq_stride = args.bias_seq_stride,
+      .bias_row_stride = args.bias_row_stride,
+      .key_scales = own_scales ? cache.k_scale : nullptr,
+      .value_scales = own_scales ? cache.v_scale : nullptr,
+      .scale_head_stride = spec.kv_scales == ScaleMode::kPerHead,
+      .key_scale_offset = token_scales ? cache.k_scale_offset : 0,
+      .value_scale_offset = token_scales ? cache.v_scale_offset : 0,
+      .inverse_output_scale = spec.fp8_output_scale ? 1.0f / args.output_scale : 1.0f,
       .query_dtype = static_cast<uint8_t>(spec.query_dtype),
       .output_dtype = static_cast<uint8_t>(spec.output_dtype),
   };
@@ -58,7 +80,7 @@ kernel::KernelArgs MakeKernelArgs(const AttentionSpec& spec, const AttentionBatc
 
 void MergeRows(const AttentionSpec& spec, const kernel::KernelArgs& args,
                const kernel::MergeItem& merge) {
-  std::vector<PartialState> states(static_cast<size_t>(merge.parts));
+  std::vector<PartialState> states(static_cast<size_t>(merge.parts + merge.shared_parts));
   std::vector<float> row(static_cast<size_t>(args.value_size));
   for (int32_t r = 0; r < merge.row_count; ++r) {
     for (int32_t part = 0; part < merge.parts; ++part) {
@@ -66,7 +88,13 @@ void MergeRows(const AttentionSpec& spec, const kernel::KernelArgs& args,
       states[static_cast<size_t>(part)] = {args.partial_output + partial * args.value_size,
                                            args.partial_lse[partial]};
     }
+    for (int32_t part = 0; part < merge.shared_parts; ++part) {
+      const int64_t partial = merge.shared_row + part * merge.shared_stride + r;
+      states[static_cast<size_t>(merge.parts + part)] = {
+          args.partial_output + partial * args.value_size, args.partial_lse[partial]};
+    }
     const float lse = MergeStates(states, args.value_size, row.data());
+    for (float& x : row) x *= args.inverse_output_scale;
     const int64_t token =
         int64_t{args.query_start_loc[merge.seq]} + (merge.row_begin + r) / args.group;
     const int64_t head = int64_t{merge.kv_head} * args.group + (merge.row_begin + r) % args.group;

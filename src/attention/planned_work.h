@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "attention/kernel/kernel_args.h"
+#include "attention/kernel/logits.h"
 #include "attention/planner.h"
 #include "tessera/backend.h"
 
@@ -21,6 +22,9 @@ struct PlannedWork : AttentionPlan {
 std::unique_ptr<PlannedWork> PlanStep(const AttentionSpec& spec, const AttentionBatch& batch,
                                       const PlannerOptions& options,
                                       std::unique_ptr<AttentionPlan> reuse);
+
+// The kernel instances that compute this layer.
+kernel::Logits LogitsOf(const AttentionSpec& spec);
 
 kernel::KernelArgs MakeKernelArgs(const AttentionSpec& spec, const AttentionBatch& batch,
                                   const KvCache& cache, const RunArgs& args, PlannedWork* plan);

@@ -27,25 +27,42 @@ double Cost(const Tile& tile, int32_t keys, const PlannerOptions& options) {
   return 64.0 + keys * (options.load_cost + tile.row_count);
 }
 
-void AppendTiles(const AttentionSpec& spec, const AttentionBatch& batch, int32_t seq,
-                 int32_t max_rows, std::vector<Tile>* tiles) {
+// Keys before `skip_keys` are left out: the cascade brings them.
+void AppendTiles(const AttentionSpec& spec, const AttentionBatch& batch,
+                 const kernel::MaskRule& mask, int32_t seq, int32_t max_rows, int32_t skip_keys,
+                 std::vector<Tile>* tiles) {
   const int32_t query_len = batch.QueryLen(seq);
   const int32_t seq_len = batch.seq_lens[seq];
   const int32_t context_len = seq_len - query_len;
   const int32_t group = spec.group_size();
-  const int32_t causal = spec.causality == Causality::kCausal;
   const int64_t rows = int64_t{query_len} * group;
   for (int64_t begin = 0; begin < rows; begin += max_rows) {
     const int32_t count = static_cast<int32_t>(std::min<int64_t>(max_rows, rows - begin));
     const int32_t first_token = static_cast<int32_t>(begin / group);
     const int32_t last_token = static_cast<int32_t>((begin + count - 1) / group);
-    const KeyRange first = kernel::VisibleKeys(first_token, context_len, seq_len, causal,
-                                               spec.window_left, spec.window_right);
-    const KeyRange last = kernel::VisibleKeys(last_token, context_len, seq_len, causal,
-                                              spec.window_left, spec.window_right);
+    const KeyRange first = kernel::VisibleKeys(mask, seq, first_token, context_len, seq_len);
+    const KeyRange last = kernel::VisibleKeys(mask, seq, last_token, context_len, seq_len);
     tiles->push_back(
-        {seq, static_cast<int32_t>(begin), count, {std::max(0, first.begin), last.end}});
+        {seq, static_cast<int32_t>(begin), count, {std::max(skip_keys, first.begin), last.end}});
   }
+}
+
+// How many leading keys are computed for all rows together; 0: none. It must be worth its merges,
+// every row must see all of them, and what is added to scores must not depend on the request.
+int32_t CascadeKeys(const AttentionSpec& spec, const AttentionBatch& batch,
+                    const PlannerOptions& options) {
+  const bool plain = spec.type == AttentionType::kDecoder && spec.window_left < 0 &&
+                     spec.chunk_size == 0 && spec.alibi == Alibi::kNone && !spec.query_query_bias &&
+                     !spec.batch_invariant;
+  if (!plain || batch.common_prefix_len < options.cascade_min_keys) return 0;
+  int32_t seqs = 0;
+  int32_t keys = batch.common_prefix_len;
+  for (int32_t seq = 0; seq < batch.num_seqs; ++seq) {
+    if (batch.QueryLen(seq) == 0) continue;
+    ++seqs;
+    keys = std::min(keys, batch.seq_lens[seq] - batch.QueryLen(seq));
+  }
+  return seqs >= options.cascade_min_seqs && keys >= options.cascade_min_keys ? keys : 0;
 }
 
 int32_t RoundUp(int64_t value, int32_t multiple) {
@@ -59,16 +76,85 @@ int32_t PartEnd(int32_t begin, int32_t part_keys, int32_t end) {
 
 // Keys per part, so that no item is much dearer than a fair share.
 int32_t PartKeys(const Tile& tile, double share, const AttentionSpec& spec,
-                 const PlannerOptions& options) {
+                 const AttentionBatch& batch, const PlannerOptions& options) {
+  const int32_t whole = std::max(1, tile.length());
+  if (options.split_decodes_only && tile.seq >= 0 && batch.QueryLen(tile.seq) > 1) return whole;
   if (spec.batch_invariant) return options.invariant_split_keys;
   const double cost = Cost(tile, tile.length(), options);
-  if (cost <= share) return std::max(1, tile.length());
+  if (cost <= share) return whole;
   const int64_t parts = static_cast<int64_t>(std::ceil(cost / share));
   return std::max(options.min_split_keys,
                   RoundUp((tile.length() + parts - 1) / parts, options.key_step));
 }
 
+int32_t PartCount(const Tile& tile, int32_t part_keys) {
+  return static_cast<int32_t>(
+      std::max<int64_t>(1, (int64_t{tile.length()} + part_keys - 1) / part_keys));
+}
+
+struct Ranked {
+  double cost;
+  WorkItem item;
+};
+
+// The items of the cascade's shared keys: rows of all requests together. Their partial rows are
+// [part, kv_head, packed row].
+struct Cascade {
+  int32_t keys = 0;
+  int32_t part_keys = 0;
+  int32_t parts = 0;
+  int64_t rows = 0;  // packed rows of one KV head
+};
+
+Cascade AppendCascade(const AttentionSpec& spec, const AttentionBatch& batch, int32_t keys,
+                      double share, const PlannerOptions& options, WorkList* list,
+                      std::vector<Ranked>* ranked) {
+  Cascade cascade{.keys = keys};
+  if (keys == 0) return cascade;
+  int32_t first_seq = 0;  // whose blocks are read
+  while (batch.QueryLen(first_seq) == 0) ++first_seq;
+  cascade.rows = int64_t{batch.query_start_loc[batch.num_seqs]} * spec.group_size();
+  const int32_t tile_rows = static_cast<int32_t>(std::min<int64_t>(options.max_rows, cascade.rows));
+  cascade.part_keys = PartKeys({-1, 0, tile_rows, {0, keys}}, share, spec, batch, options);
+  cascade.parts = PartCount({-1, 0, tile_rows, {0, keys}}, cascade.part_keys);
+  for (int32_t part = 0; part < cascade.parts; ++part) {
+    const int32_t begin = part * cascade.part_keys;
+    const int32_t end = PartEnd(begin, cascade.part_keys, keys);
+    for (int32_t head = 0; head < spec.num_kv_heads; ++head) {
+      for (int64_t row = 0; row < cascade.rows; row += options.max_rows) {
+        const Tile tile{
+            first_seq,
+            static_cast<int32_t>(row),
+            static_cast<int32_t>(std::min<int64_t>(options.max_rows, cascade.rows - row)),
+            {begin, end}};
+        ranked->push_back({Cost(tile, end - begin, options),
+                           {.seq = first_seq,
+                            .kv_head = head,
+                            .row_begin = tile.row_begin,
+                            .row_count = tile.row_count,
+                            .key_begin = begin,
+                            .key_end = end,
+                            .partial_row = list->partial_rows + row,
+                            .first_part = 0,
+                            .shared_prefix = 1}});
+      }
+      list->partial_rows += cascade.rows;
+    }
+  }
+  return cascade;
+}
+
 }  // namespace
+
+kernel::MaskRule MakeMaskRule(const AttentionSpec& spec, const AttentionBatch& batch) {
+  return {.causal = spec.causality == Causality::kCausal,
+          .window_left = spec.window_left,
+          .window_right = spec.window_right,
+          .chunk_size = spec.chunk_size,
+          .causal_by_seq = spec.causality == Causality::kPerRequest ? batch.causal : nullptr,
+          .prefix_ranges = batch.prefix_ranges,
+          .max_prefix_ranges = spec.prefix_ranges ? batch.max_prefix_ranges : 0};
+}
 
 void PlanWork(const AttentionSpec& spec, const AttentionBatch& batch, const PlannerOptions& options,
               WorkList* list) {
@@ -76,33 +162,45 @@ void PlanWork(const AttentionSpec& spec, const AttentionBatch& batch, const Plan
   list->merges.clear();
   list->partial_rows = 0;
 
+  const kernel::MaskRule mask = MakeMaskRule(spec, batch);
+  const int32_t cascade_keys = CascadeKeys(spec, batch, options);
   std::vector<Tile> tiles;
-  double total = 0;
   for (int32_t seq = 0; seq < batch.num_seqs; ++seq) {
-    AppendTiles(spec, batch, seq, options.max_rows, &tiles);
+    AppendTiles(spec, batch, mask, seq, options.max_rows, cascade_keys, &tiles);
   }
+  double total = 0;
   for (const Tile& tile : tiles) total += Cost(tile, tile.length(), options);
+  if (cascade_keys > 0) {
+    const double rows = double{1} * batch.query_start_loc[batch.num_seqs] * spec.group_size();
+    total += cascade_keys * (rows + std::ceil(rows / options.max_rows) * options.load_cost);
+  }
   total *= spec.num_kv_heads;
   // Four shares a worker leave room to balance; a lone worker has nobody to balance with.
   const double share = options.workers == 1 ? total + 1 : total / (4.0 * options.workers);
 
-  struct Ranked {
-    double cost;
-    WorkItem item;
-  };
   std::vector<Ranked> ranked;
+  const Cascade cascade = AppendCascade(spec, batch, cascade_keys, share, options, list, &ranked);
+  const int64_t shared_rows = list->partial_rows;
   for (const Tile& tile : tiles) {
-    const int32_t part_keys = PartKeys(tile, share, spec, options);
-    const int32_t parts = static_cast<int32_t>(
-        std::max<int64_t>(1, (int64_t{tile.length()} + part_keys - 1) / part_keys));
+    const int32_t part_keys = PartKeys(tile, share, spec, batch, options);
+    const int32_t parts = PartCount(tile, part_keys);
     for (int32_t head = 0; head < spec.num_kv_heads; ++head) {
-      if (parts > 1) {
-        list->merges.push_back({.seq = tile.seq,
+      const bool partial = parts > 1 || cascade.keys > 0;
+      if (partial) {
+        kernel::MergeItem merge{.seq = tile.seq,
                                 .kv_head = head,
                                 .row_begin = tile.row_begin,
                                 .row_count = tile.row_count,
                                 .partial_row = list->partial_rows,
-                                .parts = parts});
+                                .parts = parts};
+        if (cascade.keys > 0) {
+          merge.shared_row = head * cascade.rows +
+                             int64_t{batch.query_start_loc[tile.seq]} * spec.group_size() +
+                             tile.row_begin;
+          merge.shared_stride = shared_rows / cascade.parts;
+          merge.shared_parts = cascade.parts;
+        }
+        list->merges.push_back(merge);
       }
       for (int32_t part = 0; part < parts; ++part) {
         const int32_t begin = tile.keys.begin + part * part_keys;
@@ -112,8 +210,9 @@ void PlanWork(const AttentionSpec& spec, const AttentionBatch& batch, const Plan
                       .row_begin = tile.row_begin,
                       .row_count = tile.row_count,
                       .key_begin = begin,
-                      .key_end = end};
-        if (parts > 1) {
+                      .key_end = end,
+                      .first_part = part == 0};
+        if (partial) {
           item.partial_row = list->partial_rows;
           list->partial_rows += tile.row_count;
         }

@@ -20,6 +20,12 @@ struct PlannerOptions {
   double load_cost = 8.0;
   // Keys per item under spec.batch_invariant, where the division may depend on the request alone.
   int32_t invariant_split_keys = 2048;
+  // Key ranges of requests with more than one row are never split, as by backends with a prefill
+  // kernel of its own.
+  bool split_decodes_only = false;
+  // Cascade: the shared prefix of so many requests and tokens at least is computed once for all.
+  int32_t cascade_min_seqs = 4;
+  int32_t cascade_min_keys = 256;
 };
 
 // A step's division of work. Rows that see no key at all have items as well (their result is 0).
@@ -29,6 +35,9 @@ struct WorkList {
       merges;                // for the rows whose keys were split, after all items are done
   int64_t partial_rows = 0;  // rows of the partial buffers
 };
+
+// The rule of visibility that the spec and the batch make together.
+kernel::MaskRule MakeMaskRule(const AttentionSpec& spec, const AttentionBatch& batch);
 
 // `list` is overwritten; its memory is taken over.
 void PlanWork(const AttentionSpec& spec, const AttentionBatch& batch, const PlannerOptions& options,

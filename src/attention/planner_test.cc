@@ -50,9 +50,9 @@ void ExpectExactCover(const AttentionSpec& spec, const AttentionBatch& batch,
         auto& items = found->second;
         std::sort(items.begin(), items.end(),
                   [](const auto& a, const auto& b) { return a.key_begin < b.key_begin; });
-        const kernel::KeyRange keys = kernel::VisibleKeys(
-            row / spec.group_size(), context_len, batch.seq_lens[seq],
-            spec.causality == Causality::kCausal, spec.window_left, spec.window_right);
+        const kernel::KeyRange keys =
+            kernel::VisibleKeys(MakeMaskRule(spec, batch), seq, row / spec.group_size(),
+                                context_len, batch.seq_lens[seq]);
         EXPECT_LE(items.front().key_begin, keys.begin);
         EXPECT_GE(items.back().key_end, keys.end);
         for (size_t i = 1; i < items.size(); ++i) {

@@ -3,6 +3,7 @@
 
 #include <cstdlib>
 
+#include "attention/feature_check.h"
 #include "attention/vllm_names.h"
 #include "tessera/registry.h"
 
@@ -61,19 +62,36 @@ TEST_F(SelectionTest, UnknownNameListsTheKnownOnes) {
 }
 
 TEST_F(SelectionTest, ExplicitChoiceThatCannotServeListsEveryReason) {
-  spec_.sinks = true;
-  spec_.alibi = Alibi::kPlain;
-  spec_.query_dtype = DType::kE4M3FN;
+  spec_.head_size = 2000;
+  spec_.head_size_v = 3000;
   auto selection = Select("portable");
   ASSERT_FALSE(selection.ok());
   EXPECT_EQ(selection.error().code, ErrorCode::kUnsupported);
-  for (const char* reason : {"sinks", "ALiBi", "fp8_e4m3fn"}) {
+  for (const char* reason : {"head size 2000", "head size 3000"}) {
     EXPECT_THAT(selection.error().message, HasSubstr(reason));
   }
 }
 
-TEST_F(SelectionTest, NobodyCanServe) {
+TEST_F(SelectionTest, ABackendWithoutFeaturesRefusesEachByName) {
+  spec_.causality = Causality::kPerRequest;
+  spec_.window_left = 4;
   spec_.chunk_size = 128;
+  spec_.soft_cap = 1.0f;
+  spec_.alibi = Alibi::kSqrt;
+  spec_.sinks = true;
+  spec_.query_query_bias = true;
+  spec_.prefix_ranges = true;
+  spec_.type = AttentionType::kEncoder;
+  spec_.kv_scales = ScaleMode::kPerHead;
+  spec_.fp8_output_scale = true;
+  spec_.head_size_v = 32;
+  FeatureSet none;
+  none.differing_value_size = false;
+  EXPECT_EQ(RefusalReasons(none, spec_, 0).size(), 16u);  // with three types and the block size
+}
+
+TEST_F(SelectionTest, NobodyCanServe) {
+  spec_.head_size = 5000;
   auto selection = Select("auto");
   ASSERT_FALSE(selection.ok());
   for (const BackendEntry& entry : BackendEntries()) {

@@ -30,19 +30,50 @@ TEST(AttentionSpec, ValidateFindsWhatMakesNoSense) {
   }
 }
 
+// 3 new tokens behind 5 cached ones.
+kernel::KeyRange Keys(int32_t token, int32_t causal, int32_t left, int32_t right) {
+  return kernel::VisibleKeys({.causal = causal, .window_left = left, .window_right = right}, 0,
+                             token, 5, 8);
+}
+
 TEST(VisibleKeys, CausalIsBottomRightAlignedAndWindowsKeepTheirNumber) {
-  using kernel::VisibleKeys;
-  // 3 new tokens behind 5 cached ones.
-  EXPECT_EQ(VisibleKeys(0, 5, 8, 1, -1, -1).end, 6);
-  EXPECT_EQ(VisibleKeys(2, 5, 8, 1, -1, -1).end, 8);
-  EXPECT_EQ(VisibleKeys(0, 5, 8, 0, -1, -1).end, 8);
+  EXPECT_EQ(Keys(0, 1, -1, -1).end, 6);
+  EXPECT_EQ(Keys(2, 1, -1, -1).end, 8);
+  EXPECT_EQ(Keys(0, 0, -1, -1).end, 8);
   // A window of 4 keeps the row's own key and 3 before it.
-  EXPECT_EQ(VisibleKeys(2, 5, 8, 1, 3, -1).begin, 4);
-  EXPECT_EQ(VisibleKeys(0, 5, 8, 0, 0, 0).begin, 5);
-  EXPECT_EQ(VisibleKeys(0, 5, 8, 0, 0, 0).end, 6);
+  EXPECT_EQ(Keys(2, 1, 3, -1).begin, 4);
+  EXPECT_EQ(Keys(0, 0, 0, 0).begin, 5);
+  EXPECT_EQ(Keys(0, 0, 0, 0).end, 6);
   const int32_t huge = std::numeric_limits<int32_t>::max();
-  EXPECT_EQ(VisibleKeys(0, 5, 8, 0, huge, huge).begin, 0);
-  EXPECT_EQ(VisibleKeys(0, 5, 8, 0, huge, huge).end, 8);
+  EXPECT_EQ(Keys(0, 0, huge, huge).begin, 0);
+  EXPECT_EQ(Keys(0, 0, huge, huge).end, 8);
+}
+
+TEST(VisibleKeys, ChunksAndRequestsAndSpans) {
+  using kernel::VisibleKeys;
+  kernel::MaskRule chunked{.chunk_size = 4};
+  EXPECT_EQ(VisibleKeys(chunked, 0, 0, 5, 8).begin, 4);  // position 5
+  EXPECT_EQ(VisibleKeys(chunked, 0, 3, 5, 9).begin, 8);
+  chunked.causal = 0;
+  EXPECT_EQ(VisibleKeys(chunked, 0, 0, 5, 100).end, 8);
+  chunked.chunk_size = std::numeric_limits<int32_t>::max();
+  EXPECT_EQ(VisibleKeys(chunked, 0, 0, 5, 100).end, 100);
+
+  const uint8_t causal[] = {1, 0};
+  const kernel::MaskRule by_request{.causal_by_seq = causal};
+  EXPECT_EQ(VisibleKeys(by_request, 0, 0, 5, 8).end, 6);
+  EXPECT_EQ(VisibleKeys(by_request, 1, 0, 5, 8).end, 8);
+
+  // Spans 2..5 and 4..90, of which the second reaches past the sequence; one unused.
+  const int32_t spans[] = {2, 6, 4, 91, 0, 0};
+  const kernel::MaskRule prefix{.window_left = 0, .prefix_ranges = spans, .max_prefix_ranges = 3};
+  EXPECT_EQ(VisibleKeys(prefix, 0, 1, 0, 8).begin, 1);
+  EXPECT_EQ(VisibleKeys(prefix, 0, 1, 0, 8).end, 2);
+  EXPECT_EQ(VisibleKeys(prefix, 0, 3, 0, 8).begin, 2);
+  EXPECT_EQ(VisibleKeys(prefix, 0, 3, 0, 8).end, 6);
+  EXPECT_EQ(VisibleKeys(prefix, 0, 5, 0, 8).begin, 2);
+  EXPECT_EQ(VisibleKeys(prefix, 0, 5, 0, 8).end, 8);
+  EXPECT_EQ(VisibleKeys(prefix, 0, 7, 0, 8).begin, 4);
 }
 
 TEST(AttentionBatch, ValidateChecksEveryIndex) {

@@ -11,7 +11,7 @@ namespace tessera::kernel {
 
 void RunBlockWithoutBarrier(const KernelArgs& args, const WorkItem* items) {
   using Tiles = lanes_without_barrier::SimtTiles<MmaM16N8K16, 64, 32, 2, true>;
-  lanes_without_barrier::RunBlock<Tiles, false>(args, items);
+  lanes_without_barrier::RunBlock<Tiles, Logits::kScaled>(args, items);
 }
 
 }  // namespace tessera::kernel

@@ -51,6 +51,7 @@ SIMT_DEVICE void Sync() {
 }
 SIMT_DEVICE float Exp2(float x) { return __builtin_amdgcn_exp2f(x); }
 SIMT_DEVICE float Log2(float x) { return __builtin_amdgcn_logf(x); }
+SIMT_DEVICE float Sqrt(float x) { return __builtin_amdgcn_sqrtf(x); }
 template <int kWave>
 SIMT_DEVICE float ShuffleXor(float v, int mask) {
   int lane = __builtin_amdgcn_mbcnt_lo(~0u, 0);
@@ -68,6 +69,7 @@ SIMT_DEVICE int Block() { return static_cast<int>(blockIdx.x); }
 SIMT_DEVICE void Sync() { __syncthreads(); }
 SIMT_DEVICE float Exp2(float x) { return exp2f(x); }
 SIMT_DEVICE float Log2(float x) { return log2f(x); }
+SIMT_DEVICE float Sqrt(float x) { return sqrtf(x); }
 template <int kWave>
 SIMT_DEVICE float ShuffleXor(float v, int mask) {
   return __shfl_xor_sync(~0u, v, mask);
@@ -82,6 +84,7 @@ SIMT_DEVICE int Block() { return emulator::Block(); }
 SIMT_DEVICE void Sync() { emulator::Barrier(); }
 SIMT_DEVICE float Exp2(float x) { return std::exp2(x); }
 SIMT_DEVICE float Log2(float x) { return std::log2(x); }
+SIMT_DEVICE float Sqrt(float x) { return std::sqrt(x); }
 template <int kWave>
 SIMT_DEVICE float ShuffleXor(float v, int mask) {
   return emulator::ShuffleXor(v, mask, kWave);

@@ -10,6 +10,7 @@
 #include "attention/kernel/element.h"
 #include "attention/kernel/kernel_args.h"
 #include "attention/kernel/key_range.h"
+#include "attention/kernel/logits.h"
 #include "attention/kernel/wide_memory.h"
 
 namespace tessera::kernel::scalar {
@@ -21,10 +22,20 @@ namespace tessera::kernel::scalar {
 struct ScalarOps {
   static constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
   static float Mul(float a, float b) { return a * b; }
+  static float Add(float a, float b) { return a + b; }
   static float Tanh(float x) { return std::tanh(x); }
   static float Sub(float a, float b) { return a - b; }
   static float Exp2(float x) { return std::exp2(x); }
   static float ZeroIfMinusInfinity(float x) { return x == kMinusInfinity ? 0.0f : x; }
+  static float Distance(int32_t key, int32_t position) {
+    return static_cast<float>(key - position);
+  }
+  static float SqrtDistance(int32_t key, int32_t position) {
+    return key < position ? std::sqrt(static_cast<float>(position - key)) : 0.0f;
+  }
+  static float AddBias(float s, const float* bias, int32_t key, int32_t first, int32_t count) {
+    return key >= first && key - first < count ? s + bias[key - first] : s;
+  }
   static float KeepInRange(float s, int32_t key, int32_t begin, int32_t end) {
     return key >= begin && key < end ? s : kMinusInfinity;
   }
@@ -51,6 +62,11 @@ class ScalarTiles {
 
   void Fill(RowStats& stats, float value) { std::fill_n(stats.v, rows_, value); }
 
+  template <class F>
+  void FillRows(RowStats& stats, const F& f) {
+    for (int32_t r = 0; r < rows_; ++r) stats.v[r] = f(r);
+  }
+
   void LoadKeysValues(int32_t first, int32_t count) {
     m_.FindPages(first, count, sizeof(typename Element::Storage));
   }
@@ -71,7 +87,20 @@ class ScalarTiles {
   template <class F>
   void MapScores(Scores&, int32_t first, const F& f) {
     for (int32_t r = 0; r < rows_; ++r) {
-      for (int32_t k = 0; k < m_.count; ++k) Score(r, k) = f(Score(r, k), r, first + k);
+      const auto& row = f.Row(r);
+      for (int32_t k = 0; k < m_.count; ++k) Score(r, k) = row(Score(r, k), first + k);
+    }
+  }
+
+  void ScaleKeys(Scores&) {
+    for (int32_t r = 0; r < rows_; ++r) {
+      for (int32_t k = 0; k < m_.count; ++k) Score(r, k) *= m_.key_scales[k];
+    }
+  }
+
+  void ScaleValues(Scores&) {
+    for (int32_t r = 0; r < rows_; ++r) {
+      for (int32_t k = 0; k < m_.count; ++k) Score(r, k) *= m_.value_scales[k];
     }
   }
 
@@ -119,7 +148,9 @@ class ScalarTiles {
 
   void SumOverLanes(RowStats&) {}
 
-  void Finish(Output&, const RowStats& m, const RowStats& l) { m_.Finish(m.v, l.v); }
+  void Finish(Output&, const RowStats& m, const RowStats& l, float scale) {
+    m_.Finish(m.v, l.v, scale);
+  }
 
  private:
   float& Score(int32_t row, int32_t key) { return m_.scores[row * WideMemory::kMaxKeys + key]; }

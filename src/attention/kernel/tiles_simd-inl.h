@@ -22,6 +22,7 @@
 #include "attention/kernel/element.h"
 #include "attention/kernel/kernel_args.h"
 #include "attention/kernel/key_range.h"
+#include "attention/kernel/logits.h"
 #include "attention/kernel/wide_memory.h"
 
 #if HWY_TARGET != HWY_SCALAR && HWY_TARGET != HWY_EMU128
@@ -46,6 +47,7 @@ struct SimdOps {
   static constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
 
   static HWY_INLINE FloatVec Mul(FloatVec a, float b) { return hn::Mul(a, hn::Set(FloatTag(), b)); }
+  static HWY_INLINE FloatVec Add(FloatVec a, FloatVec b) { return hn::Add(a, b); }
   static HWY_INLINE FloatVec Sub(FloatVec a, FloatVec b) { return hn::Sub(a, b); }
 
   static HWY_INLINE FloatVec ZeroIfMinusInfinity(FloatVec x) {
@@ -82,6 +84,28 @@ struct SimdOps {
     return hn::Sub(one, hn::Div(hn::Set(d, 2.0f), hn::Add(e, one)));
   }
 
+  static HWY_INLINE FloatVec Distance(IntVec key, int32_t position) {
+    return hn::ConvertTo(FloatTag(), hn::Sub(key, hn::Set(IntTag(), position)));
+  }
+
+  static HWY_INLINE FloatVec SqrtDistance(IntVec key, int32_t position) {
+    return hn::Sqrt(hn::Max(hn::Zero(FloatTag()), hn::Neg(Distance(key, position))));
+  }
+
+  // Few steps of a query meet its own tokens: no need for speed.
+  static HWY_INLINE FloatVec AddBias(FloatVec s, const float* bias, IntVec key, int32_t first,
+                                     int32_t count) {
+    const FloatTag d;
+    const int32_t index = hn::GetLane(key) - first;
+    const int32_t lanes = static_cast<int32_t>(hn::Lanes(d));
+    if (index + lanes <= 0 || index >= count) return s;
+    alignas(64) float summand[WideMemory::kPad] = {};
+    for (int32_t i = std::max(0, -index); i < std::min(lanes, count - index); ++i) {
+      summand[i] = bias[index + i];
+    }
+    return hn::Add(s, hn::Load(d, summand));
+  }
+
   static HWY_INLINE FloatVec KeepInRange(FloatVec s, IntVec key, int32_t begin, int32_t end) {
     const FloatTag d;
     const IntTag di;
@@ -89,6 +113,31 @@ struct SimdOps {
     return hn::IfThenElse(hn::RebindMask(d, outside), hn::Set(d, kMinusInfinity), s);
   }
 };
+
+// 8-bit floats by way of float16, whose conversion every instruction set has and which holds their
+// subnormal numbers: the exponent field is shifted into place and its bias corrected by a factor.
+template <class Element, class D, class V16>
+HWY_INLINE hn::Vec<D> FromByteFloats(D d, V16 bytes) {
+  const hn::Rebind<uint16_t, D> d16;
+  const hn::Rebind<hwy::float16_t, D> df16;
+  if constexpr (std::is_same_v<Element, E5M2Element>) {
+    return hn::PromoteTo(d, hn::BitCast(df16, hn::ShiftLeft<8>(bytes)));
+  } else {
+    const auto nan_code = hn::Set(d16, std::is_same_v<Element, E4M3FNElement> ? 0x7f : 0x80);
+    const auto magnitude = hn::And(bytes, hn::Set(d16, 0x7f));
+    const auto sign = hn::ShiftLeft<8>(hn::And(bytes, hn::Set(d16, 0x80)));
+    const auto bits = hn::Or(sign, hn::ShiftLeft<7>(magnitude));
+    const auto compared = std::is_same_v<Element, E4M3FNElement> ? magnitude : bytes;
+    const auto with_nan = hn::IfThenElse(hn::Eq(compared, nan_code), hn::Set(d16, 0x7e00), bits);
+    const float factor = std::is_same_v<Element, E4M3FNElement> ? 256.0f : 128.0f;
+    return hn::Mul(hn::PromoteTo(d, hn::BitCast(df16, with_nan)), hn::Set(d, factor));
+  }
+}
+
+template <class Element>
+constexpr bool kByteFloat =
+    std::is_same_v<Element, E4M3FNElement> || std::is_same_v<Element, E4M3FNUZElement> ||
+    std::is_same_v<Element, E5M2Element>;
 
 // `Lanes` elements of a cache row, from index i on, as float32.
 template <class Element>
@@ -99,6 +148,15 @@ HWY_INLINE FloatVec LoadElements(const void* row, int32_t i) {
   } else if constexpr (std::is_same_v<Element, Float16Element>) {
     const hn::Rebind<hwy::float16_t, FloatTag> d16;
     return hn::PromoteTo(d, hn::LoadU(d16, static_cast<const hwy::float16_t*>(row) + i));
+  } else if constexpr (kByteFloat<Element>) {
+    const hn::Rebind<uint8_t, FloatTag> d8;
+    const hn::Rebind<uint16_t, FloatTag> d16;
+    return FromByteFloats<Element>(
+        d, hn::PromoteTo(d16, hn::LoadU(d8, static_cast<const uint8_t*>(row) + i)));
+  } else if constexpr (std::is_same_v<Element, Int8Element>) {
+    const hn::Rebind<int8_t, FloatTag> d8;
+    return hn::ConvertTo(
+        d, hn::PromoteTo(IntTag(), hn::LoadU(d8, static_cast<const int8_t*>(row) + i)));
   } else {
     const hn::Rebind<hwy::bfloat16_t, FloatTag> d16;
     return hn::PromoteTo(d, hn::LoadU(d16, static_cast<const hwy::bfloat16_t*>(row) + i));
@@ -267,6 +325,12 @@ class SimdTiles {
     std::fill_n(stats.v, WideMemory::kMaxRows, value);
   }
 
+  template <class F>
+  HWY_INLINE void FillRows(RowStats& stats, const F& f) {
+    for (int32_t r = 0; r < rows_; ++r) stats.v[r] = f(r);
+    std::fill(stats.v + rows_, stats.v + WideMemory::kMaxRows, 0.0f);
+  }
+
   HWY_INLINE void LoadKeysValues(int32_t first, int32_t count) {
     m_.FindPages(first, count, sizeof(typename Element::Storage));
     // Sums over lanes cost some six operations for each row and key, transposing about one for each
@@ -291,11 +355,15 @@ class SimdTiles {
     const IntTag di;
     for (int32_t r = 0; r < rows_; ++r) {
       float* s = ScoreRow(r);
+      const auto& row = f.Row(r);
       for (int32_t k = 0; k < m_.count; k += kLanes) {
-        hn::Store(f(hn::Load(d, s + k), r, hn::Iota(di, first + k)), d, s + k);
+        hn::Store(row(hn::Load(d, s + k), hn::Iota(di, first + k)), d, s + k);
       }
     }
   }
+
+  HWY_INLINE void ScaleKeys(Scores&) { ScaleColumns(m_.key_scales); }
+  HWY_INLINE void ScaleValues(Scores&) { ScaleColumns(m_.value_scales); }
 
   HWY_INLINE void MaxOverKeys(const Scores&, RowStats& m) {
     const FloatTag d;
@@ -362,9 +430,21 @@ class SimdTiles {
 
   HWY_INLINE void SumOverLanes(RowStats&) {}
 
-  HWY_INLINE void Finish(Output&, const RowStats& m, const RowStats& l) { m_.Finish(m.v, l.v); }
+  HWY_INLINE void Finish(Output&, const RowStats& m, const RowStats& l, float scale) {
+    m_.Finish(m.v, l.v, scale);
+  }
 
  private:
+  HWY_INLINE void ScaleColumns(const float* scales) {
+    const FloatTag d;
+    for (int32_t r = 0; r < rows_; ++r) {
+      float* s = ScoreRow(r);
+      for (int32_t k = 0; k < m_.count; k += kLanes) {
+        hn::Store(hn::Mul(hn::Load(d, s + k), hn::Load(d, scales + k)), d, s + k);
+      }
+    }
+  }
+
   // Columns of S that are computed: the step's keys, rounded up to whole vectors.
   HWY_INLINE int32_t KeyColumns() const { return (m_.count + kLanes - 1) / kLanes * kLanes; }
 
@@ -477,7 +557,8 @@ class SimdTiles {
     StoreWords(hn::BitCast(d32, hn::InterleaveUpper(d64, c, e)), 3, out);
   }
 
-  // Word `w` of 4 keys: one float32 dimension, or two 16-bit ones (the even one in the low half).
+  // Word `w` of 4 keys: one float32 dimension, two 16-bit ones (the even one in the low half), or
+  // four of 8 bits.
   template <class V32>
   static HWY_INLINE void StoreWords(V32 words, int32_t w, float* out) {
     const hn::FixedTag<float, 4> d;
@@ -488,6 +569,30 @@ class SimdTiles {
       const auto high = hn::Set(d32, 0xffff0000u);
       hn::Store(hn::BitCast(d, hn::ShiftLeft<16>(words)), d, out + 2 * w * WideMemory::kMaxKeys);
       hn::Store(hn::BitCast(d, hn::And(words, high)), d, out + (2 * w + 1) * WideMemory::kMaxKeys);
+    } else if constexpr (kByteFloat<Element>) {
+      const hn::FixedTag<uint16_t, 4> d16;
+      const auto byte = hn::Set(d32, 0xffu);
+      float* first = out + 4 * w * WideMemory::kMaxKeys;
+      const auto store = [&](V32 bytes, int32_t i) HWY_ATTR {
+        hn::Store(FromByteFloats<Element>(d, hn::TruncateTo(d16, hn::And(bytes, byte))), d,
+                  first + i * WideMemory::kMaxKeys);
+      };
+      store(words, 0);
+      store(hn::ShiftRight<8>(words), 1);
+      store(hn::ShiftRight<16>(words), 2);
+      store(hn::ShiftRight<24>(words), 3);
+    } else if constexpr (std::is_same_v<Element, Int8Element>) {
+      const hn::FixedTag<int32_t, 4> di32;
+      float* first = out + 4 * w * WideMemory::kMaxKeys;
+      // The byte is moved to the top, then down with its sign.
+      const auto store = [&](V32 bytes, int32_t i) HWY_ATTR {
+        hn::Store(hn::ConvertTo(d, hn::ShiftRight<24>(hn::BitCast(di32, bytes))), d,
+                  first + i * WideMemory::kMaxKeys);
+      };
+      store(hn::ShiftLeft<24>(words), 0);
+      store(hn::ShiftLeft<16>(words), 1);
+      store(hn::ShiftLeft<8>(words), 2);
+      store(words, 3);
     } else {
       const hn::FixedTag<uint16_t, 4> d16;
       const hn::FixedTag<hwy::float16_t, 4> df16;

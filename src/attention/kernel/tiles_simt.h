@@ -5,6 +5,7 @@
 
 #include "attention/kernel/kernel_args.h"
 #include "attention/kernel/key_range.h"
+#include "attention/kernel/logits.h"
 #include "attention/kernel/matrix_policies.h"
 #include "attention/kernel/simt.h"
 
@@ -17,6 +18,7 @@ namespace tessera::kernel::lanes {
 struct LaneOps {
   static constexpr float kMinusInfinity = -__builtin_inff();
   SIMT_DEVICE float Mul(float a, float b) { return a * b; }
+  SIMT_DEVICE float Add(float a, float b) { return a + b; }
   SIMT_DEVICE float Sub(float a, float b) { return a - b; }
   SIMT_DEVICE float Exp2(float x) { return simt::Exp2(x); }
   SIMT_DEVICE float Max(float a, float b) { return b > a ? b : a; }
@@ -26,6 +28,15 @@ struct LaneOps {
     return 1.0f - 2.0f / (simt::Exp2(2.0f * 1.44269504088896340736f * x) + 1.0f);
   }
   SIMT_DEVICE float ZeroIfMinusInfinity(float x) { return x == kMinusInfinity ? 0.0f : x; }
+  SIMT_DEVICE float Distance(int32_t key, int32_t position) {
+    return static_cast<float>(key - position);
+  }
+  SIMT_DEVICE float SqrtDistance(int32_t key, int32_t position) {
+    return key < position ? simt::Sqrt(static_cast<float>(position - key)) : 0.0f;
+  }
+  SIMT_DEVICE float AddBias(float s, const float* bias, int32_t key, int32_t first, int32_t count) {
+    return key >= first && key - first < count ? s + bias[key - first] : s;
+  }
   SIMT_DEVICE float KeepInRange(float s, int32_t key, int32_t begin, int32_t end) {
     return key >= begin && key < end ? s : kMinusInfinity;
   }
@@ -100,6 +111,12 @@ class SimtTiles {
     for (int u = 0; u < P::SLOTS; ++u) stats.v[u] = value;
   }
 
+  template <class F>
+  SIMT_METHOD void FillRows(RowStats& stats, const F& f) {
+    SIMT_UNROLL
+    for (int u = 0; u < P::SLOTS; ++u) stats.v[u] = f(RowOfSlot(u));
+  }
+
   SIMT_METHOD void LoadKeysValues(int32_t first, int32_t count) {
     simt::Sync();  // the other waves have read the last step's
     constexpr int kPairs = kHeadSize / 2;
@@ -108,9 +125,9 @@ class SimtTiles {
       const int dim = piece % kPairs * 2;
       uint32_t k = 0, v = 0;  // what lies past the range may be NaN in memory
       if (key < count) {
-        const int64_t offset = KeyOffset(first + key) + dim;
-        k = simt::LoadPair(static_cast<const uint16_t*>(args_.keys) + offset);
-        v = simt::LoadPair(static_cast<const uint16_t*>(args_.values) + offset);
+        const KeyPlace place = PlaceOfKey(args_, item_, first + key);
+        k = simt::LoadPair(static_cast<const uint16_t*>(args_.keys) + place.key + dim);
+        v = simt::LoadPair(static_cast<const uint16_t*>(args_.values) + place.value + dim);
       }
       shared_->keys[key][dim] = static_cast<uint16_t>(k);
       shared_->keys[key][dim + 1] = static_cast<uint16_t>(k >> 16);
@@ -146,14 +163,22 @@ class SimtTiles {
   template <class F>
   SIMT_METHOD void MapScores(Scores& s, int32_t first, const F& f) {
     SIMT_UNROLL
-    for (int t = 0; t < kStepKeys / P::X; ++t) {
+    for (int u = 0; u < P::SLOTS; ++u) {
+      const auto& row = f.Row(RowOfSlot(u));
       SIMT_UNROLL
-      for (int e = 0; e < P::NE; ++e) {
-        s.t[t].v[e] =
-            f(s.t[t].v[e], wave_row_ + P::cy(lane_, e), first + t * P::X + P::cx(lane_, e));
+      for (int t = 0; t < kStepKeys / P::X; ++t) {
+        SIMT_UNROLL
+        for (int e = 0; e < P::NE; ++e) {
+          if (P::slot(e) != u) continue;
+          s.t[t].v[e] = row(s.t[t].v[e], first + t * P::X + P::cx(lane_, e));
+        }
       }
     }
   }
+
+  // Caches with a scale for each token and head are not staged by this policy yet.
+  SIMT_METHOD void ScaleKeys(Scores&) {}
+  SIMT_METHOD void ScaleValues(Scores&) {}
 
   SIMT_METHOD void MaxOverKeys(const Scores& s, RowStats& m) {
     SIMT_UNROLL
@@ -228,7 +253,7 @@ class SimtTiles {
     }
   }
 
-  SIMT_METHOD void Finish(Output& o, const RowStats& m, const RowStats& l) {
+  SIMT_METHOD void Finish(Output& o, const RowStats& m, const RowStats& l, float scale) {
     constexpr float kLn2 = 0.69314718055994530942f;
     SIMT_UNROLL
     for (int t = 0; t < kHeadSize / P::X; ++t) {
@@ -239,7 +264,7 @@ class SimtTiles {
         const int dim = t * P::X + P::cx(lane_, e);
         const float sum = l.v[P::slot(e)];
         const bool saw_key = sum != 0.0f;
-        Store(row, dim, saw_key ? o.t[t].v[e] / sum : 0.0f);
+        Store(row, dim, saw_key ? o.t[t].v[e] * scale / sum : 0.0f);
         if (dim == 0) {
           StoreLse(row, saw_key ? (m.v[P::slot(e)] + simt::Log2(sum)) * kLn2 : Ops::kMinusInfinity);
         }
@@ -248,20 +273,23 @@ class SimtTiles {
   }
 
  private:
+  // A slot's elements lie in one row.
+  SIMT_METHOD int RowOfSlot(int u) const {
+    int row = 0;
+    SIMT_UNROLL
+    for (int e = 0; e < P::NE; ++e) {
+      if (P::slot(e) == u) row = P::cy(lane_, e);
+    }
+    return wave_row_ + row;
+  }
   SIMT_METHOD int64_t Token(int row) const {
-    return int64_t{args_.query_start_loc[item_.seq]} + (item_.row_begin + row) / args_.group;
+    return int64_t{RowsOf(args_, item_).first_token} + (item_.row_begin + row) / args_.group;
   }
   SIMT_METHOD int64_t Head(int row) const {
     return int64_t{item_.kv_head} * args_.group + (item_.row_begin + row) % args_.group;
   }
   SIMT_METHOD int64_t RowOffset(int row, int64_t token_stride, int64_t head_stride) const {
     return Token(row) * token_stride + Head(row) * head_stride;
-  }
-  SIMT_METHOD int64_t KeyOffset(int32_t key) const {
-    const int64_t block =
-        args_.block_table[item_.seq * args_.block_table_stride + key / args_.block_size];
-    return block * args_.block_stride + item_.kv_head * args_.kv_head_stride +
-           key % args_.block_size * args_.token_stride;
   }
   SIMT_METHOD void Store(int row, int dim, float value) const {
     if (item_.partial_row >= 0) {
@@ -294,12 +322,12 @@ class SimtTiles {
 };
 
 // One thread block computes one item.
-template <class Tiles, bool kSoftCap>
+template <class Tiles, Logits kLogits>
 SIMT_DEVICE void RunBlock(const KernelArgs& args, const WorkItem* items) {
   SIMT_SHARED typename Tiles::Shared shared;
   const WorkItem item = items[simt::Block()];
   Tiles tiles(args, item, &shared);
-  Attend<Tiles, kSoftCap>(tiles, args, item);
+  Attend<Tiles, kLogits>(tiles, args, item);
 }
 
 }  // namespace tessera::kernel::lanes

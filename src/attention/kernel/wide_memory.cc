@@ -45,7 +45,7 @@ WideMemory::WideMemory(const KernelArgs& kernel_args, const WorkItem& work_item,
 void WideMemory::LoadQuery(float factor) {
   const DType dtype = static_cast<DType>(args.query_dtype);
   const int64_t element_size = static_cast<int64_t>(SizeOf(dtype));
-  const int64_t first_token = args.query_start_loc[item.seq];
+  const int64_t first_token = RowsOf(args, item).first_token;
   for (int32_t r = 0; r < item.row_count; ++r) {
     const int64_t token = first_token + (item.row_begin + r) / args.group;
     const int64_t head = int64_t{item.kv_head} * args.group + (item.row_begin + r) % args.group;
@@ -71,36 +71,45 @@ void WideMemory::FindPages(int32_t first, int32_t key_count, int64_t element_siz
   if (next_count > 0) {
     WalkPages(next_first_, next_count, element_size, next_key_rows, next_value_rows);
   }
+  if (args.key_scale_offset == 0) return;
+  const int64_t value_offset = args.value_scale_offset - args.key_scale_offset;
+  for (int32_t k = 0; k < count; ++k) {
+    const char* scale = static_cast<const char*>(key_rows[k]) + args.key_scale_offset;
+    std::memcpy(&key_scales[k], scale, sizeof(float));
+    std::memcpy(&value_scales[k], scale + value_offset, sizeof(float));
+  }
 }
 
 void WideMemory::WalkPages(int32_t first, int32_t key_count, int64_t element_size,
                            const void** k_rows, const void** v_rows) const {
-  const int32_t* table = args.block_table + item.seq * args.block_table_stride;
   const char* k = static_cast<const char*>(args.keys);
   const char* v = static_cast<const char*>(args.values);
   int32_t i = 0;
   while (i < key_count) {
-    const int32_t position = first + i;
-    const int32_t in_block = position % args.block_size;
-    const int32_t run = std::min(args.block_size - in_block, key_count - i);
-    int64_t offset = (table[position / args.block_size] * args.block_stride +
-                      item.kv_head * args.kv_head_stride + in_block * args.token_stride) *
-                     element_size;
-    for (int32_t j = 0; j < run; ++j, ++i, offset += args.token_stride * element_size) {
-      k_rows[i] = k + offset;
-      v_rows[i] = v + offset;
+    const KeyPlace place = PlaceOfKey(args, item, first + i);
+    const int32_t run =
+        args.block_table == nullptr
+            ? key_count
+            : std::min(args.block_size - (first + i) % args.block_size, key_count - i);
+    const char* key = k + place.key * element_size;
+    const char* value = v + place.value * element_size;
+    for (int32_t j = 0; j < run; ++j, ++i) {
+      k_rows[i] = key;
+      v_rows[i] = value;
+      key += args.key_token_stride * element_size;
+      value += args.value_token_stride * element_size;
     }
   }
 }
 
-void WideMemory::Finish(const float* maximum, const float* sum) {
+void WideMemory::Finish(const float* maximum, const float* sum, float scale) {
   const DType dtype = static_cast<DType>(args.output_dtype);
   const int64_t element_size = static_cast<int64_t>(SizeOf(dtype));
-  const int64_t first_token = args.query_start_loc[item.seq];
+  const int64_t first_token = RowsOf(args, item).first_token;
   for (int32_t r = 0; r < item.row_count; ++r) {
     float* row = output + int64_t{r} * value_stride;
     const bool saw_key = sum[r] != 0.0f;  // NaN in the input stays visible
-    const float inverse = saw_key ? 1.0f / sum[r] : 0.0f;
+    const float inverse = saw_key ? scale / sum[r] : 0.0f;
     for (int32_t d = 0; d < args.value_size; ++d) row[d] = saw_key ? row[d] * inverse : 0.0f;
     const float lse =
         saw_key ? (maximum[r] + std::log2(sum[r])) * kLn2 : -std::numeric_limits<float>::infinity();
@@ -110,6 +119,9 @@ void WideMemory::Finish(const float* maximum, const float* sum) {
                   sizeof(float) * static_cast<size_t>(args.value_size));
       args.partial_lse[partial] = lse;
       continue;
+    }
+    if (args.inverse_output_scale != 1.0f) {
+      for (int32_t d = 0; d < args.value_size; ++d) row[d] *= args.inverse_output_scale;
     }
     const int64_t token = first_token + (item.row_begin + r) / args.group;
     const int64_t head = int64_t{item.kv_head} * args.group + (item.row_begin + r) % args.group;

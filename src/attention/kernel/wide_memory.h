@@ -37,9 +37,9 @@ class WideMemory {
   // are taken in order.
   void FindPages(int32_t first, int32_t key_count, int64_t element_size);
 
-  // Writes output[row] / sum[row] with lse = (maximum[row] + log2 sum[row]) * ln 2; a sum of 0
-  // gives 0 and -infinity.
-  void Finish(const float* maximum, const float* sum);
+  // Writes output[row] * scale / sum[row] with lse = (maximum[row] + log2 sum[row]) * ln 2; a sum
+  // of 0 gives 0 and -infinity.
+  void Finish(const float* maximum, const float* sum, float scale);
 
   const KernelArgs& args;
   const WorkItem& item;
@@ -54,7 +54,10 @@ class WideMemory {
 
   const void** key_rows = rows_[0];  // [count]
   const void** value_rows = rows_[1];
-  int32_t count = 0;                      // keys of the current step
+  int32_t count = 0;  // keys of the current step
+  // [kMaxKeys]: each key's own scales, where the cache has such; past `count` numbers.
+  alignas(64) float key_scales[kMaxKeys] = {};
+  alignas(64) float value_scales[kMaxKeys] = {};
   const void** next_key_rows = rows_[2];  // [next_count]
   const void** next_value_rows = rows_[3];
   int32_t next_count = 0;

@@ -13,10 +13,20 @@ namespace tessera::testing {
 
 namespace {
 
-double Rounded(DType dtype, float value) {
-  char bytes[4];
-  StoreFromFloat(dtype, bytes, 0, value);
-  return LoadAsFloat(dtype, bytes, 0);
+constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+constexpr int32_t kSpans = 3;      // prefix ranges of a sequence
+constexpr int32_t kBiasRows = 24;  // query rows that a query-query bias covers
+
+// The smallest scale with which normally distributed numbers never saturate.
+float BaseScale(DType type) {
+  return type == DType::kInt8 ? 0.05f : type == DType::kE5M2 ? 0.001f : 0.025f;
+}
+
+float LargestOf(DType type) {
+  return type == DType::kE4M3FN     ? 448.0f
+         : type == DType::kE4M3FNUZ ? 240.0f
+         : type == DType::kE5M2     ? 57344.0f
+                                    : 127.0f;
 }
 
 }  // namespace
@@ -24,7 +34,7 @@ double Rounded(DType dtype, float value) {
 // Address space without pages behind it until they are touched: caches of many gigabytes cost
 // nothing.
 struct AttentionCase::Memory {
-  explicit Memory(size_t n) : bytes(n) {
+  explicit Memory(size_t n) : bytes(std::max<size_t>(n, 1)) {
     data = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
                 -1, 0);
     TESSERA_CHECK(data != MAP_FAILED, "mmap of a test cache");
@@ -35,13 +45,13 @@ struct AttentionCase::Memory {
 };
 
 std::string ToString(const CaseOptions& options) {
-  std::string text = ToString(options.spec) + ", output " +
-                     tessera::ToString(options.spec.output_dtype) + ", blocks of " +
-                     std::to_string(options.block_size) +
-                     (options.order == KvOrder::kBlockTokenHead ? " NHD" : " HND") +
-                     (options.separate_planes ? " planes" : "") +
-                     (options.spec.batch_invariant ? " invariant" : "") + ", seed " +
-                     std::to_string(options.seed) + ", query/seq";
+  std::string text =
+      ToString(options.spec) + ", output " + tessera::ToString(options.spec.output_dtype) +
+      ", blocks of " + std::to_string(options.block_size) + " " + tessera::ToString(options.order) +
+      (options.separate_planes ? " planes" : "") + (options.value_in_key ? " V in K" : "") +
+      (options.spec.batch_invariant ? " invariant" : "") +
+      (options.common_prefix > 0 ? " common prefix " + std::to_string(options.common_prefix) : "") +
+      ", seed " + std::to_string(options.seed) + ", query/seq";
   for (const Sequence& s : options.sequences) {
     text += " " + std::to_string(s.query_len) + "/" + std::to_string(s.seq_len);
   }
@@ -49,215 +59,277 @@ std::string ToString(const CaseOptions& options) {
 }
 
 AttentionCase::AttentionCase(const CaseOptions& options) : options_(options), spec_(options.spec) {
-  std::mt19937 random(options.seed);
-  int64_t pages = 0;
-  int32_t tokens = 0;
-  int64_t widest = 1;
-  query_start_loc_.push_back(0);
-  for (const Sequence& s : options.sequences) {
-    tokens += s.query_len;
-    query_start_loc_.push_back(tokens);
-    seq_lens_.push_back(s.seq_len);
-    const int64_t n = (s.seq_len + options.block_size - 1) / options.block_size;
-    pages += n;
-    widest = std::max(widest, n + 2);
-    batch_.max_query_len = std::max(batch_.max_query_len, s.query_len);
-    batch_.max_seq_len = std::max(batch_.max_seq_len, s.seq_len);
-  }
-  const int64_t num_blocks = pages + 3;
-  std::vector<int32_t> ids(static_cast<size_t>(num_blocks));
-  std::iota(ids.begin(), ids.end(), 0);
-  if (options.scattered_blocks) std::shuffle(ids.begin(), ids.end(), random);
-  // What lies past a sequence's blocks is garbage that no kernel may follow.
-  block_table_.assign(static_cast<size_t>(widest) * options.sequences.size(), -559038737);
-  size_t next = 0;
-  slot_mapping_.assign(static_cast<size_t>(tokens + options.padded_tokens), -1);
-  for (size_t s = 0; s < options.sequences.size(); ++s) {
-    const Sequence& sequence = options.sequences[s];
-    const int32_t n = (sequence.seq_len + options.block_size - 1) / options.block_size;
-    for (int32_t p = 0; p < n; ++p)
-      block_table_[s * static_cast<size_t>(widest) + static_cast<size_t>(p)] = ids[next++];
-    for (int32_t t = 0; t < sequence.query_len; ++t) {
-      if (options.skip_every > 0 && t % options.skip_every == 0) continue;
-      const int32_t position = sequence.seq_len - sequence.query_len + t;
-      slot_mapping_[static_cast<size_t>(query_start_loc_[s] + t)] =
-          int64_t{block_table_[s * static_cast<size_t>(widest) +
-                               static_cast<size_t>(position / options.block_size)]} *
-              options.block_size +
-          position % options.block_size;
-    }
-  }
-  batch_.num_seqs = static_cast<int32_t>(options.sequences.size());
-  batch_.num_tokens = tokens + options.padded_tokens;
-  batch_.query_start_loc = query_start_loc_.data();
-  batch_.seq_lens = seq_lens_.data();
-  batch_.block_table = block_table_.data();
-  batch_.block_table_stride = widest;
-  batch_.slot_mapping = slot_mapping_.data();
-
-  const KvCacheShape shape{.num_blocks = num_blocks,
-                           .block_size = options.block_size,
-                           .num_kv_heads = spec_.num_kv_heads,
-                           .head_size = spec_.head_size,
-                           .head_size_v = spec_.value_size(),
-                           .order = options.order};
-  cache_ = MakeKvCache(shape, spec_.cache_dtype, nullptr);
-  cache_.block_stride += options.block_padding;
-  int64_t elements = num_blocks * cache_.block_stride;
-  if (options.separate_planes) {
-    cache_.v_offset = elements;
-    elements *= 2;
-  }
-  memory_ = std::make_unique<Memory>(static_cast<size_t>(elements) * SizeOf(spec_.cache_dtype));
-  cache_.data = memory_->data;
-
+  MakeBatch();
+  MakeCache();
+  MakeFeatures();
   head_stride_ = spec_.head_size + options.query_padding;
   token_stride_ = spec_.num_heads * head_stride_ + 3 * options.query_padding;
   out_head_stride_ = spec_.value_size() + options.query_padding;
   out_token_stride_ = spec_.num_heads * out_head_stride_ + 3 * options.query_padding;
   query_.resize(static_cast<size_t>(batch_.num_tokens * token_stride_ + 1) *
                 SizeOf(spec_.query_dtype));
-  const float nan = std::numeric_limits<float>::quiet_NaN();
   for (int64_t i = 0; i < batch_.num_tokens * token_stride_; ++i) {
-    StoreFromFloat(spec_.query_dtype, query_.data(), i, nan);
+    StoreFromFloat(spec_.query_dtype, query_.data(), i, kNan);
   }
-  dense_keys_.resize(options.sequences.size());
-  dense_values_.resize(options.sequences.size());
-  for (size_t s = 0; s < options.sequences.size(); ++s) {
-    // Numbers of its own, so that a sequence is the same whatever stands beside it.
-    std::mt19937 numbers(options.seed * 1000 + static_cast<unsigned>(s));
-    std::normal_distribution<float> normal;
-    for (int64_t token = query_start_loc_[s]; token < query_start_loc_[s + 1]; ++token) {
-      for (int64_t head = 0; head < spec_.num_heads; ++head) {
-        for (int64_t i = 0; i < spec_.head_size; ++i) {
-          StoreFromFloat(spec_.query_dtype, query_.data(),
-                         token * token_stride_ + head * head_stride_ + i, normal(numbers));
-        }
-      }
-    }
-    const size_t n = static_cast<size_t>(seq_lens_[s]) * static_cast<size_t>(spec_.num_kv_heads);
-    dense_keys_[s].resize(n * static_cast<size_t>(spec_.head_size));
-    dense_values_[s].resize(n * static_cast<size_t>(spec_.value_size()));
-    for (double& x : dense_keys_[s]) x = Rounded(spec_.cache_dtype, normal(numbers));
-    for (double& x : dense_values_[s]) x = Rounded(spec_.cache_dtype, normal(numbers));
-  }
+  for (size_t s = 0; s < options.sequences.size(); ++s) MakeSequence(s);
   FillCache();
   MakeExpectation();
 }
 
 AttentionCase::~AttentionCase() = default;
 
-bool AttentionCase::Visible(int32_t query_position, int32_t key, int32_t seq_len) const {
-  if (key < 0 || key >= seq_len) return false;
-  if (spec_.causality == Causality::kCausal && key > query_position) return false;
-  if (spec_.window_left >= 0 && query_position - key > spec_.window_left) return false;
-  if (spec_.window_right >= 0 && key - query_position > spec_.window_right) return false;
-  return true;
+int32_t AttentionCase::ContextLen(size_t seq) const {
+  return seq_lens_[seq] - batch_.QueryLen(static_cast<int32_t>(seq));
+}
+
+void AttentionCase::MakeBatch() {
+  std::mt19937 random(options_.seed);
+  const int32_t shared_pages = options_.common_prefix / options_.block_size;
+  int64_t pages = shared_pages;
+  int32_t tokens = 0;
+  int64_t widest = 1;
+  query_start_loc_.push_back(0);
+  for (const Sequence& s : options_.sequences) {
+    tokens += s.query_len;
+    query_start_loc_.push_back(tokens);
+    seq_lens_.push_back(s.seq_len);
+    const int64_t n = (s.seq_len + options_.block_size - 1) / options_.block_size;
+    pages += n;
+    widest = std::max(widest, n + 2);
+    batch_.max_query_len = std::max(batch_.max_query_len, s.query_len);
+    batch_.max_seq_len = std::max(batch_.max_seq_len, s.seq_len);
+  }
+  std::vector<int32_t> ids(static_cast<size_t>(pages + 3));
+  std::iota(ids.begin(), ids.end(), 0);
+  if (options_.scattered_blocks) std::shuffle(ids.begin(), ids.end(), random);
+  // What lies past a sequence's blocks is garbage that no kernel may follow.
+  block_table_.assign(static_cast<size_t>(widest) * options_.sequences.size(), -559038737);
+  size_t next = static_cast<size_t>(shared_pages);
+  slot_mapping_.assign(static_cast<size_t>(tokens + options_.padded_tokens), -1);
+  for (size_t s = 0; s < options_.sequences.size(); ++s) {
+    const Sequence& sequence = options_.sequences[s];
+    int32_t* row = block_table_.data() + s * static_cast<size_t>(widest);
+    const int32_t n = (sequence.seq_len + options_.block_size - 1) / options_.block_size;
+    for (int32_t p = 0; p < n; ++p) {
+      row[p] = p < shared_pages ? ids[static_cast<size_t>(p)] : ids[next++];
+    }
+    if (spec_.type != AttentionType::kDecoder) continue;
+    for (int32_t t = 0; t < sequence.query_len; ++t) {
+      if (options_.skip_every > 0 && t % options_.skip_every == 0) continue;
+      const int32_t position = sequence.seq_len - sequence.query_len + t;
+      slot_mapping_[static_cast<size_t>(query_start_loc_[s] + t)] =
+          int64_t{row[position / options_.block_size]} * options_.block_size +
+          position % options_.block_size;
+    }
+  }
+  batch_.num_seqs = static_cast<int32_t>(options_.sequences.size());
+  batch_.num_tokens = tokens + options_.padded_tokens;
+  batch_.query_start_loc = query_start_loc_.data();
+  batch_.seq_lens = seq_lens_.data();
+  batch_.block_table = block_table_.data();
+  batch_.block_table_stride = widest;
+  batch_.slot_mapping = slot_mapping_.data();
+  batch_.common_prefix_len = shared_pages * options_.block_size;
+  cache_.num_blocks = pages + 3;
+}
+
+void AttentionCase::MakeCache() {
+  const bool layered =
+      options_.order != KvOrder::kBlockHeadToken && options_.order != KvOrder::kBlockTokenHead;
+  const KvCacheShape shape{.num_blocks = cache_.num_blocks,
+                           .block_size = options_.block_size,
+                           .num_kv_heads = spec_.num_kv_heads,
+                           .head_size = spec_.head_size,
+                           .head_size_v = spec_.value_size(),
+                           .order = options_.order,
+                           .num_layers = layered ? 3 : 1,
+                           .token_scales = spec_.kv_scales == ScaleMode::kPerTokenHead};
+  cache_ = MakeKvCache(shape, spec_.cache_dtype, nullptr);
+  cache_.block_stride += options_.block_padding;
+  int64_t elements = KvCacheElements(shape) + cache_.num_blocks * options_.block_padding;
+  if (options_.separate_planes) {
+    cache_.v_offset = elements;
+    elements *= 2;
+  }
+  if (options_.value_in_key) cache_.v_offset = 0;
+  const size_t element = SizeOf(spec_.cache_dtype);
+  memory_ = std::make_unique<Memory>(static_cast<size_t>(elements) * element);
+  // The middle one of several layers that share the memory.
+  const KvCache layer = MakeKvCache(shape, spec_.cache_dtype, memory_->data, layered ? 1 : 0);
+  cache_.data = layer.data;
+}
+
+void AttentionCase::MakeFeatures() {
+  std::mt19937 random(options_.seed + 77);
+  std::uniform_real_distribution<float> uniform(0.1f, 1.0f);
+  for (int32_t head = 0; head < spec_.num_heads; ++head) {
+    slopes_.push_back(0.2f * uniform(random));
+    sinks_.push_back(4.0f * uniform(random) - 1.0f);
+  }
+  for (int32_t head = 0; head < spec_.num_kv_heads; ++head) {
+    key_scales_.push_back(BaseScale(spec_.cache_dtype) * (1.0f + uniform(random)));
+    value_scales_.push_back(BaseScale(spec_.cache_dtype) * (1.0f + uniform(random)));
+  }
+  if (spec_.kv_scales == ScaleMode::kPerTensor || spec_.kv_scales == ScaleMode::kPerHead) {
+    cache_.k_scale = key_scales_.data();
+    cache_.v_scale = value_scales_.data();
+  }
+  if (SizeOf(spec_.query_dtype) == 1) query_scale_ = 0.03125f * (1.0f + uniform(random));
+  if (spec_.fp8_output_scale) output_scale_ = 0.02f;
+
+  for (int32_t s = 0; s < batch_.num_seqs; ++s) {
+    causal_.push_back(random() % 2 == 0);
+    for (int32_t i = 0; i < kSpans; ++i) {
+      const int32_t length = std::max(1, seq_lens_[static_cast<size_t>(s)]);
+      const int32_t begin = static_cast<int32_t>(random() % static_cast<unsigned>(length));
+      prefix_ranges_.push_back(begin);
+      prefix_ranges_.push_back(i == 2 ? begin : begin + static_cast<int32_t>(random() % 60));
+    }
+    // A tree: every row sees itself and some of the rows before it.
+    for (int32_t row = 0; row < kBiasRows; ++row) {
+      for (int32_t column = 0; column < kBiasRows; ++column) {
+        const bool seen = column == row || (column < row && random() % 2 == 0);
+        bias_.push_back(seen ? uniform(random) : -std::numeric_limits<float>::infinity());
+      }
+    }
+    TESSERA_CHECK(!spec_.query_query_bias || batch_.QueryLen(s) <= kBiasRows, "a tree's size");
+  }
+  batch_.causal = causal_.data();
+  batch_.prefix_ranges = prefix_ranges_.data();
+  batch_.max_prefix_ranges = kSpans;
+}
+
+AttentionCase::Dense AttentionCase::MakeDense(int32_t keys, int32_t size,
+                                              const std::vector<float>& head_scales,
+                                              unsigned seed) const {
+  // Numbers of its own, so that a sequence is the same whatever stands beside it.
+  std::mt19937 numbers(seed);
+  std::normal_distribution<float> normal;
+  const int64_t rows = int64_t{keys} * spec_.num_kv_heads;
+  Dense dense;
+  dense.given.resize(static_cast<size_t>(rows * size));
+  dense.rounded.resize(dense.given.size());
+  dense.stored.resize(dense.given.size() * SizeOf(spec_.cache_dtype));
+  for (int64_t row = 0; row < rows; ++row) {
+    float* given = dense.given.data() + row * size;
+    float largest = 0.0f;
+    for (int32_t i = 0; i < size; ++i) {
+      given[i] = normal(numbers);
+      largest = std::max(largest, std::abs(given[i]));
+    }
+    float scale = 1.0f;
+    if (spec_.kv_scales == ScaleMode::kPerTensor) scale = head_scales[0];
+    if (spec_.kv_scales == ScaleMode::kPerHead) {
+      scale = head_scales[static_cast<size_t>(row % spec_.num_kv_heads)];
+    }
+    if (spec_.kv_scales == ScaleMode::kPerTokenHead) scale = largest / LargestOf(spec_.cache_dtype);
+    dense.scales.push_back(scale);
+    for (int32_t i = 0; i < size; ++i) {
+      StoreFromFloat(spec_.cache_dtype, dense.stored.data(), row * size + i, given[i] / scale);
+      dense.rounded[static_cast<size_t>(row * size + i)] =
+          static_cast<double>(LoadAsFloat(spec_.cache_dtype, dense.stored.data(), row * size + i)) *
+          scale;
+    }
+  }
+  return dense;
+}
+
+void AttentionCase::MakeSequence(size_t seq) {
+  std::mt19937 numbers(options_.seed * 1000 + static_cast<unsigned>(seq));
+  std::normal_distribution<float> normal;
+  for (int64_t token = query_start_loc_[seq]; token < query_start_loc_[seq + 1]; ++token) {
+    for (int64_t head = 0; head < spec_.num_heads; ++head) {
+      for (int64_t i = 0; i < spec_.head_size; ++i) {
+        StoreFromFloat(spec_.query_dtype, query_.data(),
+                       token * token_stride_ + head * head_stride_ + i,
+                       normal(numbers) / query_scale_);
+      }
+    }
+  }
+  const auto seed = static_cast<unsigned>(numbers());
+  keys_.push_back(MakeDense(seq_lens_[seq], spec_.head_size, key_scales_, seed));
+  values_.push_back(MakeDense(seq_lens_[seq], spec_.value_size(), value_scales_, seed + 1));
+  // The shared blocks hold the first sequence's tokens.
+  const int64_t shared = int64_t{batch_.common_prefix_len} * spec_.num_kv_heads;
+  const auto share = [&](Dense* dense, const Dense& first, int64_t size) {
+    std::copy_n(first.given.begin(), shared * size, dense->given.begin());
+    std::copy_n(first.rounded.begin(), shared * size, dense->rounded.begin());
+    std::copy_n(first.stored.begin(),
+                shared * size * static_cast<int64_t>(SizeOf(spec_.cache_dtype)),
+                dense->stored.begin());
+    std::copy_n(first.scales.begin(), shared, dense->scales.begin());
+  };
+  if (seq > 0) {
+    share(&keys_[seq], keys_[0], spec_.head_size);
+    share(&values_[seq], values_[0], spec_.value_size());
+  }
+  if (!options_.value_in_key) return;
+  for (int64_t row = 0; row < int64_t{seq_lens_[seq]} * spec_.num_kv_heads; ++row) {
+    std::copy_n(keys_[seq].rounded.begin() + row * spec_.head_size, spec_.value_size(),
+                values_[seq].rounded.begin() + row * spec_.value_size());
+  }
 }
 
 // NaN everywhere, then the keys that some row sees; those of new tokens only where no slot will
 // bring them.
 void AttentionCase::FillCache() {
   const size_t element = SizeOf(spec_.cache_dtype);
-  const float nan = std::numeric_limits<float>::quiet_NaN();
   if (memory_->bytes < (size_t{64} << 20)) {
     for (size_t i = 0; i < memory_->bytes / element; ++i) {
-      StoreFromFloat(spec_.cache_dtype, memory_->data, static_cast<int64_t>(i), nan);
+      StoreFromFloat(spec_.cache_dtype, memory_->data, static_cast<int64_t>(i), kNan);
     }
   }
-  const int64_t key_size = int64_t{spec_.num_kv_heads} * spec_.head_size;
-  const int64_t value_size = int64_t{spec_.num_kv_heads} * spec_.value_size();
-  new_keys_.assign(static_cast<size_t>(batch_.num_tokens * key_size) * element,
-                   static_cast<char>(0xff));
-  new_values_.assign(static_cast<size_t>(batch_.num_tokens * value_size) * element,
-                     static_cast<char>(0xff));
-  for (int32_t s = 0; s < batch_.num_seqs; ++s) {
-    const int32_t query_len = batch_.QueryLen(s);
-    const int32_t context_len = seq_lens_[static_cast<size_t>(s)] - query_len;
-    const auto& keys = dense_keys_[static_cast<size_t>(s)];
-    const auto& values = dense_values_[static_cast<size_t>(s)];
-    for (int32_t key = 0; key < seq_lens_[static_cast<size_t>(s)]; ++key) {
-      bool seen = false;
-      for (int32_t t = 0; t < query_len && !seen; ++t) {
-        seen = Visible(context_len + t, key, seq_lens_[static_cast<size_t>(s)]);
-      }
-      const int64_t token =
-          key >= context_len ? query_start_loc_[static_cast<size_t>(s)] + key - context_len : -1;
-      const bool arrives = token >= 0 && slot_mapping_[static_cast<size_t>(token)] >= 0;
-      const int64_t block = block_table_[static_cast<size_t>(s * batch_.block_table_stride +
-                                                             key / cache_.block_size)];
-      for (int32_t head = 0; head < spec_.num_kv_heads; ++head) {
-        const int64_t place = cache_.KOffset(block, head, key % cache_.block_size);
-        for (int32_t i = 0; i < spec_.head_size; ++i) {
-          const float x = static_cast<float>(keys[static_cast<size_t>(
-              (int64_t{key} * spec_.num_kv_heads + head) * spec_.head_size + i)]);
-          if (token >= 0)
-            StoreFromFloat(spec_.cache_dtype, new_keys_.data(),
-                           token * key_size + head * spec_.head_size + i, x);
-          if (!arrives) StoreFromFloat(spec_.cache_dtype, cache_.data, place + i, seen ? x : nan);
-        }
-        for (int32_t i = 0; i < spec_.value_size(); ++i) {
-          const float x = static_cast<float>(values[static_cast<size_t>(
-              (int64_t{key} * spec_.num_kv_heads + head) * spec_.value_size() + i)]);
-          if (token >= 0)
-            StoreFromFloat(spec_.cache_dtype, new_values_.data(),
-                           token * value_size + head * spec_.value_size() + i, x);
-          if (!arrives)
-            StoreFromFloat(spec_.cache_dtype, cache_.data, place + cache_.v_offset + i,
-                           seen ? x : nan);
-        }
-      }
+  // Encoders hand over their keys in the cache's type; otherwise the backend converts or quantises.
+  const bool quantised = spec_.kv_scales != ScaleMode::kNone;
+  new_dtype_ = quantised ? DType::kFloat32 : spec_.cache_dtype;
+  const auto bytes = [&](int64_t size) {
+    return static_cast<size_t>(batch_.num_tokens * spec_.num_kv_heads * size) * SizeOf(new_dtype_);
+  };
+  new_keys_.assign(bytes(spec_.head_size), static_cast<char>(0xff));
+  new_values_.assign(bytes(spec_.value_size()), static_cast<char>(0xff));
+  for (size_t s = 0; s < options_.sequences.size(); ++s) {
+    const int32_t query_len = batch_.QueryLen(static_cast<int32_t>(s));
+    for (int32_t key = 0; key < seq_lens_[s]; ++key) {
+      bool seen = key < batch_.common_prefix_len;  // perhaps by another sequence
+      for (int32_t t = 0; t < query_len && !seen; ++t) seen = Visible(s, ContextLen(s) + t, key);
+      PlaceKey(s, key, seen);
     }
   }
 }
 
-void AttentionCase::MakeExpectation() {
-  const int32_t value_size = spec_.value_size();
-  want_.assign(static_cast<size_t>(int64_t{query_start_loc_.back()} * spec_.num_heads * value_size),
-               0.0);
-  want_lse_.assign(static_cast<size_t>(int64_t{query_start_loc_.back()} * spec_.num_heads),
-                   -INFINITY);
-  for (int32_t s = 0; s < batch_.num_seqs; ++s) {
-    const int32_t seq_len = seq_lens_[static_cast<size_t>(s)];
-    const int32_t context_len = seq_len - batch_.QueryLen(s);
-    const double* keys = dense_keys_[static_cast<size_t>(s)].data();
-    const double* values = dense_values_[static_cast<size_t>(s)].data();
-    for (int32_t t = 0; t < batch_.QueryLen(s); ++t) {
-      for (int32_t head = 0; head < spec_.num_heads; ++head) {
-        const int32_t kv_head = head / (spec_.num_heads / spec_.num_kv_heads);
-        const int64_t row = query_start_loc_[static_cast<size_t>(s)] + t;
-        std::vector<double> q(static_cast<size_t>(spec_.head_size));
-        for (int32_t i = 0; i < spec_.head_size; ++i) {
-          q[static_cast<size_t>(i)] = LoadAsFloat(spec_.query_dtype, query_.data(),
-                                                  row * token_stride_ + head * head_stride_ + i);
-        }
-        std::vector<double> score(static_cast<size_t>(seq_len), -INFINITY);
-        double maximum = -INFINITY;
-        for (int32_t key = 0; key < seq_len; ++key) {
-          if (!Visible(context_len + t, key, seq_len)) continue;
-          const double* k = keys + (int64_t{key} * spec_.num_kv_heads + kv_head) * spec_.head_size;
-          double dot = 0;
-          for (int32_t i = 0; i < spec_.head_size; ++i) dot += q[static_cast<size_t>(i)] * k[i];
-          dot *= spec_.scale != 0.0f ? spec_.scale
-                                     : 1.0 / std::sqrt(static_cast<double>(spec_.head_size));
-          if (spec_.soft_cap > 0.0f) dot = spec_.soft_cap * std::tanh(dot / spec_.soft_cap);
-          score[static_cast<size_t>(key)] = dot;
-          maximum = std::max(maximum, dot);
-        }
-        if (maximum == -INFINITY) continue;
-        double sum = 0;
-        double* out = want_.data() + (row * spec_.num_heads + head) * value_size;
-        for (int32_t key = 0; key < seq_len; ++key) {
-          if (score[static_cast<size_t>(key)] == -INFINITY) continue;
-          const double p = std::exp(score[static_cast<size_t>(key)] - maximum);
-          sum += p;
-          const double* v = values + (int64_t{key} * spec_.num_kv_heads + kv_head) * value_size;
-          for (int32_t i = 0; i < value_size; ++i) out[i] += p * v[i];
-        }
-        for (int32_t i = 0; i < value_size; ++i) out[i] /= sum;
-        want_lse_[static_cast<size_t>(row * spec_.num_heads + head)] = maximum + std::log(sum);
-      }
+void AttentionCase::PlaceKey(size_t seq, int32_t key, bool seen) {
+  const bool own = spec_.type != AttentionType::kCross && key >= ContextLen(seq);
+  const int64_t token = own ? query_start_loc_[seq] + key - ContextLen(seq) : -1;
+  const bool arrives = own && slot_mapping_[static_cast<size_t>(token)] >= 0;
+  const auto place = [&](const Dense& dense, int32_t size, int32_t head, std::vector<char>* news,
+                         int64_t offset, int64_t scale_offset) {
+    const int64_t row = int64_t{key} * spec_.num_kv_heads + head;
+    const int64_t new_row = token * spec_.num_kv_heads + head;
+    for (int32_t i = 0; i < size && own; ++i) {
+      StoreFromFloat(new_dtype_, news->data(), new_row * size + i,
+                     dense.given[static_cast<size_t>(row * size + i)]);
     }
+    if (!paged() || arrives) return;
+    for (int32_t i = 0; i < size; ++i) {
+      const float stored = LoadAsFloat(spec_.cache_dtype, dense.stored.data(), row * size + i);
+      StoreFromFloat(spec_.cache_dtype, cache_.data, offset + i, seen ? stored : kNan);
+    }
+    if (spec_.kv_scales == ScaleMode::kPerTokenHead) {
+      const float scale = seen ? dense.scales[static_cast<size_t>(row)] : kNan;
+      std::memcpy(static_cast<char*>(cache_.data) + scale_offset, &scale, sizeof(scale));
+    }
+  };
+  for (int32_t head = 0; head < spec_.num_kv_heads; ++head) {
+    int64_t offset = 0;
+    if (paged()) {
+      const int64_t block = block_table_[seq * static_cast<size_t>(batch_.block_table_stride) +
+                                         static_cast<size_t>(key / cache_.block_size)];
+      offset = cache_.KOffset(block, head, key % cache_.block_size);
+    }
+    place(keys_[seq], spec_.head_size, head, &new_keys_, offset, offset + cache_.k_scale_offset);
+    if (options_.value_in_key) continue;
+    place(values_[seq], spec_.value_size(), head, &new_values_, offset + cache_.v_offset,
+          offset + cache_.v_scale_offset);
   }
 }
 
@@ -268,15 +340,17 @@ std::vector<float> AttentionCase::Run(Backend* backend) {
   lse_.assign(static_cast<size_t>(int64_t{batch_.num_tokens} * spec_.num_heads), 12345.0f);
   const int64_t key_size = int64_t{spec_.num_kv_heads} * spec_.head_size;
   const int64_t value_size = int64_t{spec_.num_kv_heads} * spec_.value_size();
-  backend->WriteKv(spec_, batch_,
-                   {.key = new_keys_.data(),
-                    .value = new_values_.data(),
-                    .dtype = spec_.cache_dtype,
-                    .key_token_stride = key_size,
-                    .key_head_stride = spec_.head_size,
-                    .value_token_stride = value_size,
-                    .value_head_stride = spec_.value_size()},
-                   cache_);
+  if (spec_.type == AttentionType::kDecoder) {
+    backend->WriteKv(spec_, batch_,
+                     {.key = new_keys_.data(),
+                      .value = new_values_.data(),
+                      .dtype = new_dtype_,
+                      .key_token_stride = key_size,
+                      .key_head_stride = spec_.head_size,
+                      .value_token_stride = value_size,
+                      .value_head_stride = spec_.value_size()},
+                     cache_);
+  }
   auto plan = backend->Plan(spec_, batch_, nullptr);
   backend->Run(*plan, spec_, batch_, cache_,
                {.query = query_.data(),
@@ -285,13 +359,27 @@ std::vector<float> AttentionCase::Run(Backend* backend) {
                 .output = output_.data(),
                 .output_token_stride = out_token_stride_,
                 .output_head_stride = out_head_stride_,
-                .lse = lse_.data()});
+                .lse = lse_.data(),
+                .alibi_slopes = slopes_.data(),
+                .sinks = sinks_.data(),
+                .query_query_bias = bias_.data(),
+                .bias_seq_stride = kBiasRows * kBiasRows,
+                .bias_row_stride = kBiasRows,
+                .query_scale = query_scale_,
+                .output_scale = output_scale_,
+                .key = new_keys_.data(),
+                .value = new_values_.data(),
+                .key_token_stride = key_size,
+                .key_head_stride = spec_.head_size,
+                .value_token_stride = value_size,
+                .value_head_stride = spec_.value_size()});
   std::vector<float> result;
   for (int64_t token = 0; token < query_start_loc_.back(); ++token) {
     for (int64_t head = 0; head < spec_.num_heads; ++head) {
       for (int64_t i = 0; i < spec_.value_size(); ++i) {
         result.push_back(LoadAsFloat(spec_.output_dtype, output_.data(),
-                                     token * out_token_stride_ + head * out_head_stride_ + i));
+                                     token * out_token_stride_ + head * out_head_stride_ + i) *
+                         output_scale_);
       }
     }
   }
@@ -313,14 +401,20 @@ AttentionCase::Errors AttentionCase::Check(Backend* backend, double atol, double
   }
   for (size_t i = 0; i < want_lse_.size(); ++i) {
     if (want_lse_[i] == -INFINITY || lse_[i] == -INFINITY) {
-      if (static_cast<double>(lse_[i]) != want_lse_[i])
+      if (static_cast<double>(lse_[i]) != want_lse_[i]) {
         errors.problem = "lse of a row without keys, or -infinity for one with keys";
+      }
       continue;
     }
     const double difference = std::abs(lse_[i] - want_lse_[i]);
     if (!(difference <= errors.lse)) errors.lse = difference;
   }
-  // Padding between heads and rows past the last request stay untouched.
+  CheckUntouched(&errors);
+  return errors;
+}
+
+// Padding between heads and rows past the last request stay as they were.
+void AttentionCase::CheckUntouched(Errors* errors) const {
   const size_t element = SizeOf(spec_.output_dtype);
   for (int64_t i = 0; i < batch_.num_tokens * out_token_stride_; ++i) {
     const int64_t in_token = i % out_token_stride_;
@@ -330,11 +424,10 @@ AttentionCase::Errors AttentionCase::Check(Backend* backend, double atol, double
     if (used) continue;
     for (size_t b = 0; b < element; ++b) {
       if (output_[static_cast<size_t>(i) * element + b] != static_cast<char>(0xff)) {
-        errors.problem = "wrote outside its rows, at element " + std::to_string(i);
+        errors->problem = "wrote outside its rows, at element " + std::to_string(i);
       }
     }
   }
-  return errors;
 }
 
 }  // namespace tessera::testing

@@ -15,20 +15,22 @@ namespace tessera::testing {
 
 struct Sequence {
   int32_t query_len = 1;
-  int32_t seq_len = 1;  // query included
+  int32_t seq_len = 1;  // query included, but in cross attention
 };
 
 struct CaseOptions {
-  AttentionSpec spec;
+  AttentionSpec spec;  // what its features need (slopes, sinks, spans ...) is made up
   std::vector<Sequence> sequences;
   int32_t block_size = 16;
   KvOrder order = KvOrder::kBlockHeadToken;
   bool separate_planes = false;  // all K before all V, as vLLM's (2, blocks, ...)
+  bool value_in_key = false;     // V is the beginning of K, as in MLA
   int64_t block_padding = 0;     // elements between blocks
   int64_t query_padding = 0;     // elements between heads of the query and of the output
   bool scattered_blocks = true;  // block ids in random order, with holes
   int32_t padded_tokens = 0;     // rows past the last request
   int32_t skip_every = 0;  // every n-th new token's slot is -1; its key stays as it is in the cache
+  int32_t common_prefix = 0;  // tokens that all requests have in the same blocks
   unsigned seed = 1;
 };
 
@@ -57,22 +59,48 @@ class AttentionCase {
 
  private:
   struct Memory;
+
+  // Keys or values of one sequence.
+  struct Dense {
+    std::vector<float> given;     // [key, kv_head, size] as the model computes them
+    std::vector<double> rounded;  // as the cache keeps them, scales included
+    std::vector<char> stored;     // the cache's elements
+    std::vector<float> scales;    // [key, kv_head]: those by token and head
+  };
+
+  bool paged() const {
+    return spec_.type == AttentionType::kDecoder || spec_.type == AttentionType::kCross;
+  }
+  int32_t ContextLen(size_t seq) const;
+  void MakeBatch();
+  void MakeCache();
+  void MakeFeatures();
+  void MakeSequence(size_t seq);
+  Dense MakeDense(int32_t keys, int32_t size, const std::vector<float>& head_scales,
+                  unsigned seed) const;
   void FillCache();
+  void PlaceKey(size_t seq, int32_t key, bool seen);
   void MakeExpectation();
-  bool Visible(int32_t query_position, int32_t key, int32_t seq_len) const;
+  void ExpectRow(size_t seq, int32_t token, int32_t head);
+  bool Visible(size_t seq, int32_t query_position, int32_t key) const;
+  double Bias(size_t seq, int32_t token, int32_t head, int32_t key) const;
+  void CheckUntouched(Errors* errors) const;
 
   CaseOptions options_;
   AttentionSpec spec_;
   AttentionBatch batch_;
   KvCache cache_;
   std::unique_ptr<Memory> memory_;
-  std::vector<int32_t> query_start_loc_, seq_lens_, block_table_;
+  std::vector<int32_t> query_start_loc_, seq_lens_, block_table_, prefix_ranges_;
+  std::vector<uint8_t> causal_;
   std::vector<int64_t> slot_mapping_;
+  std::vector<float> slopes_, sinks_, bias_, key_scales_, value_scales_;
   std::vector<char> query_, output_, new_keys_, new_values_;
-  std::vector<std::vector<double>> dense_keys_,
-      dense_values_;  // [sequence][key, kv_head, size], as the cache rounds them
+  DType new_dtype_ = DType::kFloat32;  // of the keys that the backend writes
+  std::vector<Dense> keys_, values_;   // by sequence
   std::vector<double> want_, want_lse_;
   std::vector<float> lse_;
+  float query_scale_ = 1.0f, output_scale_ = 1.0f;
   int64_t head_stride_ = 0, token_stride_ = 0, out_head_stride_ = 0, out_token_stride_ = 0;
 };
 

@@ -20,34 +20,35 @@ namespace HWY_NAMESPACE {
 // Highway's own scalar fallback has no vectors of 16 bytes; the scalar policy takes its place.
 #if HWY_TARGET == HWY_SCALAR || HWY_TARGET == HWY_EMU128
 
-void FillKernels(int64_t* target, CpuKernel*) { *target = 0; }
+void FillKernels(int64_t* target, std::vector<CpuKernel>*) { *target = 0; }
 
 #else
 
-template <class Element, bool kSoftCap>
+template <class Element, kernel::Logits kLogits>
 void RunItem(const kernel::KernelArgs& args, const kernel::WorkItem& item, void* memory) {
-  kernel::HWY_NAMESPACE::SimdTiles<Element> tiles(args, item, memory);
-  kernel::HWY_NAMESPACE::Attend<kernel::HWY_NAMESPACE::SimdTiles<Element>, kSoftCap>(tiles, args,
-                                                                                     item);
+  using Tiles = kernel::HWY_NAMESPACE::SimdTiles<Element>;
+  Tiles tiles(args, item, memory);
+  kernel::HWY_NAMESPACE::Attend<Tiles, kLogits>(tiles, args, item);
 }
 
-template <class Element, bool kSoftCap>
-void Add(const char* policy, CpuKernel* kernel) {
-  *kernel = {.policy = policy,
-             .cache_dtype = Element::kDType,
-             .soft_cap = kSoftCap,
-             .run = &RunItem<Element, kSoftCap>};
+template <class Element, kernel::Logits kLogits>
+void Add(std::vector<CpuKernel>* kernels) {
+  kernels->push_back({.policy = hwy::TargetName(HWY_TARGET),
+                      .cache_dtype = Element::kDType,
+                      .logits = kLogits,
+                      .run = &RunItem<Element, kLogits>});
 }
 
-void FillKernels(int64_t* target, CpuKernel* kernels) {
+template <class... Elements>
+void AddAll(kernel::ElementList<Elements...>, std::vector<CpuKernel>* kernels) {
+  (Add<Elements, kernel::Logits::kScaled>(kernels), ...);
+  (Add<Elements, kernel::Logits::kSoftCapped>(kernels), ...);
+  (Add<Elements, kernel::Logits::kBiased>(kernels), ...);
+}
+
+void FillKernels(int64_t* target, std::vector<CpuKernel>* kernels) {
   *target = HWY_TARGET;
-  const char* policy = hwy::TargetName(HWY_TARGET);
-  Add<kernel::Float32Element, false>(policy, kernels + 0);
-  Add<kernel::Float32Element, true>(policy, kernels + 1);
-  Add<kernel::Float16Element, false>(policy, kernels + 2);
-  Add<kernel::Float16Element, true>(policy, kernels + 3);
-  Add<kernel::BFloat16Element, false>(policy, kernels + 4);
-  Add<kernel::BFloat16Element, true>(policy, kernels + 5);
+  AddAll(kernel::CacheElements(), kernels);
 }
 
 #endif
@@ -69,18 +70,25 @@ namespace {
 
 HWY_EXPORT(FillKernels);
 
-constexpr int kPerTarget = 6;
-
-template <class Element, bool kSoftCap>
+template <class Element, kernel::Logits kLogits>
 void RunScalarItem(const kernel::KernelArgs& args, const kernel::WorkItem& item, void* memory) {
   kernel::scalar::ScalarTiles<Element> tiles(args, item, memory);
-  kernel::scalar::Attend<kernel::scalar::ScalarTiles<Element>, kSoftCap>(tiles, args, item);
+  kernel::scalar::Attend<kernel::scalar::ScalarTiles<Element>, kLogits>(tiles, args, item);
 }
 
 template <class Element>
 void AppendScalar(std::vector<CpuKernel>* kernels) {
-  kernels->push_back({"scalar", Element::kDType, false, &RunScalarItem<Element, false>});
-  kernels->push_back({"scalar", Element::kDType, true, &RunScalarItem<Element, true>});
+  using kernel::Logits;
+  constexpr DType kType = Element::kDType;
+  kernels->push_back({"scalar", kType, Logits::kScaled, &RunScalarItem<Element, Logits::kScaled>});
+  kernels->push_back(
+      {"scalar", kType, Logits::kSoftCapped, &RunScalarItem<Element, Logits::kSoftCapped>});
+  kernels->push_back({"scalar", kType, Logits::kBiased, &RunScalarItem<Element, Logits::kBiased>});
+}
+
+template <class... Elements>
+void AppendScalars(kernel::ElementList<Elements...>, std::vector<CpuKernel>* kernels) {
+  (AppendScalar<Elements>(kernels), ...);
 }
 
 std::vector<CpuKernel> MakeKernels() {
@@ -90,16 +98,18 @@ std::vector<CpuKernel> MakeKernels() {
   constexpr size_t kEntries = sizeof(table) / sizeof(table[0]);
   struct Target {
     int64_t id;
-    CpuKernel kernels[kPerTarget];
+    std::vector<CpuKernel> kernels;
   };
   std::vector<Target> targets;
   for (size_t i = kEntries > 1 ? 1 : 0; i < kEntries; ++i) {
     if (table[i] == nullptr) continue;
     Target target;
-    table[i](&target.id, target.kernels);
+    table[i](&target.id, &target.kernels);
     const bool known = std::any_of(targets.begin(), targets.end(),
                                    [&](const Target& t) { return t.id == target.id; });
-    if (!known && (hwy::SupportedTargets() & target.id) != 0) targets.push_back(target);
+    if (!known && (hwy::SupportedTargets() & target.id) != 0) {
+      targets.push_back(std::move(target));
+    }
   }
   // Highway numbers better targets lower.
   std::sort(targets.begin(), targets.end(),
@@ -112,17 +122,14 @@ std::vector<CpuKernel> MakeKernels() {
       kernels.push_back(kernel);
     }
   }
-  AppendScalar<kernel::Float32Element>(&kernels);
-  AppendScalar<kernel::Float16Element>(&kernels);
-  AppendScalar<kernel::BFloat16Element>(&kernels);
+  AppendScalars(kernel::CacheElements(), &kernels);
   return kernels;
 }
 
 }  // namespace
 
 std::string ToString(const CpuKernel& kernel) {
-  return kernel.policy + ", cache " + ToString(kernel.cache_dtype) +
-         (kernel.soft_cap ? ", soft cap" : "");
+  return kernel.policy + ", cache " + ToString(kernel.cache_dtype) + ", " + ToString(kernel.logits);
 }
 
 const std::vector<CpuKernel>& CpuKernels() {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "attention/kernel/kernel_args.h"
+#include "attention/kernel/logits.h"
 #include "tessera/dtype.h"
 #include "tessera/result.h"
 
@@ -15,7 +16,7 @@ struct CpuKernel {
   std::string
       policy;  // "scalar", or Highway's name of an instruction set in lower case: "avx3" is AVX-512
   DType cache_dtype = DType::kFloat32;
-  bool soft_cap = false;
+  kernel::Logits logits = kernel::Logits::kScaled;
 
   // Runs one item. `memory` holds kernel::WideMemory::Bytes(...), one piece a thread.
   void (*run)(const kernel::KernelArgs& args, const kernel::WorkItem& item, void* memory) = nullptr;

@@ -19,7 +19,7 @@ struct EmulatedKernel {
   const char* policy;
   int32_t head_size;
   bool float_output;
-  bool soft_cap;
+  kernel::Logits logits;
   int32_t rows;
   int32_t wave;
   int32_t threads;
@@ -28,19 +28,22 @@ struct EmulatedKernel {
 
 constexpr int32_t kStepKeys = 32;
 
-template <class P, int kHeadSize, int kWaves, bool kFloatOutput, bool kSoftCap>
+template <class P, int kHeadSize, int kWaves, bool kFloatOutput, kernel::Logits kLogits>
 EmulatedKernel MakeKernel() {
   using Tiles = kernel::lanes::SimtTiles<P, kHeadSize, kStepKeys, kWaves, kFloatOutput>;
-  return {P::kName,     kHeadSize, kFloatOutput,    kSoftCap,
-          Tiles::kRows, P::WAVE,   Tiles::kThreads, &kernel::lanes::RunBlock<Tiles, kSoftCap>};
+  return {P::kName,     kHeadSize, kFloatOutput,    kLogits,
+          Tiles::kRows, P::WAVE,   Tiles::kThreads, &kernel::lanes::RunBlock<Tiles, kLogits>};
 }
 
 template <class P, int kHeadSize>
 void AppendKernels(std::vector<EmulatedKernel>* kernels) {
-  kernels->push_back(MakeKernel<P, kHeadSize, 2, false, false>());
-  kernels->push_back(MakeKernel<P, kHeadSize, 2, true, false>());
-  kernels->push_back(MakeKernel<P, kHeadSize, 2, false, true>());
-  kernels->push_back(MakeKernel<P, kHeadSize, 2, true, true>());
+  using kernel::Logits;
+  kernels->push_back(MakeKernel<P, kHeadSize, 2, false, Logits::kScaled>());
+  kernels->push_back(MakeKernel<P, kHeadSize, 2, true, Logits::kScaled>());
+  kernels->push_back(MakeKernel<P, kHeadSize, 2, false, Logits::kSoftCapped>());
+  kernels->push_back(MakeKernel<P, kHeadSize, 2, true, Logits::kSoftCapped>());
+  kernels->push_back(MakeKernel<P, kHeadSize, 2, false, Logits::kBiased>());
+  kernels->push_back(MakeKernel<P, kHeadSize, 2, true, Logits::kBiased>());
 }
 
 template <class P>
@@ -70,8 +73,16 @@ const FeatureSet& Features() {
       .output_dtypes = {DType::kBFloat16, DType::kFloat32},
       .head_sizes = {32, 64, 96, 128},
       .differing_value_size = false,
+      .per_request_causality = true,
       .window = true,
+      .chunks = true,
       .soft_cap = true,
+      .alibi = true,
+      .sinks = true,
+      .query_query_bias = true,
+      .prefix_ranges = true,
+      .encoder = true,
+      .cross = true,
   };
   return features;
 }
@@ -135,7 +146,7 @@ class EmulatedBackend : public Backend {
     for (const EmulatedKernel& kernel : Kernels()) {
       if (kernel.policy == policy_ && kernel.head_size == spec.head_size &&
           kernel.float_output == (spec.output_dtype == DType::kFloat32) &&
-          kernel.soft_cap == (spec.soft_cap > 0.0f)) {
+          kernel.logits == LogitsOf(spec)) {
         return kernel;
       }
     }

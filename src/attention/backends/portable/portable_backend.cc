@@ -22,11 +22,26 @@ using kernel::WorkItem;
 
 const FeatureSet& Features() {
   static const FeatureSet features{
-      .query_dtypes = {DType::kFloat32, DType::kFloat16, DType::kBFloat16},
-      .cache_dtypes = {DType::kFloat32, DType::kFloat16, DType::kBFloat16},
-      .output_dtypes = {DType::kFloat32, DType::kFloat16, DType::kBFloat16},
+      .query_dtypes = {DType::kFloat32, DType::kFloat16, DType::kBFloat16, DType::kE4M3FN,
+                       DType::kE4M3FNUZ, DType::kE5M2},
+      .cache_dtypes = {DType::kFloat32, DType::kFloat16, DType::kBFloat16, DType::kE4M3FN,
+                       DType::kE4M3FNUZ, DType::kE5M2, DType::kInt8},
+      .output_dtypes = {DType::kFloat32, DType::kFloat16, DType::kBFloat16, DType::kE4M3FN,
+                        DType::kE4M3FNUZ, DType::kE5M2},
+      .max_head_size = 1024,
+      .per_request_causality = true,
       .window = true,
+      .chunks = true,
       .soft_cap = true,
+      .alibi = true,
+      .sinks = true,
+      .query_query_bias = true,
+      .prefix_ranges = true,
+      .encoder = true,
+      .cross = true,
+      .scale_modes = {ScaleMode::kNone, ScaleMode::kPerTensor, ScaleMode::kPerHead,
+                      ScaleMode::kPerTokenHead},
+      .fp8_output = true,
   };
   return features;
 }
@@ -111,7 +126,7 @@ class PortableBackend : public Backend {
   const CpuKernel& FindKernel(const AttentionSpec& spec) const {
     for (const CpuKernel& kernel : CpuKernels()) {
       if (kernel.policy == policy_ && kernel.cache_dtype == spec.cache_dtype &&
-          kernel.soft_cap == (spec.soft_cap > 0.0f)) {
+          kernel.logits == LogitsOf(spec)) {
         return kernel;
       }
     }

@@ -9,6 +9,7 @@
 #include "attention/cache_ops.h"
 #include "attention/feature_check.h"
 #include "attention/kernel/key_range.h"
+#include "attention/planner.h"
 #include "tessera/backend.h"
 
 namespace tessera {
@@ -17,12 +18,26 @@ namespace {
 
 const FeatureSet& Features() {
   static const FeatureSet features{
-      .query_dtypes = {DType::kFloat32, DType::kFloat16, DType::kBFloat16},
-      .cache_dtypes = {DType::kFloat32, DType::kFloat16, DType::kBFloat16},
-      .output_dtypes = {DType::kFloat32, DType::kFloat16, DType::kBFloat16},
+      .query_dtypes = {DType::kFloat32, DType::kFloat16, DType::kBFloat16, DType::kE4M3FN,
+                       DType::kE4M3FNUZ, DType::kE5M2},
+      .cache_dtypes = {DType::kFloat32, DType::kFloat16, DType::kBFloat16, DType::kE4M3FN,
+                       DType::kE4M3FNUZ, DType::kE5M2, DType::kInt8},
+      .output_dtypes = {DType::kFloat32, DType::kFloat16, DType::kBFloat16, DType::kE4M3FN,
+                        DType::kE4M3FNUZ, DType::kE5M2},
       .max_head_size = 4096,
+      .per_request_causality = true,
       .window = true,
+      .chunks = true,
       .soft_cap = true,
+      .alibi = true,
+      .sinks = true,
+      .query_query_bias = true,
+      .prefix_ranges = true,
+      .encoder = true,
+      .cross = true,
+      .scale_modes = {ScaleMode::kNone, ScaleMode::kPerTensor, ScaleMode::kPerHead,
+                      ScaleMode::kPerTokenHead},
+      .fp8_output = true,
   };
   return features;
 }
@@ -60,12 +75,13 @@ class ReferenceBackend : public Backend {
 
   void Run(const AttentionPlan&, const AttentionSpec& spec, const AttentionBatch& batch,
            const KvCache& cache, const RunArgs& args) override {
+    const kernel::MaskRule mask = MakeMaskRule(spec, batch);
     const int64_t tasks = int64_t{batch.num_seqs} * spec.num_kv_heads;
     threads_->ParallelFor(tasks, [&](int64_t task, int) {
       const int32_t seq = static_cast<int32_t>(task / spec.num_kv_heads);
       const int32_t kv_head = static_cast<int32_t>(task % spec.num_kv_heads);
       if (batch.QueryLen(seq) == 0) return;
-      const Problem problem{spec, batch, cache, args, seq, kv_head};
+      const Problem problem{spec, batch, cache, args, mask, seq, kv_head};
       RunHead(problem);
     });
   }
@@ -87,6 +103,7 @@ class ReferenceBackend : public Backend {
     const AttentionBatch& batch;
     const KvCache& cache;
     const RunArgs& args;
+    const kernel::MaskRule& mask;
     int32_t seq;
     int32_t kv_head;
   };
@@ -101,9 +118,49 @@ class ReferenceBackend : public Backend {
 
   static kernel::KeyRange RangeOf(const Problem& p, int32_t token) {
     const int32_t seq_len = p.batch.seq_lens[p.seq];
-    return kernel::VisibleKeys(token, seq_len - p.batch.QueryLen(p.seq), seq_len,
-                               p.spec.causality == Causality::kCausal, p.spec.window_left,
-                               p.spec.window_right);
+    return kernel::VisibleKeys(p.mask, p.seq, token, seq_len - p.batch.QueryLen(p.seq), seq_len);
+  }
+
+  // One key and its value, as they lie in memory, and the numbers that scale them.
+  struct Place {
+    const char* key;
+    const char* value;
+    double key_scale = 1.0;
+    double value_scale = 1.0;
+  };
+
+  static Place Find(const Problem& p, int32_t key) {
+    const int64_t element = static_cast<int64_t>(SizeOf(p.spec.cache_dtype));
+    if (p.spec.type == AttentionType::kEncoder || p.spec.type == AttentionType::kEncoderOnly) {
+      const int64_t token = int64_t{p.batch.query_start_loc[p.seq]} + key;
+      const RunArgs& a = p.args;
+      return {static_cast<const char*>(a.key) +
+                  (token * a.key_token_stride + p.kv_head * a.key_head_stride) * element,
+              static_cast<const char*>(a.value) +
+                  (token * a.value_token_stride + p.kv_head * a.value_head_stride) * element};
+    }
+    const int64_t block =
+        p.batch.block_table[p.seq * p.batch.block_table_stride + key / p.cache.block_size];
+    const char* k = static_cast<const char*>(p.cache.data) +
+                    p.cache.KOffset(block, p.kv_head, key % p.cache.block_size) * element;
+    Place place{k, k + p.cache.v_offset * element};
+    switch (p.spec.kv_scales) {
+      case ScaleMode::kNone:
+        break;
+      case ScaleMode::kPerTensor:
+        place.key_scale = *p.cache.k_scale;
+        place.value_scale = *p.cache.v_scale;
+        break;
+      case ScaleMode::kPerHead:
+        place.key_scale = p.cache.k_scale[p.kv_head];
+        place.value_scale = p.cache.v_scale[p.kv_head];
+        break;
+      case ScaleMode::kPerTokenHead:
+        place.key_scale = LoadAsFloat(DType::kFloat32, k + p.cache.k_scale_offset, 0);
+        place.value_scale = LoadAsFloat(DType::kFloat32, k + p.cache.v_scale_offset, 0);
+        break;
+    }
+    return place;
   }
 
   static Keys Gather(const Problem& p) {
@@ -116,20 +173,31 @@ class ReferenceBackend : public Backend {
     gathered.values.resize(count * value_size);
     std::vector<float> row(std::max(key_size, value_size));
     for (size_t k = 0; k < count; ++k) {
-      const int32_t key = gathered.range.begin + static_cast<int32_t>(k);
-      const int64_t block =
-          p.batch.block_table[p.seq * p.batch.block_table_stride + key / p.cache.block_size];
-      const int64_t offset = p.cache.KOffset(block, p.kv_head, key % p.cache.block_size);
-      const int64_t element = static_cast<int64_t>(SizeOf(p.cache.dtype));
-      const char* data = static_cast<const char*>(p.cache.data) + offset * element;
-      ConvertToFloat(p.cache.dtype, data, p.spec.head_size, row.data());
-      for (size_t i = 0; i < key_size; ++i) gathered.keys[i * count + k] = row[i];
-      ConvertToFloat(p.cache.dtype, data + p.cache.v_offset * element, p.spec.value_size(),
-                     row.data());
-      std::copy_n(row.begin(), value_size,
-                  gathered.values.begin() + static_cast<int64_t>(k * value_size));
+      const Place place = Find(p, gathered.range.begin + static_cast<int32_t>(k));
+      ConvertToFloat(p.spec.cache_dtype, place.key, p.spec.head_size, row.data());
+      for (size_t i = 0; i < key_size; ++i) gathered.keys[i * count + k] = row[i] * place.key_scale;
+      ConvertToFloat(p.spec.cache_dtype, place.value, p.spec.value_size(), row.data());
+      for (size_t i = 0; i < value_size; ++i) {
+        gathered.values[k * value_size + i] = row[i] * place.value_scale;
+      }
     }
     return gathered;
+  }
+
+  // What is added to the capped score of `key`.
+  static double Bias(const Problem& p, int32_t token, int32_t head, int32_t key) {
+    const int32_t context_len = p.batch.seq_lens[p.seq] - p.batch.QueryLen(p.seq);
+    const double distance = static_cast<double>(key) - (context_len + token);
+    double bias = 0.0;
+    if (p.spec.alibi == Alibi::kPlain) bias += p.args.alibi_slopes[head] * distance;
+    if (p.spec.alibi == Alibi::kSqrt && distance < 0) {
+      bias -= p.args.alibi_slopes[head] * std::sqrt(-distance);
+    }
+    if (p.spec.query_query_bias && key >= context_len) {
+      bias += p.args.query_query_bias[p.seq * p.args.bias_seq_stride +
+                                      token * p.args.bias_row_stride + key - context_len];
+    }
+    return bias;
   }
 
   static void RunHead(const Problem& p) {
@@ -156,18 +224,23 @@ class ReferenceBackend : public Backend {
       const double* k = keys.keys.data() + static_cast<size_t>(i) * stride + first;
       for (size_t key = 0; key < count; ++key) scores[key] += q * k[key];
     }
-    double maximum = -std::numeric_limits<double>::infinity();
-    for (double& score : scores) {
-      score *= spec.softmax_scale();
+    constexpr double kInfinity = std::numeric_limits<double>::infinity();
+    double maximum = spec.sinks ? p.args.sinks[head] : -kInfinity;
+    for (size_t key = 0; key < count; ++key) {
+      double& score = scores[key];
+      score *= static_cast<double>(spec.softmax_scale()) * p.args.query_scale;
       if (spec.soft_cap > 0.0f) score = spec.soft_cap * std::tanh(score / spec.soft_cap);
+      score += Bias(p, token, head, range.begin + static_cast<int32_t>(key));
       maximum = std::max(maximum, score);
     }
+    // Without a score above -infinity nothing is seen; subtracting it from itself would give NaN.
+    const double reference = maximum == -kInfinity ? 0.0 : maximum;
 
-    double sum = 0;
+    double sum = spec.sinks ? std::exp(p.args.sinks[head] - reference) : 0.0;
     const size_t value_size = static_cast<size_t>(spec.value_size());
     std::vector<double> output(value_size, 0.0);
     for (size_t key = 0; key < count; ++key) {
-      const double probability = std::exp(scores[key] - maximum);
+      const double probability = std::exp(scores[key] - reference);
       sum += probability;
       const double* v = keys.values.data() + (first + key) * value_size;
       for (size_t i = 0; i < value_size; ++i) output[i] += probability * v[i];
@@ -175,13 +248,14 @@ class ReferenceBackend : public Backend {
 
     const int64_t out = row * p.args.output_token_stride + head * p.args.output_head_stride;
     for (size_t i = 0; i < value_size; ++i) {
-      const double value = count > 0 ? output[i] / sum : 0.0;
+      double value = sum != 0.0 ? output[i] / sum : 0.0;
+      if (spec.fp8_output_scale) value /= p.args.output_scale;
       StoreFromFloat(spec.output_dtype, p.args.output, out + static_cast<int64_t>(i),
                      static_cast<float>(value));
     }
     if (p.args.lse != nullptr) {
-      p.args.lse[row * spec.num_heads + head] = count > 0
-                                                    ? static_cast<float>(maximum + std::log(sum))
+      p.args.lse[row * spec.num_heads + head] = sum != 0.0
+                                                    ? static_cast<float>(reference + std::log(sum))
                                                     : -std::numeric_limits<float>::infinity();
     }
   }
