@@ -9,7 +9,7 @@ set -euo pipefail
 packages=(
   g++ cmake ninja-build pkg-config ccache git ca-certificates
   libhwy-dev libpcre2-dev libsimdjson-dev nlohmann-json3-dev libcli11-dev libfmt-dev libxxhash-dev libutf8proc-dev
-  libdnnl-dev libgtest-dev libgmock-dev libbenchmark-dev
+  libdnnl-dev libboost1.81-dev libgtest-dev libgmock-dev libbenchmark-dev
 )
 # test.sh: sanitizers, fuzzing, static checks, and the cross build under emulation.
 test_packages=(

@@ -25,7 +25,7 @@ TEST(CliTest, HelpNamesGroupsDefaultsVariablesAndExitCodes) {
   const auto top = RunProgram({"--help"});
   EXPECT_EQ(top.exit_code, 0);
   for (const char* part :
-       {"generate", "chat", "eval", "verify", "backends", "doctor", "130 interrupted"}) {
+       {"generate", "chat", "serve", "eval", "verify", "backends", "doctor", "130 interrupted"}) {
     EXPECT_THAT(top.output, HasSubstr(part));
   }
   const auto help = RunProgram({"generate", "--help"});

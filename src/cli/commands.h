@@ -12,6 +12,7 @@ using CommandTable = std::map<const CLI::App*, std::function<int()>>;
 
 void AddGenerateCommand(CLI::App* app, CommandTable* commands);
 void AddChatCommand(CLI::App* app, CommandTable* commands);
+void AddServeCommand(CLI::App* app, CommandTable* commands);
 void AddEvalCommand(CLI::App* app, CommandTable* commands);
 void AddVerifyCommand(CLI::App* app, CommandTable* commands);
 void AddBackendsCommand(CLI::App* app, CommandTable* commands);

@@ -27,10 +27,6 @@ double SecondsSince(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-void PrintRow(const char* name, const std::string& text) {
-  std::fprintf(stderr, "  %-10s %s\n", name, text.c_str());
-}
-
 std::string AttentionRow(const EngineFlags& flags, const Selection& selection) {
   std::string row = selection.backend->Name();
   if (flags.attention_backend.empty() || flags.attention_backend == "auto") row += " (auto)";
@@ -57,6 +53,10 @@ void PrintChecklist(const EngineFlags& flags, const Engine& engine, double secon
 }
 
 }  // namespace
+
+void PrintRow(const char* name, const std::string& text) {
+  std::fprintf(stderr, "  %-10s %s\n", name, text.c_str());
+}
 
 void AddModelFlags(CLI::App* command, EngineFlags* flags) {
   command
@@ -178,25 +178,28 @@ Result<EngineOptions> MakeEngineOptions(const EngineFlags& flags) {
   return options;
 }
 
-Result<std::unique_ptr<Engine>> StartEngine(const EngineFlags& flags, InterruptWatch* interrupts) {
+Result<std::unique_ptr<Engine>> StartEngine(
+    const EngineFlags& flags, InterruptWatch* interrupts,
+    const std::function<void(const std::string&, int64_t, int64_t)>& progress) {
   TESSERA_ASSIGN_OR_RETURN(EngineOptions options, MakeEngineOptions(flags));
   if (!flags.quiet) {
     std::fprintf(stderr, "tessera %s, %s\n", VersionText(), options.model_directory.c_str());
   }
-  std::optional<Progress> progress;
+  std::optional<Progress> bar;
   std::string current;
   options.progress = [&](const std::string& phase, int64_t done, int64_t total) {
     if (interrupts != nullptr && interrupts->Take()) std::_Exit(kExitInterrupted);
     if (phase != current) {
-      progress.emplace(Progress::Options{
+      bar.emplace(Progress::Options{
           .title = "  " + phase, .total = total, .as_bytes = true, .quiet = flags.quiet});
       current = phase;
     }
-    progress->Update(done);
+    bar->Update(done);
+    if (progress) progress(phase, done, total);
   };
   const auto start = std::chrono::steady_clock::now();
   auto engine = Engine::Create(options);
-  progress.reset();
+  bar.reset();
   if (engine.ok() && !flags.quiet) PrintChecklist(flags, **engine, SecondsSince(start));
   return engine;
 }

@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -44,6 +45,12 @@ Result<EngineOptions> MakeEngineOptions(const EngineFlags& flags);
 
 // Creates the engine; unless flags.quiet, prints the start-up checklist on stderr: model, weights,
 // attention, KV cache, with times. With `interrupts`, Ctrl-C ends the program while it loads.
-Result<std::unique_ptr<Engine>> StartEngine(const EngineFlags& flags, InterruptWatch* interrupts);
+// `progress` hears of the loading as EngineOptions::progress does.
+Result<std::unique_ptr<Engine>> StartEngine(
+    const EngineFlags& flags, InterruptWatch* interrupts,
+    const std::function<void(const std::string&, int64_t, int64_t)>& progress = {});
+
+// One line of the start-up checklist.
+void PrintRow(const char* name, const std::string& text);
 
 }  // namespace tessera

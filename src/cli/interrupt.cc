@@ -9,17 +9,18 @@
 namespace tessera {
 namespace {
 
-sigset_t OnlyInterrupt() {
+sigset_t SetOf(InterruptWatch::Signals signals) {
   sigset_t set;
   sigemptyset(&set);
   sigaddset(&set, SIGINT);
+  if (signals == InterruptWatch::Signals::kInterruptAndTerminate) sigaddset(&set, SIGTERM);
   return set;
 }
 
 }  // namespace
 
-InterruptWatch::InterruptWatch() {
-  const sigset_t set = OnlyInterrupt();
+InterruptWatch::InterruptWatch(Signals signals) : signals_(signals) {
+  const sigset_t set = SetOf(signals_);
   descriptor_ = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
   if (descriptor_ >= 0) pthread_sigmask(SIG_BLOCK, &set, nullptr);
 }
@@ -28,7 +29,7 @@ InterruptWatch::~InterruptWatch() {
   if (descriptor_ < 0) return;
   while (Take()) {
   }
-  const sigset_t set = OnlyInterrupt();
+  const sigset_t set = SetOf(signals_);
   pthread_sigmask(SIG_UNBLOCK, &set, nullptr);
   close(descriptor_);
 }

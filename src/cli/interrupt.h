@@ -7,18 +7,21 @@ namespace tessera {
 // before the engine, whose threads inherit that. One at a time.
 class InterruptWatch {
  public:
-  InterruptWatch();
+  enum class Signals { kInterrupt, kInterruptAndTerminate };  // SIGINT; SIGTERM as well
+
+  explicit InterruptWatch(Signals signals = Signals::kInterrupt);
   ~InterruptWatch();
   InterruptWatch(const InterruptWatch&) = delete;
   InterruptWatch& operator=(const InterruptWatch&) = delete;
 
-  // Whether Ctrl-C was pressed since the last call. Never waits.
+  // Whether a signal came, as with Ctrl-C, since the last call. Never waits.
   bool Take();
 
   // Becomes readable with a pending Ctrl-C, for poll(). -1 where the system gave none.
   int descriptor() const { return descriptor_; }
 
  private:
+  const Signals signals_;
   int descriptor_ = -1;
 };
 

@@ -30,6 +30,7 @@ int Main(int argc, char** argv) {
   CommandTable commands;
   AddGenerateCommand(&app, &commands);
   AddChatCommand(&app, &commands);
+  AddServeCommand(&app, &commands);
   AddEvalCommand(&app, &commands);
   AddVerifyCommand(&app, &commands);
   AddBackendsCommand(&app, &commands);

@@ -8,8 +8,9 @@ namespace tessera {
 namespace {
 
 constexpr std::string_view kKnownVariables[] = {
-    "TESSERA_ATTENTION_BACKEND", "TESSERA_DTYPE",      "TESSERA_KV_CACHE_SIZE", "TESSERA_MODEL",
-    "TESSERA_SOURCE_DIR",        "TESSERA_TEST_SCALE", "TESSERA_TEST_SEED",     "TESSERA_THREADS",
+    "TESSERA_API_KEY", "TESSERA_ATTENTION_BACKEND", "TESSERA_DTYPE",      "TESSERA_KV_CACHE_SIZE",
+    "TESSERA_MODEL",   "TESSERA_SOURCE_DIR",        "TESSERA_TEST_SCALE", "TESSERA_TEST_SEED",
+    "TESSERA_THREADS",
 };
 
 // A few slips of the fingers, or a plural: more is another word.

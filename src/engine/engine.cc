@@ -79,6 +79,8 @@ class Engine::Impl {
         incoming.swap(incoming_);
         cancels.swap(cancels_);
         active_ += static_cast<int64_t>(incoming.size());
+        // They wait until the next statistics say otherwise.
+        published_.waiting += static_cast<int32_t>(incoming.size());
       }
       for (Submission& s : incoming) {
         core_->Add(s.id, std::move(s.request), std::move(s.callback));

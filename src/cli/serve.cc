@@ -1,0 +1,172 @@
+// tessera serve: the OpenAI protocol over HTTP.
+#include <fmt/format.h>
+#include <poll.h>
+#include <sys/resource.h>
+
+#include <chrono>
+#include <cstdio>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "cli/commands.h"
+#include "cli/engine_flags.h"
+#include "cli/exit_code.h"
+#include "cli/text.h"
+#include "cli/version.h"
+#include "server/api_handler.h"
+#include "server/http/http_server.h"
+
+namespace tessera {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr auto kDrainPoll = std::chrono::milliseconds(20);
+
+struct ServeFlags {
+  EngineFlags engine;
+  std::string directory;
+  std::vector<std::string> names;
+  std::string max_request_size = "32MiB";
+  int drain_timeout = 30;  // seconds
+  HttpServerOptions http;
+  ApiOptions api;
+};
+
+// Each connection takes a descriptor; the usual limit of 1024 is a soft one.
+void RaiseDescriptorLimit() {
+  rlimit limit;
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+std::string NameOf(const std::string& directory) {
+  std::error_code error;
+  const std::filesystem::path path = std::filesystem::weakly_canonical(directory, error);
+  const std::string name = error ? "" : path.filename().string();
+  return name.empty() ? directory : name;
+}
+
+std::string BaseUrl(const HttpServerOptions& http, uint16_t port) {
+  const bool is_ipv6 = http.host.find(':') != std::string::npos;
+  return fmt::format("http://{}:{}", is_ipv6 ? "[" + http.host + "]" : http.host, port);
+}
+
+void PrintReady(const std::string& url, const std::string& name, const Engine& engine) {
+  PrintRow("ready", url + "/v1 serves " + name);
+  PrintRow("try", fmt::format("curl {}/v1/completions -H 'Content-Type: application/json' -d "
+                              "'{{\"model\": \"{}\", \"prompt\": \"Hello\", \"max_tokens\": 32}}'",
+                              url, name));
+  PrintRow("score", fmt::format("lm_eval --model local-completions --tasks gsm8k --model_args "
+                                "model={},base_url={}/v1/completions,num_concurrent=64,"
+                                "max_length={}",
+                                name, url, engine.max_model_len()));
+  PrintRow("metrics", url + "/metrics");
+}
+
+// Lets running answers end. False where a second signal asks to stop at once.
+bool Drain(const ServeFlags& flags, ApiHandler* handler, InterruptWatch* interrupts) {
+  handler->StartDraining();
+  if (!flags.engine.quiet && handler->num_active() > 0) {
+    PrintRow("stopping", fmt::format("{} answers under way get {} s; Ctrl-C again stops at once",
+                                     handler->num_active(), flags.drain_timeout));
+  }
+  const Clock::time_point end = Clock::now() + std::chrono::seconds(flags.drain_timeout);
+  while (handler->num_active() > 0 && Clock::now() < end) {
+    if (interrupts->Take()) return false;
+    std::this_thread::sleep_for(kDrainPoll);
+  }
+  return true;
+}
+
+Result<int> Serve(ServeFlags flags) {
+  if (!flags.directory.empty()) flags.engine.model = flags.directory;
+  TESSERA_ASSIGN_OR_RETURN(const EngineOptions engine_options, MakeEngineOptions(flags.engine));
+  TESSERA_ASSIGN_OR_RETURN(const int64_t max_request, ParseBytes(flags.max_request_size));
+  flags.http.max_body_bytes = static_cast<uint64_t>(max_request);
+  flags.api.version = VersionText();
+  if (flags.names.empty()) flags.names = {NameOf(engine_options.model_directory)};
+  RaiseDescriptorLimit();
+
+  InterruptWatch interrupts(InterruptWatch::Signals::kInterruptAndTerminate);
+  // Each is used by those below it.
+  ApiHandler handler(flags.api);
+  std::unique_ptr<Engine> engine;
+  TESSERA_ASSIGN_OR_RETURN(const std::unique_ptr<HttpServer> server,
+                           HttpServer::Start(flags.http, &handler));
+  handler.CountConnectionsBy([&server = *server] { return server.num_connections(); });
+  const std::string url = BaseUrl(flags.http, server->port());
+  if (!flags.engine.quiet) std::fprintf(stderr, "listening on %s\n", url.c_str());
+
+  TESSERA_ASSIGN_OR_RETURN(
+      engine,
+      StartEngine(
+          flags.engine, &interrupts, [&](const std::string& phase, int64_t done, int64_t total) {
+            handler.SetLoading(
+                phase, total > 0 ? static_cast<double>(done) / static_cast<double>(total) : -1);
+          }));
+  handler.SetModel(
+      std::make_unique<ServedModel>(engine.get(), flags.names, engine_options.model_directory));
+  if (!flags.engine.quiet) PrintReady(url, flags.names.front(), *engine);
+
+  while (!interrupts.Take()) {
+    pollfd wait{interrupts.descriptor(), POLLIN, 0};
+    poll(&wait, 1, /*timeout=*/1000);
+  }
+  const bool drained = Drain(flags, &handler, &interrupts);
+  server->Stop();
+  return drained ? kExitOk : kExitInterrupted;
+}
+
+void AddServerFlags(CLI::App* command, ServeFlags* flags) {
+  const auto add = [command](const char* name, auto* value, const char* text, const char* type) {
+    return command->add_option(name, *value, text)
+        ->type_name(type)
+        ->capture_default_str()
+        ->group("Server");
+  };
+  add("--host", &flags->http.host, "Address to listen on; 0.0.0.0: reachable from other machines",
+      "ADDRESS");
+  add("--port", &flags->http.port, "Port to listen on; 0: any free one", "N");
+  add("--served-model-name", &flags->names,
+      "What clients call the model; without it the directory's name. May be repeated", "NAME");
+  add("--api-key", &flags->api.api_keys, "Clients must send this key. May be repeated", "KEY")
+      ->envname("TESSERA_API_KEY");
+  add("--cors-origin", &flags->api.cors_origin,
+      "Let pages of this origin use the server from browsers; *: of any", "ORIGIN");
+  add("--max-queued-requests", &flags->api.max_queued_requests,
+      "Requests that may wait for their turn; more are refused with status 429", "N")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 30));
+  add("--max-connections", &flags->http.max_connections, "Connections open at a time", "N")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 20));
+  add("--max-request-size", &flags->max_request_size, "Longest request body, as 32MiB", "SIZE");
+  add("--io-threads", &flags->http.threads, "Threads that talk with clients", "N")
+      ->check(CLI::Range(1, 64));
+  add("--drain-timeout", &flags->drain_timeout,
+      "Seconds that answers under way get after Ctrl-C or SIGTERM", "N")
+      ->check(CLI::Range(0, 86400));
+}
+
+}  // namespace
+
+void AddServeCommand(CLI::App* app, CommandTable* commands) {
+  const auto flags = std::make_shared<ServeFlags>();
+  CLI::App* command = app->add_subcommand("serve", "Serve the OpenAI protocol over HTTP");
+  command
+      ->add_option("directory", flags->directory,
+                   "The model's directory, instead of --model; without both the embedded model")
+      ->type_name("DIR");
+  AddServerFlags(command, flags.get());
+  AddEngineFlags(command, &flags->engine);
+  (*commands)[command] = [flags] {
+    const auto result = Serve(*flags);
+    return result.ok() ? *result : Report(result.error());
+  };
+}
+
+}  // namespace tessera

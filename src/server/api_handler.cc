@@ -1,0 +1,332 @@
+#include "server/api_handler.h"
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <ctime>
+#include <utility>
+
+#include "server/generation_exchange.h"
+
+namespace tessera {
+namespace {
+
+constexpr std::string_view kBearer = "Bearer ";
+
+// Takes as long for a wrong key as for the right one.
+bool SameSecret(std::string_view a, std::string_view b) {
+  unsigned difference = a.size() == b.size() ? 0 : 1;
+  for (size_t i = 0; i < a.size(); ++i) {
+    const char other = b.empty() ? '\0' : b[i % b.size()];
+    difference |= static_cast<unsigned char>(a[i]) ^ static_cast<unsigned char>(other);
+  }
+  return difference == 0;
+}
+
+HttpResponse JsonResponse(const Json& json) {
+  HttpResponse response;
+  response.body = Dump(json);
+  return response;
+}
+
+}  // namespace
+
+struct ApiHandler::Route {
+  const char* path;  // with a '/' at its end: all that lie below it
+  const char* method;
+  bool needs_key;
+  HttpAnswer (ApiHandler::*handle)(const HttpRequest&, Wake);
+};
+
+const ApiHandler::Route* ApiHandler::FindRoute(const std::string& path) {
+  static constexpr Route kRoutes[] = {
+      {"/v1/completions", "POST", true, &ApiHandler::Completions},
+      {"/v1/chat/completions", "POST", true, &ApiHandler::Chats},
+      {"/v1/models", "GET", true, &ApiHandler::Models},
+      {"/v1/models/", "GET", true, &ApiHandler::OneModel},
+      {"/tokenize", "POST", true, &ApiHandler::Tokenize},
+      {"/detokenize", "POST", true, &ApiHandler::Detokenize},
+      {"/tokenizer_info", "GET", true, &ApiHandler::TokenizerInfo},
+      {"/health", "GET", false, &ApiHandler::Health},
+      {"/version", "GET", false, &ApiHandler::Version},
+      {"/metrics", "GET", false, &ApiHandler::Metrics},
+  };
+  for (const Route& route : kRoutes) {
+    const std::string_view pattern = route.path;
+    if (path == pattern || (pattern.ends_with('/') && path.starts_with(pattern))) return &route;
+  }
+  return nullptr;
+}
+
+ApiHandler::ApiHandler(ApiOptions options) : options_(std::move(options)) {
+  std::random_device device;
+  last_id_ = (static_cast<uint64_t>(device()) << 32) ^ device();
+}
+
+void ApiHandler::SetLoading(const std::string& phase, double fraction) {
+  const std::lock_guard lock(mutex_);
+  loading_ = {phase, fraction};
+}
+
+void ApiHandler::SetModel(std::unique_ptr<ServedModel> model) {
+  owned_model_ = std::move(model);
+  model_ = owned_model_.get();
+}
+
+void ApiHandler::CountConnectionsBy(std::function<int64_t()> count) {
+  const std::lock_guard lock(mutex_);
+  count_connections_ = std::move(count);
+}
+
+bool ApiHandler::HasKey(const HttpRequest& head) const {
+  if (options_.api_keys.empty()) return true;
+  std::string_view given = head.Header("authorization");
+  if (!given.starts_with(kBearer)) return false;
+  given.remove_prefix(kBearer.size());
+  return std::any_of(options_.api_keys.begin(), options_.api_keys.end(),
+                     [&](const std::string& key) { return SameSecret(key, given); });
+}
+
+HttpHeaders ApiHandler::Sending(int status) {
+  metrics_.CountAnswer(status);
+  HttpHeaders headers;
+  if (!options_.cors_origin.empty()) {
+    headers.emplace_back("Access-Control-Allow-Origin", options_.cors_origin);
+    if (options_.cors_origin != "*") headers.emplace_back("Vary", "Origin");
+  }
+  if (status == 429 || status == 503) headers.emplace_back("Retry-After", "1");
+  return headers;
+}
+
+HttpResponse ApiHandler::Refuse(int status, const std::string& message) {
+  return ErrorResponse({status, message, "", ""});
+}
+
+std::optional<HttpResponse> ApiHandler::Screen(const HttpRequest& head) {
+  if (head.method == "OPTIONS" && !options_.cors_origin.empty()) {
+    HttpResponse response;
+    response.status = 204;
+    response.content_type.clear();
+    response.headers.emplace_back("Access-Control-Allow-Methods", "GET, POST, OPTIONS");
+    response.headers.emplace_back("Access-Control-Allow-Headers", "Authorization, Content-Type");
+    response.headers.emplace_back("Access-Control-Max-Age", "86400");
+    return response;
+  }
+  const Route* route = FindRoute(head.path);
+  if (route == nullptr) {
+    return ErrorResponse({404,
+                          "There is nothing at " + head.path +
+                              "; try /v1/completions, /v1/chat/completions or /v1/models.",
+                          "", "not_found"});
+  }
+  const bool is_head = head.method == "HEAD" && std::string_view(route->method) == "GET";
+  if (head.method != route->method && !is_head) {
+    HttpResponse response = ErrorResponse(
+        {405, head.path + " is asked with " + route->method + ", not " + head.method + ".", "",
+         ""});
+    response.headers.emplace_back("Allow", route->method);
+    return response;
+  }
+  if (route->needs_key && !HasKey(head)) {
+    HttpResponse response = ErrorResponse(
+        {401,
+         "The API key is missing or wrong; send the server's key as `Authorization: Bearer KEY`.",
+         "", "invalid_api_key"});
+    response.headers.emplace_back("WWW-Authenticate", "Bearer");
+    return response;
+  }
+  return std::nullopt;
+}
+
+HttpAnswer ApiHandler::Handle(const HttpRequest& request, Wake wake) {
+  const Route* route = FindRoute(request.path);  // Screen() has seen to it that there is one
+  return (this->*route->handle)(request, std::move(wake));
+}
+
+ApiError ApiHandler::NotLoaded() {
+  const std::lock_guard lock(mutex_);
+  std::string message = "The model is still loading (" + loading_.phase;
+  if (loading_.fraction >= 0) {
+    message += " " + std::to_string(static_cast<int>(loading_.fraction * 100)) + " %";
+  }
+  return {503, message + "); try again soon.", "", "loading"};
+}
+
+std::string ApiHandler::NewId(const char* prefix) {
+  char text[48];
+  std::snprintf(text, sizeof(text), "%s%016llx", prefix,
+                static_cast<unsigned long long>(++last_id_));
+  return text;
+}
+
+HttpAnswer ApiHandler::Completions(const HttpRequest& request, Wake wake) {
+  GenerationRequest parsed;
+  if (const auto error = ParseCompletionRequest(request.body, &parsed))
+    return ErrorResponse(*error);
+  return Generate(std::move(parsed), "cmpl-", std::move(wake));
+}
+
+HttpAnswer ApiHandler::Chats(const HttpRequest& request, Wake wake) {
+  GenerationRequest parsed;
+  if (const auto error = ParseChatRequest(request.body, &parsed)) return ErrorResponse(*error);
+  return Generate(std::move(parsed), "chatcmpl-", std::move(wake));
+}
+
+HttpAnswer ApiHandler::Generate(GenerationRequest request, const char* id_prefix, Wake wake) {
+  const ServedModel* model = model_;
+  if (model == nullptr) return ErrorResponse(NotLoaded());
+  if (draining_) {
+    return ErrorResponse({503, "The server is shutting down and takes no new requests.", "", ""});
+  }
+  if (const auto error = model->CheckName(request.model)) return ErrorResponse(*error);
+  const int64_t waiting = model->engine().stats().waiting;
+  if (waiting >= options_.max_queued_requests) {
+    return ErrorResponse({429,
+                          "There are " + std::to_string(waiting) +
+                              " requests waiting already; try again later "
+                              "(--max-queued-requests sets the limit).",
+                          "", "queue_full"});
+  }
+  if (const auto error = model->Tokenize(&request)) return ErrorResponse(*error);
+  AnswerIdentity identity{NewId(id_prefix), model->names().front(),
+                          static_cast<int64_t>(std::time(nullptr))};
+  if (!request.model.empty()) identity.model = request.model;
+  std::unique_ptr<Exchange> exchange;
+  if (const auto error =
+          GenerationExchange::Start(*model, &metrics_, &active_, std::move(request),
+                                    std::move(identity), std::move(wake), &exchange)) {
+    return ErrorResponse(*error);
+  }
+  return exchange;
+}
+
+HttpAnswer ApiHandler::Models(const HttpRequest& /*request*/, Wake /*wake*/) {
+  const ServedModel* model = model_;
+  if (model == nullptr) return ErrorResponse(NotLoaded());
+  Json json = {{"object", "list"}, {"data", Json::array()}};
+  for (const std::string& name : model->names()) json["data"].push_back(model->ModelJson(name));
+  return JsonResponse(json);
+}
+
+HttpAnswer ApiHandler::OneModel(const HttpRequest& request, Wake /*wake*/) {
+  const ServedModel* model = model_;
+  if (model == nullptr) return ErrorResponse(NotLoaded());
+  const std::string name = request.path.substr(std::string_view("/v1/models/").size());
+  if (const auto error = model->CheckName(name)) return ErrorResponse(*error);
+  return JsonResponse(model->ModelJson(name));
+}
+
+HttpAnswer ApiHandler::Tokenize(const HttpRequest& request, Wake /*wake*/) {
+  const ServedModel* model = model_;
+  if (model == nullptr) return ErrorResponse(NotLoaded());
+  Json object;
+  if (const auto error = ParseJsonObject(request.body, &object)) return ErrorResponse(*error);
+  FieldReader fields(object);
+  const Json* messages = fields.Find("messages");
+  std::string text;
+  bool add_special_tokens = messages == nullptr;  // a chat template writes them itself
+  bool add_generation_prompt = true;
+  bool return_strings = false;
+  fields.Read("add_special_tokens", &add_special_tokens);
+  fields.Read("add_generation_prompt", &add_generation_prompt);
+  fields.Read("return_token_strs", &return_strings);
+  if (messages == nullptr) {
+    if (fields.ok() && fields.Find("prompt") == nullptr) {
+      fields.Fail(ApiError::Invalid("prompt", "prompt is missing; give a text, or messages."));
+    }
+    fields.Read("prompt", &text);
+  }
+  if (!fields.ok()) return ErrorResponse(*fields.error());
+  if (messages != nullptr) {
+    Json checked;
+    if (const auto error = ReadMessages(*messages, &checked)) return ErrorResponse(*error);
+    if (const auto error = model->RenderChat(checked, add_generation_prompt, Json(), &text)) {
+      return ErrorResponse(*error);
+    }
+  }
+  std::vector<int32_t> tokens;
+  if (const auto error = model->EncodeText(text, add_special_tokens, &tokens)) {
+    return ErrorResponse(*error);
+  }
+  Json json = {{"count", tokens.size()},
+               {"max_model_len", model->engine().max_model_len()},
+               {"tokens", tokens}};
+  json["token_strs"] = nullptr;
+  if (return_strings) {
+    const TokenNames names(model->tokenizer(), /*as_ids=*/false);
+    json["token_strs"] = Json::array();
+    for (const int32_t token : tokens) json["token_strs"].push_back(names.Name(token));
+  }
+  return JsonResponse(json);
+}
+
+HttpAnswer ApiHandler::Detokenize(const HttpRequest& request, Wake /*wake*/) {
+  const ServedModel* model = model_;
+  if (model == nullptr) return ErrorResponse(NotLoaded());
+  Json object;
+  if (const auto error = ParseJsonObject(request.body, &object)) return ErrorResponse(*error);
+  FieldReader fields(object);
+  std::vector<int32_t> tokens;
+  fields.Read("tokens", &tokens);
+  if (fields.ok() && fields.Find("tokens") == nullptr) {
+    fields.Fail(ApiError::Invalid("tokens", "tokens is missing; give a list of token ids."));
+  }
+  if (!fields.ok()) return ErrorResponse(*fields.error());
+  if (model->tokenizer() == nullptr) {
+    return ErrorResponse(ApiError::Invalid("tokens", "The model directory has no tokenizer.json."));
+  }
+  const std::string text = model->tokenizer()->Decode(tokens, /*skip_special_tokens=*/false);
+  return JsonResponse({{"prompt", text}});
+}
+
+HttpAnswer ApiHandler::TokenizerInfo(const HttpRequest& /*request*/, Wake /*wake*/) {
+  const ServedModel* model = model_;
+  if (model == nullptr) return ErrorResponse(NotLoaded());
+  if (model->tokenizer() == nullptr) {
+    return ErrorResponse({404, "The model directory has no tokenizer.json.", "", "not_found"});
+  }
+  return JsonResponse(model->TokenizerInfo());
+}
+
+HttpAnswer ApiHandler::Health(const HttpRequest& /*request*/, Wake /*wake*/) {
+  Json json;
+  HttpResponse response;
+  if (draining_) {
+    json["status"] = "draining";
+    response.status = 503;
+  } else if (model_ != nullptr) {
+    json["status"] = "ok";
+  } else {
+    const std::lock_guard lock(mutex_);
+    json["status"] = "loading";
+    json["phase"] = loading_.phase;
+    json["progress"] = loading_.fraction >= 0 ? Json(loading_.fraction) : Json(nullptr);
+    response.status = 503;
+  }
+  response.body = Dump(json);
+  return response;
+}
+
+HttpAnswer ApiHandler::Version(const HttpRequest& /*request*/, Wake /*wake*/) {
+  return JsonResponse({{"version", options_.version}});
+}
+
+HttpAnswer ApiHandler::Metrics(const HttpRequest& /*request*/, Wake /*wake*/) {
+  const ServedModel* model = model_;
+  int64_t connections = 0;
+  {
+    const std::lock_guard lock(mutex_);
+    if (count_connections_) connections = count_connections_();
+  }
+  HttpResponse response;
+  response.content_type = "text/plain; version=0.0.4; charset=utf-8";
+  if (model != nullptr) {
+    const EngineStats stats = model->engine().stats();
+    response.body = metrics_.Render(model->names().front(), &stats, connections);
+  } else {
+    response.body = metrics_.Render("", nullptr, connections);
+  }
+  return response;
+}
+
+}  // namespace tessera

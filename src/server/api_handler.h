@@ -1,0 +1,84 @@
+// The server's paths: OpenAI's protocol, vLLM's additions to it, health and metrics.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "server/http/http_message.h"
+#include "server/metrics.h"
+#include "server/protocol/api_error.h"
+#include "server/served_model.h"
+
+namespace tessera {
+
+struct ApiOptions {
+  std::string version;                 // of the program
+  std::vector<std::string> api_keys;   // of /v1, /tokenize and alike; empty: everybody may
+  std::string cors_origin;             // "": no browser page of another origin may; "*": each may
+  int64_t max_queued_requests = 4096;  // that wait in the engine; more are answered with 429
+};
+
+// Thread-safe.
+class ApiHandler : public HttpHandler {
+ public:
+  explicit ApiHandler(ApiOptions options);
+
+  // Until SetModel: what clients are told about the loading. `fraction` < 0: unknown.
+  void SetLoading(const std::string& phase, double fraction);
+  // Called once; the model outlives the requests.
+  void SetModel(std::unique_ptr<ServedModel> model);
+  // From now on new generations are refused with 503.
+  void StartDraining() { draining_ = true; }
+  int64_t num_active() const { return active_; }  // generations under way
+  // What /metrics calls the number of open connections.
+  void CountConnectionsBy(std::function<int64_t()> count);
+
+  std::optional<HttpResponse> Screen(const HttpRequest& head) override;
+  HttpAnswer Handle(const HttpRequest& request, std::function<void()> wake) override;
+  HttpHeaders Sending(int status) override;
+  HttpResponse Refuse(int status, const std::string& message) override;
+
+ private:
+  struct Route;
+  struct Loading {
+    std::string phase = "starting";
+    double fraction = -1;
+  };
+  using Wake = std::function<void()>;
+
+  static const Route* FindRoute(const std::string& path);
+  bool HasKey(const HttpRequest& head) const;
+  ApiError NotLoaded();
+
+  HttpAnswer Completions(const HttpRequest& request, Wake wake);
+  HttpAnswer Chats(const HttpRequest& request, Wake wake);
+  HttpAnswer Generate(GenerationRequest request, const char* id_prefix, Wake wake);
+  HttpAnswer Models(const HttpRequest& request, Wake wake);
+  HttpAnswer OneModel(const HttpRequest& request, Wake wake);
+  HttpAnswer Tokenize(const HttpRequest& request, Wake wake);
+  HttpAnswer Detokenize(const HttpRequest& request, Wake wake);
+  HttpAnswer TokenizerInfo(const HttpRequest& request, Wake wake);
+  HttpAnswer Health(const HttpRequest& request, Wake wake);
+  HttpAnswer Version(const HttpRequest& request, Wake wake);
+  HttpAnswer Metrics(const HttpRequest& request, Wake wake);
+  std::string NewId(const char* prefix);
+
+  const ApiOptions options_;
+  ServerMetrics metrics_;
+  std::atomic<ServedModel*> model_{nullptr};  // null while loading
+  std::unique_ptr<ServedModel> owned_model_;
+  std::atomic<bool> draining_{false};
+  std::atomic<int64_t> active_{0};
+  std::atomic<uint64_t> last_id_;
+
+  std::mutex mutex_;
+  Loading loading_;
+  std::function<int64_t()> count_connections_;
+};
+
+}  // namespace tessera

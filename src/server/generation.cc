@@ -1,0 +1,145 @@
+#include "server/generation.h"
+
+#include <chrono>
+#include <iterator>
+#include <mutex>
+#include <utility>
+
+namespace tessera {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double Seconds(Clock::duration duration) { return std::chrono::duration<double>(duration).count(); }
+
+template <typename T>
+void AppendTo(const std::vector<T>& from, std::vector<T>* to) {
+  to->insert(to->end(), from.begin(), from.end());
+}
+
+// Adds a later update to those that nobody has looked at yet.
+void Merge(const RequestUpdate& later, RequestUpdate* update) {
+  update->id = later.id;
+  update->text += later.text;
+  AppendTo(later.tokens, &update->tokens);
+  AppendTo(later.logprobs, &update->logprobs);
+  AppendTo(later.prompt_logprobs, &update->prompt_logprobs);
+  update->finish = later.finish;
+  update->error = later.error;
+  update->error_code = later.error_code;
+  update->prompt_tokens = later.prompt_tokens;
+  update->output_tokens = later.output_tokens;
+}
+
+}  // namespace
+
+struct Generation::Shared {
+  struct Slot {
+    RequestUpdate update;
+    bool fresh = false;  // `update` holds something new
+    int64_t prompt_tokens = 0;
+    bool has_token = false;
+    Clock::time_point last_token;
+  };
+
+  ServerMetrics* metrics = nullptr;
+  Clock::time_point arrival = Clock::now();
+  bool stream = false;
+
+  std::mutex mutex;
+  std::function<void()> wake;  // null once nobody listens
+  std::vector<Slot> slots;     // [requests]
+  size_t remaining = 0;        // requests that have not ended
+  bool failed = false;         // one has ended with an error
+  bool signalled = false;      // since the last Take()
+
+  bool ready() const { return stream || remaining == 0 || failed; }
+
+  void Receive(size_t index, const RequestUpdate& update) {
+    const std::lock_guard lock(mutex);
+    Slot& slot = slots[index];
+    Count(update, &slot);
+    if (wake == nullptr) return;
+    Merge(update, &slot.update);
+    slot.fresh = true;
+    if (update.finish != FinishReason::kNone) --remaining;
+    if (update.finish == FinishReason::kError) failed = true;
+    if (!ready() || signalled) return;
+    signalled = true;
+    wake();
+  }
+
+  void Count(const RequestUpdate& update, Slot* slot) {
+    const Clock::time_point now = Clock::now();
+    if (!update.tokens.empty()) {
+      if (slot->has_token) {
+        metrics->CountTokenInterval(Seconds(now - slot->last_token));
+      } else {
+        metrics->CountFirstToken(slot->prompt_tokens, Seconds(now - arrival));
+      }
+      slot->has_token = true;
+      slot->last_token = now;
+      metrics->CountTokens(static_cast<int64_t>(update.tokens.size()));
+    }
+    if (update.finish != FinishReason::kNone) {
+      metrics->CountEnd(update.finish, slot->prompt_tokens, update.output_tokens,
+                        Seconds(now - arrival));
+    }
+  }
+};
+
+Generation::Generation(Engine* engine, std::shared_ptr<Shared> shared)
+    : engine_(engine), shared_(std::move(shared)) {}
+
+Result<std::unique_ptr<Generation>> Generation::Start(Engine* engine, ServerMetrics* metrics,
+                                                      std::vector<Request> requests, bool stream,
+                                                      std::function<void()> wake) {
+  auto shared = std::make_shared<Shared>();
+  shared->metrics = metrics;
+  shared->stream = stream;
+  shared->wake = std::move(wake);
+  shared->slots.resize(requests.size());
+  shared->remaining = requests.size();
+  for (size_t i = 0; i < requests.size(); ++i) {
+    shared->slots[i].prompt_tokens = static_cast<int64_t>(requests[i].prompt.size());
+  }
+  std::unique_ptr<Generation> generation(new Generation(engine, shared));
+  for (size_t i = 0; i < requests.size(); ++i) {
+    TESSERA_ASSIGN_OR_RETURN(
+        const uint64_t id,
+        engine->Submit(std::move(requests[i]),
+                       [shared, i](const RequestUpdate& update) { shared->Receive(i, update); }));
+    generation->ids_.push_back(id);
+  }
+  return generation;
+}
+
+Generation::~Generation() {
+  std::vector<uint64_t> unfinished;
+  {
+    const std::lock_guard lock(shared_->mutex);
+    shared_->wake = nullptr;
+    for (size_t i = 0; i < ids_.size(); ++i) {
+      if (shared_->slots[i].update.finish == FinishReason::kNone) unfinished.push_back(ids_[i]);
+    }
+  }
+  for (const uint64_t id : unfinished) engine_->Cancel(id);
+}
+
+std::vector<GenerationUpdate> Generation::Take() {
+  std::vector<GenerationUpdate> updates;
+  const std::lock_guard lock(shared_->mutex);
+  shared_->signalled = false;
+  if (!shared_->ready()) return updates;
+  for (size_t i = 0; i < shared_->slots.size(); ++i) {
+    Shared::Slot& slot = shared_->slots[i];
+    if (!slot.fresh) continue;
+    slot.fresh = false;
+    const FinishReason finish = slot.update.finish;
+    updates.push_back({i, std::exchange(slot.update, RequestUpdate())});
+    slot.update.finish = finish;  // remembered: an ended request needs no cancellation
+  }
+  return updates;
+}
+
+}  // namespace tessera

@@ -1,0 +1,47 @@
+// The engine's requests of one HTTP request: their updates, on the way from the stepping thread to
+// whoever writes the answer.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "engine/engine.h"
+#include "server/metrics.h"
+#include "tessera/result.h"
+
+namespace tessera {
+
+// What one engine request has made since the last look. `update.finish` is set with the last.
+struct GenerationUpdate {
+  size_t index = 0;  // of the engine request
+  RequestUpdate update;
+};
+
+class Generation {
+ public:
+  // Submits the requests; none runs where one is refused. `wake` is called from the stepping thread
+  // when Take() has something to give: with every token where `stream`, otherwise when all requests
+  // have ended or one has failed. `engine` and `metrics` outlive this.
+  static Result<std::unique_ptr<Generation>> Start(Engine* engine, ServerMetrics* metrics,
+                                                   std::vector<Request> requests, bool stream,
+                                                   std::function<void()> wake);
+
+  // Cancels what has not ended; `wake` is not called from now on.
+  ~Generation();
+
+  // What is new, at most one update for each request, in order of index. Without `stream` nothing
+  // before the end.
+  std::vector<GenerationUpdate> Take();
+
+ private:
+  struct Shared;
+  Generation(Engine* engine, std::shared_ptr<Shared> shared);
+
+  Engine* const engine_;
+  const std::shared_ptr<Shared> shared_;  // with the callbacks
+  std::vector<uint64_t> ids_;
+};
+
+}  // namespace tessera

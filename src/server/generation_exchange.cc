@@ -1,0 +1,97 @@
+#include "server/generation_exchange.h"
+
+#include <utility>
+
+namespace tessera {
+namespace {
+
+bool IsFailure(FinishReason finish) {
+  return finish == FinishReason::kError || finish == FinishReason::kCancelled;
+}
+
+ApiError FailureOf(const RequestUpdate& update) {
+  if (update.finish == FinishReason::kError) {
+    return ApiError::FromEngine({update.error_code, update.error});
+  }
+  return {503, "The server is shutting down; the answer is not complete.", "", ""};
+}
+
+}  // namespace
+
+GenerationExchange::GenerationExchange(const ServedModel& model, std::atomic<int64_t>* active,
+                                       GenerationRequest request, AnswerIdentity identity)
+    : active_(active),
+      request_(std::move(request)),
+      writer_(request_, model.tokenizer(), std::move(identity)) {
+  ++*active_;
+}
+
+GenerationExchange::~GenerationExchange() {
+  generation_.reset();
+  --*active_;
+}
+
+std::optional<ApiError> GenerationExchange::Start(const ServedModel& model, ServerMetrics* metrics,
+                                                  std::atomic<int64_t>* active,
+                                                  GenerationRequest request,
+                                                  AnswerIdentity identity,
+                                                  std::function<void()> wake,
+                                                  std::unique_ptr<Exchange>* exchange) {
+  std::unique_ptr<GenerationExchange> created(
+      new GenerationExchange(model, active, std::move(request), std::move(identity)));
+  std::vector<Request> requests = model.EngineRequests(created->request_);
+  created->remaining_ = requests.size();
+  auto generation = Generation::Start(&model.engine(), metrics, std::move(requests),
+                                      created->request_.stream, std::move(wake));
+  if (!generation.ok()) return ApiError::FromEngine(generation.error());
+  created->generation_ = std::move(generation).value();
+  *exchange = std::move(created);
+  return std::nullopt;
+}
+
+Exchange::Output GenerationExchange::Poll() { return request_.stream ? PollStream() : PollWhole(); }
+
+Exchange::Output GenerationExchange::PollWhole() {
+  Output output;
+  std::vector<GenerationUpdate> updates = generation_->Take();
+  if (updates.empty()) return output;
+  output.end = true;
+  std::vector<RequestUpdate> results;
+  for (GenerationUpdate& entry : updates) {
+    if (IsFailure(entry.update.finish)) {
+      output.head = ErrorResponse(FailureOf(entry.update));
+      return output;
+    }
+    results.push_back(std::move(entry.update));
+  }
+  output.head.emplace();
+  output.head->body = writer_.Whole(results);
+  return output;
+}
+
+Exchange::Output GenerationExchange::PollStream() {
+  Output output;
+  if (!has_head_) {
+    has_head_ = true;
+    output.head.emplace();
+    output.head->content_type = "text/event-stream; charset=utf-8";
+    output.head->headers.emplace_back("Cache-Control", "no-cache");
+    output.head->headers.emplace_back("X-Accel-Buffering", "no");
+  }
+  for (const GenerationUpdate& entry : generation_->Take()) {
+    if (IsFailure(entry.update.finish)) {
+      output.data += SseEvent(ErrorJson(FailureOf(entry.update))) + kSseEnd;
+      output.end = true;
+      return output;
+    }
+    output.data += writer_.Events(entry.index, entry.update);
+    if (entry.update.finish != FinishReason::kNone) --remaining_;
+  }
+  if (remaining_ == 0) {
+    output.data += writer_.LastEvents();
+    output.end = true;
+  }
+  return output;
+}
+
+}  // namespace tessera

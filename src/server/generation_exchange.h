@@ -1,0 +1,43 @@
+// The answer to one completion or chat request, while the engine works on it.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "server/generation.h"
+#include "server/http/http_message.h"
+#include "server/protocol/answer_writer.h"
+#include "server/served_model.h"
+
+namespace tessera {
+
+class GenerationExchange : public Exchange {
+ public:
+  // Submits the request, which has its tokens; what the engine refuses comes back as the error.
+  // `active` counts exchanges while they live. All pointers outlive the exchange.
+  static std::optional<ApiError> Start(const ServedModel& model, ServerMetrics* metrics,
+                                       std::atomic<int64_t>* active, GenerationRequest request,
+                                       AnswerIdentity identity, std::function<void()> wake,
+                                       std::unique_ptr<Exchange>* exchange);
+  ~GenerationExchange() override;
+
+  Output Poll() override;
+
+ private:
+  GenerationExchange(const ServedModel& model, std::atomic<int64_t>* active,
+                     GenerationRequest request, AnswerIdentity identity);
+
+  Output PollStream();
+  Output PollWhole();
+
+  std::atomic<int64_t>* const active_;
+  const GenerationRequest request_;
+  AnswerWriter writer_;  // refers to request_
+  std::unique_ptr<Generation> generation_;
+  size_t remaining_ = 0;  // engine requests whose end was not told yet
+  bool has_head_ = false;
+};
+
+}  // namespace tessera

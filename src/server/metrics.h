@@ -1,0 +1,67 @@
+// What the server counts, and how Prometheus reads it. Names are vLLM's where they mean the same.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "engine/engine.h"
+#include "engine/finish_reason.h"
+
+namespace tessera {
+
+// Numbers by size. Thread-safe, without locks; a reader may see an observation half counted.
+class Histogram {
+ public:
+  // `bounds` ascend: a number counts in the first bucket whose bound is at least as large.
+  explicit Histogram(std::span<const double> bounds);
+
+  void Observe(double value);
+
+  // The lines of one histogram; `labels` as "a=\"b\"".
+  void Render(std::string_view name, std::string_view labels, std::string* out) const;
+
+ private:
+  std::vector<double> bounds_;
+  std::vector<std::atomic<uint64_t>> counts_;  // [bounds + 1]: the last one is of larger numbers
+  std::atomic<double> sum_{0};
+};
+
+// Of one server. Thread-safe.
+class ServerMetrics {
+ public:
+  ServerMetrics();
+
+  void CountFirstToken(int64_t prompt_tokens, double seconds_since_arrival);
+  void CountTokens(int64_t tokens);
+  void CountTokenInterval(double seconds);
+  void CountEnd(FinishReason reason, int64_t prompt_tokens, int64_t output_tokens, double seconds);
+  void CountAnswer(int status);  // of an HTTP request
+
+  int64_t generated_tokens() const { return generation_tokens_.load(); }
+
+  // The text exposition format, version 0.0.4. `stats` is null while the model is loading.
+  std::string Render(const std::string& model, const EngineStats* stats,
+                     int64_t num_connections) const;
+
+ private:
+  static constexpr int kNumReasons = 5;
+  static constexpr std::array kStatuses = {200, 204, 400, 401, 404, 405,
+                                           408, 413, 429, 431, 500, 503};
+
+  std::atomic<int64_t> prompt_tokens_{0};
+  std::atomic<int64_t> generation_tokens_{0};
+  std::array<std::atomic<int64_t>, kNumReasons> ended_{};         // by FinishReason
+  std::array<std::atomic<int64_t>, kStatuses.size()> answers_{};  // by HTTP status
+  Histogram first_token_seconds_;
+  Histogram token_interval_seconds_;
+  Histogram request_seconds_;
+  Histogram request_prompt_tokens_;
+  Histogram request_generation_tokens_;
+};
+
+}  // namespace tessera

@@ -1,0 +1,235 @@
+#include "server/protocol/answer_writer.h"
+
+#include <algorithm>
+#include <numeric>
+#include <utility>
+
+namespace tessera {
+namespace {
+
+double MeanLogprob(const RequestUpdate& result) {
+  double sum = 0;
+  for (const TokenLogprob& entry : result.logprobs) sum += PrintableLogprob(entry.logprob);
+  return result.logprobs.empty() ? 0 : sum / static_cast<double>(result.logprobs.size());
+}
+
+Json FinishJson(FinishReason reason) {
+  return reason == FinishReason::kNone ? Json(nullptr) : Json(ToString(reason));
+}
+
+}  // namespace
+
+std::string SseEvent(const std::string& json) { return "data: " + json + "\n\n"; }
+
+AnswerWriter::AnswerWriter(const GenerationRequest& request, const Tokenizer* tokenizer,
+                           AnswerIdentity identity)
+    : request_(request),
+      tokenizer_(tokenizer),
+      names_(tokenizer, request.tokens_as_ids),
+      identity_(std::move(identity)),
+      progress_(request.prompts.size() * static_cast<size_t>(request.best_of)) {}
+
+const Prompt& AnswerWriter::PromptOf(size_t index) const {
+  return request_.prompts[index / static_cast<size_t>(request_.best_of)];
+}
+
+Json AnswerWriter::Skeleton(bool chunk) const {
+  const bool chat = request_.form == AnswerForm::kChat;
+  Json json;
+  json["id"] = identity_.id;
+  json["object"] = chat ? (chunk ? "chat.completion.chunk" : "chat.completion") : "text_completion";
+  json["created"] = identity_.created;
+  json["model"] = identity_.model;
+  json["choices"] = Json::array();
+  return json;
+}
+
+std::string AnswerWriter::EchoText(size_t index) const {
+  if (!request_.echo) return "";
+  const Prompt& prompt = PromptOf(index);
+  if (prompt.is_text || tokenizer_ == nullptr) return prompt.text;
+  return tokenizer_->Decode(prompt.tokens, /*skip_special_tokens=*/false);
+}
+
+std::string AnswerWriter::Whole(const std::vector<RequestUpdate>& results) {
+  Json json = Skeleton(/*chunk=*/false);
+  for (const RequestUpdate& result : results) Count(result);
+  size_t choice = 0;
+  for (size_t prompt = 0; prompt < request_.prompts.size(); ++prompt) {
+    for (const size_t index : BestOf(results, prompt)) {
+      json["choices"].push_back(Choice(index, choice++, results[index], &progress_[index]));
+    }
+  }
+  json["usage"] = Usage();
+  return Dump(json);
+}
+
+std::vector<size_t> AnswerWriter::BestOf(const std::vector<RequestUpdate>& results,
+                                         size_t prompt) const {
+  const size_t best_of = static_cast<size_t>(request_.best_of);
+  std::vector<size_t> indices(best_of);
+  std::iota(indices.begin(), indices.end(), prompt * best_of);
+  if (request_.best_of > request_.n) {
+    std::stable_sort(indices.begin(), indices.end(), [&](size_t a, size_t b) {
+      return MeanLogprob(results[a]) > MeanLogprob(results[b]);
+    });
+  }
+  indices.resize(static_cast<size_t>(request_.n));
+  return indices;
+}
+
+Json AnswerWriter::Choice(size_t index, size_t choice, const RequestUpdate& result,
+                          Progress* progress) {
+  Json json;
+  json["index"] = choice;
+  if (request_.form == AnswerForm::kChat) {
+    json["message"] = {{"role", "assistant"}, {"content", result.text}};
+  } else {
+    json["text"] = EchoText(index) + (request_.generates ? result.text : "");
+  }
+  json["logprobs"] = LogprobsOf(index, result, /*with_prompt=*/request_.echo, progress);
+  json["finish_reason"] = FinishJson(result.finish);
+  return json;
+}
+
+std::string AnswerWriter::Events(size_t index, const RequestUpdate& update) {
+  Progress& progress = progress_[index];
+  Count(update);
+  std::string events;
+  const bool first = !std::exchange(progress.begun, true);
+  if (first && request_.form == AnswerForm::kChat) {
+    Json json = Skeleton(/*chunk=*/true);
+    Json choice = {{"index", index}};
+    choice["delta"] = {{"role", "assistant"}, {"content", ""}};
+    choice["logprobs"] = nullptr;
+    choice["finish_reason"] = nullptr;
+    json["choices"].push_back(std::move(choice));
+    events = SseEvent(Dump(json));
+  }
+  // Tokens whose text is still uncertain are told with the text, unless their log probabilities
+  // are to be told anyway.
+  const bool echoes = first && request_.echo;
+  if (update.text.empty() && update.finish == FinishReason::kNone && !echoes &&
+      !(request_.logprobs && !update.tokens.empty())) {
+    return events;
+  }
+  Json json = Skeleton(/*chunk=*/true);
+  Json choice = {{"index", index}};
+  if (request_.form == AnswerForm::kChat) {
+    choice["delta"] = Json::object();
+    if (!update.text.empty()) choice["delta"]["content"] = update.text;
+  } else {
+    choice["text"] =
+        (echoes ? EchoText(index) : "") + (request_.generates ? update.text : std::string());
+  }
+  choice["logprobs"] = LogprobsOf(index, update, echoes, &progress);
+  choice["finish_reason"] = FinishJson(update.finish);
+  json["choices"].push_back(std::move(choice));
+  return events + SseEvent(Dump(json));
+}
+
+std::string AnswerWriter::LastEvents() {
+  std::string events;
+  if (request_.include_usage) {
+    Json json = Skeleton(/*chunk=*/true);
+    json["usage"] = Usage();
+    events = SseEvent(Dump(json));
+  }
+  return events + kSseEnd;
+}
+
+void AnswerWriter::Count(const RequestUpdate& update) {
+  if (request_.generates) output_tokens_ += static_cast<int64_t>(update.tokens.size());
+}
+
+Json AnswerWriter::Usage() const {
+  int64_t prompt_tokens = 0;
+  for (const Prompt& prompt : request_.prompts) {
+    prompt_tokens += static_cast<int64_t>(prompt.tokens.size());
+  }
+  return {{"prompt_tokens", prompt_tokens},
+          {"completion_tokens", output_tokens_},
+          {"total_tokens", prompt_tokens + output_tokens_}};
+}
+
+Json AnswerWriter::LogprobsOf(size_t index, const RequestUpdate& update, bool with_prompt,
+                              Progress* progress) const {
+  if (!request_.logprobs) return nullptr;
+  if (request_.form == AnswerForm::kChat) return ChatLogprobs(update);
+  return CompletionLogprobs(index, update, with_prompt, progress);
+}
+
+// Four lists with an entry for each token: of the prompt where it is echoed, then of the answer.
+// An end token is in the lists although it is not in the text.
+Json AnswerWriter::CompletionLogprobs(size_t index, const RequestUpdate& update, bool with_prompt,
+                                      Progress* progress) const {
+  Json lists;
+  for (const char* name : {"tokens", "token_logprobs", "top_logprobs", "text_offset"}) {
+    lists[name] = Json::array();
+  }
+  if (with_prompt) {
+    const Prompt& prompt = PromptOf(index);
+    for (size_t i = 0; i < prompt.tokens.size(); ++i) {
+      // Special tokens that were put in front of a text are no part of it.
+      const int32_t token = prompt.tokens[i];
+      const bool in_text = !prompt.is_text || !names_.IsSpecial(token);
+      if (i > 0 && i < update.prompt_logprobs.size()) {
+        AppendToken(update.prompt_logprobs[i], in_text, &progress->offset, &lists);
+        continue;
+      }
+      lists["tokens"].push_back(names_.Name(token));
+      lists["token_logprobs"].push_back(nullptr);  // nothing predicts the first token
+      lists["top_logprobs"].push_back(nullptr);
+      lists["text_offset"].push_back(progress->offset);
+      if (in_text) progress->offset += names_.NumCharacters(token);
+    }
+  }
+  if (!request_.generates) return lists;
+  for (const TokenLogprob& entry : update.logprobs) {
+    AppendToken(entry, !names_.IsSpecial(entry.token), &progress->offset, &lists);
+  }
+  return lists;
+}
+
+void AnswerWriter::AppendToken(const TokenLogprob& entry, bool in_text, int64_t* offset,
+                               Json* lists) const {
+  const double own = PrintableLogprob(entry.logprob);
+  const std::string name = names_.Name(entry.token);
+  Json top = Json::object();
+  // The token itself is always among them. Of two tokens with one name the likelier one counts.
+  top[name] = own;
+  for (const auto& [token, logprob] : entry.top) {
+    if (token == entry.token) continue;
+    Json& slot = top[names_.Name(token)];
+    const double value = PrintableLogprob(logprob);
+    if (slot.is_null() || slot.get<double>() < value) slot = value;
+  }
+  (*lists)["tokens"].push_back(name);
+  (*lists)["token_logprobs"].push_back(own);
+  (*lists)["top_logprobs"].push_back(std::move(top));
+  (*lists)["text_offset"].push_back(*offset);
+  if (in_text) *offset += names_.NumCharacters(entry.token);
+}
+
+Json AnswerWriter::ChatLogprobs(const RequestUpdate& update) const {
+  Json content = Json::array();
+  for (const TokenLogprob& entry : update.logprobs) {
+    Json token = ChatToken(entry.token, entry.logprob);
+    token["top_logprobs"] = Json::array();
+    for (const auto& [other, logprob] : entry.top) {
+      token["top_logprobs"].push_back(ChatToken(other, logprob));
+    }
+    content.push_back(std::move(token));
+  }
+  return {{"content", std::move(content)}};
+}
+
+Json AnswerWriter::ChatToken(int32_t token, float logprob) const {
+  Json bytes = Json::array();
+  for (const char c : names_.Bytes(token)) bytes.push_back(static_cast<unsigned char>(c));
+  return {{"token", names_.Name(token)},
+          {"logprob", PrintableLogprob(logprob)},
+          {"bytes", std::move(bytes)}};
+}
+
+}  // namespace tessera

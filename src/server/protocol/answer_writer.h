@@ -1,0 +1,72 @@
+// Answers in OpenAI's forms, whole or as a stream of events.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "engine/request.h"
+#include "server/protocol/generation_request.h"
+#include "server/protocol/token_names.h"
+
+namespace tessera {
+
+// What a client is told about the answer as a whole.
+struct AnswerIdentity {
+  std::string id;       // "cmpl-..." or "chatcmpl-..."
+  std::string model;    // as the client named it
+  int64_t created = 0;  // seconds since 1970
+};
+
+// One event of a stream of server-sent events. `json` holds no line break.
+std::string SseEvent(const std::string& json);
+inline constexpr const char* kSseEnd = "data: [DONE]\n\n";
+
+// Of one HTTP request. Engine request p * best_of + k is the k-th for prompt p. Not thread-safe.
+class AnswerWriter {
+ public:
+  // `request` outlives this, its prompts with tokens.
+  AnswerWriter(const GenerationRequest& request, const Tokenizer* tokenizer,
+               AnswerIdentity identity);
+
+  // The whole answer, from all that each engine request made. Of best_of answers the n with the
+  // greatest mean log probability are chosen.
+  std::string Whole(const std::vector<RequestUpdate>& results);
+
+  // The events that tell of one engine request's update; "" where it holds nothing to tell.
+  std::string Events(size_t index, const RequestUpdate& update);
+
+  // The events at the end of a stream: the counts where they were asked for, and the end mark.
+  std::string LastEvents();
+
+ private:
+  struct Progress {
+    bool begun = false;
+    int64_t offset = 0;  // characters of the text so far
+  };
+
+  Json Skeleton(bool chunk) const;
+  // The text that precedes an answer: the prompt with echo.
+  std::string EchoText(size_t index) const;
+  Json Choice(size_t index, size_t choice, const RequestUpdate& result, Progress* progress);
+  Json LogprobsOf(size_t index, const RequestUpdate& update, bool with_prompt,
+                  Progress* progress) const;
+  Json CompletionLogprobs(size_t index, const RequestUpdate& update, bool with_prompt,
+                          Progress* progress) const;
+  void AppendToken(const TokenLogprob& entry, bool in_text, int64_t* offset, Json* lists) const;
+  Json ChatLogprobs(const RequestUpdate& update) const;
+  Json ChatToken(int32_t token, float logprob) const;
+  std::vector<size_t> BestOf(const std::vector<RequestUpdate>& results, size_t prompt) const;
+  void Count(const RequestUpdate& update);
+  Json Usage() const;
+  const Prompt& PromptOf(size_t index) const;
+
+  const GenerationRequest& request_;
+  const Tokenizer* const tokenizer_;
+  const TokenNames names_;
+  const AnswerIdentity identity_;
+  std::vector<Progress> progress_;  // [engine requests]
+  int64_t output_tokens_ = 0;
+};
+
+}  // namespace tessera

@@ -1,0 +1,56 @@
+// What clients ask for: the bodies of /v1/completions and /v1/chat/completions.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "engine/sampling_params.h"
+#include "server/protocol/json.h"
+
+namespace tessera {
+
+struct Prompt {
+  bool is_text = false;
+  std::string text;
+  std::vector<int32_t> tokens;  // where it is no text; filled in later where it is
+};
+
+enum class AnswerForm : uint8_t { kCompletion, kChat };
+
+struct GenerationRequest {
+  AnswerForm form = AnswerForm::kCompletion;
+  std::string model;            // "": whatever is served
+  std::vector<Prompt> prompts;  // of completions: at least one
+  Json messages;                // of chats: a list of {"role", "content": text, ...}
+  bool add_generation_prompt = true;
+  Json template_arguments;  // object; further variables of the chat template
+
+  int32_t n = 1;
+  int32_t best_of = 1;              // at least n; the n best are answered
+  bool echo = false;                // the text begins with the prompt
+  bool generates = true;            // false with max_tokens 0: only the prompt is scored
+  std::optional<int32_t> logprobs;  // alternatives for each token; 0: the tokens' own only
+  bool tokens_as_ids = false;       // tokens are named "token_id:N" in log probabilities
+  bool stream = false;
+  bool include_usage = false;   // a last chunk of the stream with the counts
+  bool has_max_tokens = false;  // otherwise max_tokens is for the server to say
+  SamplingParams sampling;      // of one answer; logprobs are set as wanted
+};
+
+// How many answers one request may ask for, over all its prompts.
+constexpr int64_t kMaxAnswers = 4096;
+constexpr int32_t kMaxLogprobs = 100;
+
+// Fields that are not known are ignored; those that are known and cannot be served are refused.
+// Ranges that depend on the model are checked later, by the engine. `request` is usable where
+// nothing is returned.
+std::optional<ApiError> ParseCompletionRequest(std::string_view body, GenerationRequest* request);
+std::optional<ApiError> ParseChatRequest(std::string_view body, GenerationRequest* request);
+
+// The messages of a chat, checked, their contents flattened to text.
+std::optional<ApiError> ReadMessages(const Json& messages, Json* result);
+
+}  // namespace tessera

@@ -1,0 +1,185 @@
+#include "server/protocol/json.h"
+
+#include <cmath>
+#include <limits>
+#include <utility>
+
+namespace tessera {
+namespace {
+
+constexpr int kMaxDepth = 64;
+
+// Whether brackets are nested too deeply, those inside of strings not counted.
+bool IsTooDeep(std::string_view text) {
+  int depth = 0;
+  bool in_string = false;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (in_string) {
+      if (c == '\\') {
+        ++i;
+      } else if (c == '"') {
+        in_string = false;
+      }
+    } else if (c == '"') {
+      in_string = true;
+    } else if (c == '[' || c == '{') {
+      if (++depth > kMaxDepth) return true;
+    } else if (c == ']' || c == '}') {
+      --depth;
+    }
+  }
+  return false;
+}
+
+// The library's message without its own name in brackets, nor all of the text that it quotes.
+std::string Reason(const char* what) {
+  constexpr size_t kMaxReason = 160;
+  const std::string text = what;
+  const size_t end = text.find("] ");
+  return text.substr(end == std::string::npos ? 0 : end + 2, kMaxReason);
+}
+
+}  // namespace
+
+std::optional<ApiError> ParseJsonObject(std::string_view text, Json* object) {
+  if (IsTooDeep(text)) {
+    return ApiError::Invalid(
+        "", "The body's JSON is nested deeper than " + std::to_string(kMaxDepth) + " levels.");
+  }
+  try {
+    *object = Json::parse(text);
+  } catch (const Json::exception& error) {
+    return ApiError::Invalid("", "The body is no valid JSON: " + Reason(error.what()) + ".");
+  }
+  if (!object->is_object()) {
+    return ApiError::Invalid(
+        "", std::string("The body must be a JSON object, but is ") + JsonTypeName(*object) + ".");
+  }
+  return std::nullopt;
+}
+
+std::string Dump(const Json& value) {
+  return value.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+const char* JsonTypeName(const Json& value) {
+  switch (value.type()) {
+    case Json::value_t::null:
+      return "null";
+    case Json::value_t::object:
+      return "an object";
+    case Json::value_t::array:
+      return "a list";
+    case Json::value_t::string:
+      return "a string";
+    case Json::value_t::boolean:
+      return "true or false";
+    default:
+      return "a number";
+  }
+}
+
+std::optional<int64_t> IntegerOf(const Json& value) {
+  if (value.is_number_unsigned()) {
+    const uint64_t number = value.get<uint64_t>();
+    if (number > static_cast<uint64_t>(std::numeric_limits<int64_t>::max())) return std::nullopt;
+    return static_cast<int64_t>(number);
+  }
+  if (value.is_number_integer()) return value.get<int64_t>();
+  if (value.is_number_float()) {
+    constexpr double kExact = 9007199254740992.0;  // 2^53
+    const double number = value.get<double>();
+    if (std::trunc(number) == number && std::fabs(number) <= kExact) {
+      return static_cast<int64_t>(number);
+    }
+  }
+  return std::nullopt;
+}
+
+std::optional<std::vector<int32_t>> TokensOf(const Json& value) {
+  if (!value.is_array()) return std::nullopt;
+  std::vector<int32_t> tokens;
+  tokens.reserve(value.size());
+  for (const Json& entry : value) {
+    const std::optional<int64_t> number = IntegerOf(entry);
+    if (!number || *number < std::numeric_limits<int32_t>::min() ||
+        *number > std::numeric_limits<int32_t>::max()) {
+      return std::nullopt;
+    }
+    tokens.push_back(static_cast<int32_t>(*number));
+  }
+  return tokens;
+}
+
+const Json* FieldReader::Find(const char* name) const {
+  if (!ok()) return nullptr;
+  const auto found = object_.find(name);
+  return found == object_.end() || found->is_null() ? nullptr : &*found;
+}
+
+void FieldReader::Read(const char* name, bool* value) {
+  const Json* field = Find(name);
+  if (field == nullptr) return;
+  if (!field->is_boolean()) return WrongType(name, "true or false", *field);
+  *value = field->get<bool>();
+}
+
+void FieldReader::Read(const char* name, float* value) {
+  const Json* field = Find(name);
+  if (field == nullptr) return;
+  if (!field->is_number()) return WrongType(name, "a number", *field);
+  constexpr double kMax = std::numeric_limits<float>::max();
+  const double number = field->get<double>();
+  *value = std::fabs(number) <= kMax ? static_cast<float>(number)
+                                     : std::numeric_limits<float>::infinity();
+}
+
+void FieldReader::Read(const char* name, std::string* value) {
+  const Json* field = Find(name);
+  if (field == nullptr) return;
+  if (!field->is_string()) return WrongType(name, "a string", *field);
+  *value = field->get<std::string>();
+}
+
+void FieldReader::Read(const char* name, std::vector<int32_t>* tokens) {
+  const Json* field = Find(name);
+  if (field == nullptr) return;
+  std::optional<std::vector<int32_t>> found = TokensOf(*field);
+  if (!found) return WrongType(name, "a list of token ids", *field);
+  *tokens = std::move(*found);
+}
+
+void FieldReader::Read(const char* name, int64_t low, int64_t high, int32_t* value) {
+  std::optional<int32_t> found;
+  Read(name, low, high, &found);
+  if (found) *value = *found;
+}
+
+void FieldReader::Read(const char* name, int64_t low, int64_t high, std::optional<int32_t>* value) {
+  const Json* field = Find(name);
+  if (field == nullptr) return;
+  const std::optional<int64_t> number = IntegerOf(*field);
+  if (!number) return WrongType(name, "an integer", *field);
+  if (*number < low || *number > high) {
+    return Fail(ApiError::Invalid(name, std::string(name) + " is " + std::to_string(*number) +
+                                            ", but must be in " + std::to_string(low) + " to " +
+                                            std::to_string(high) + "."));
+  }
+  *value = static_cast<int32_t>(*number);
+}
+
+void FieldReader::Fail(ApiError error) {
+  if (ok()) error_ = std::move(error);
+}
+
+void FieldReader::WrongType(const char* name, const char* wanted, const Json& value) {
+  std::string what = JsonTypeName(value);
+  // Short values are worth showing: most mistakes are plain then.
+  const std::string shown = value.is_structured() ? "" : Dump(value);
+  if (!shown.empty() && shown.size() <= 40) what += " (" + shown + ")";
+  Fail(
+      ApiError::Invalid(name, std::string(name) + " must be " + wanted + ", but is " + what + "."));
+}
+
+}  // namespace tessera

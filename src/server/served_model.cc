@@ -1,0 +1,172 @@
+#include "server/served_model.h"
+
+#include <algorithm>
+#include <ctime>
+#include <utility>
+
+namespace tessera {
+namespace {
+
+// Normalization shortens a text to a third of its bytes at most.
+constexpr int64_t kMaxShrinking = 4;
+
+}  // namespace
+
+ServedModel::ServedModel(Engine* engine, std::vector<std::string> names, std::string directory)
+    : engine_(engine),
+      names_(std::move(names)),
+      directory_(std::move(directory)),
+      created_(static_cast<int64_t>(std::time(nullptr))) {
+  const Tokenizer* const tokens = tokenizer();
+  if (tokens == nullptr) {
+    chat_problem_ = "the model directory has no tokenizer.json";
+    return;
+  }
+  for (int64_t id = 0; id < tokens->vocab_size(); ++id) {
+    const size_t bytes = tokens->TokenBytes(static_cast<int32_t>(id)).size();
+    longest_token_ = std::max(longest_token_, static_cast<int64_t>(bytes));
+  }
+  if (tokens->chat_template().empty()) {
+    chat_problem_ = "this model has no chat template";
+    return;
+  }
+  auto chat = ChatTemplate::Parse(tokens->chat_template());
+  if (chat.ok()) {
+    chat_ = std::move(chat).value();
+  } else {
+    chat_problem_ = "the model's chat template cannot be read: " + chat.error().message;
+  }
+}
+
+std::optional<ApiError> ServedModel::CheckName(const std::string& name) const {
+  if (name.empty() || name == directory_) return std::nullopt;
+  if (std::find(names_.begin(), names_.end(), name) != names_.end()) return std::nullopt;
+  std::string known;
+  for (const std::string& own : names_) known += (known.empty() ? "'" : ", '") + own + "'";
+  return ApiError{404, "There is no model '" + name + "' here; this server serves " + known + ".",
+                  "model", "model_not_found"};
+}
+
+std::optional<ApiError> ServedModel::RequireTokenizer() const {
+  if (tokenizer() != nullptr) return std::nullopt;
+  return ApiError::Invalid(
+      "prompt", "The model directory has no tokenizer.json; send token ids instead of text.");
+}
+
+std::optional<ApiError> ServedModel::EncodeText(const std::string& text, bool add_special_tokens,
+                                                std::vector<int32_t>* tokens) const {
+  if (auto error = RequireTokenizer()) return error;
+  *tokens = tokenizer()->Encode(text, add_special_tokens);
+  return std::nullopt;
+}
+
+std::optional<ApiError> ServedModel::RenderChat(const Json& messages, bool add_generation_prompt,
+                                                const Json& template_arguments,
+                                                std::string* text) const {
+  if (chat_ == nullptr) {
+    return ApiError::Invalid("messages", "Chats are not possible: " + chat_problem_ +
+                                             "; use /v1/completions with a plain prompt.");
+  }
+  Json context = template_arguments.is_object() ? template_arguments : Json::object();
+  context["messages"] = messages;
+  context["add_generation_prompt"] = add_generation_prompt;
+  context["bos_token"] = tokenizer()->bos_token();
+  context["eos_token"] = tokenizer()->eos_token();
+  auto rendered = chat_->Render(context);
+  if (!rendered.ok()) {
+    return ApiError::Invalid("messages", "The model's chat template refuses these messages: " +
+                                             rendered.error().message);
+  }
+  *text = std::move(rendered).value();
+  return std::nullopt;
+}
+
+std::optional<ApiError> ServedModel::Tokenize(GenerationRequest* request) const {
+  bool add_special_tokens = true;
+  if (request->form == AnswerForm::kChat) {
+    Prompt prompt;
+    prompt.is_text = true;
+    if (auto error = RenderChat(request->messages, request->add_generation_prompt,
+                                request->template_arguments, &prompt.text)) {
+      return error;
+    }
+    request->prompts.assign(1, std::move(prompt));
+    add_special_tokens = false;  // the template writes them itself
+  }
+  const int64_t most_bytes = engine_->max_model_len() * longest_token_ * kMaxShrinking;
+  for (Prompt& prompt : request->prompts) {
+    if (!prompt.is_text) continue;
+    // Spares the work of tokenizing what is hopelessly too long.
+    if (static_cast<int64_t>(prompt.text.size()) > most_bytes) {
+      return ApiError::Invalid(request->form == AnswerForm::kChat ? "messages" : "prompt",
+                               "The prompt has " + std::to_string(prompt.text.size()) +
+                                   " bytes, which are certainly more than the " +
+                                   std::to_string(engine_->max_model_len()) +
+                                   " tokens that a request may have; shorten it.");
+    }
+    if (auto error = EncodeText(prompt.text, add_special_tokens, &prompt.tokens)) return error;
+  }
+  return std::nullopt;
+}
+
+void ServedModel::AddSpecialStops(SamplingParams* sampling) const {
+  if (tokenizer() == nullptr) return;
+  for (const std::string& stop : sampling->stop) {
+    const std::optional<int32_t> id = tokenizer()->TokenId(stop);
+    if (id && tokenizer()->IsSpecial(*id)) sampling->stop_token_ids.push_back(*id);
+  }
+}
+
+std::vector<Request> ServedModel::EngineRequests(const GenerationRequest& request) const {
+  SamplingParams sampling = request.sampling;
+  AddSpecialStops(&sampling);
+  if (request.logprobs || request.best_of > request.n) {
+    sampling.logprobs = request.logprobs.value_or(0);
+  }
+  std::vector<Request> requests;
+  for (const Prompt& prompt : request.prompts) {
+    const int64_t room = engine_->max_model_len() - static_cast<int64_t>(prompt.tokens.size());
+    if (!request.has_max_tokens) {
+      sampling.max_tokens = static_cast<int32_t>(std::max<int64_t>(room, 1));
+    }
+    for (int32_t k = 0; k < request.best_of; ++k) {
+      Request one;
+      one.prompt = prompt.tokens;
+      one.sampling = sampling;
+      // The answers to one prompt are to differ; the first is as if it were asked for alone.
+      if (sampling.seed) one.sampling.seed = *sampling.seed + static_cast<uint64_t>(k);
+      if (request.echo && request.logprobs) one.sampling.prompt_logprobs = request.logprobs;
+      requests.push_back(std::move(one));
+    }
+  }
+  return requests;
+}
+
+Json ServedModel::ModelJson(const std::string& name) const {
+  return {{"id", name},
+          {"object", "model"},
+          {"created", created_},
+          {"owned_by", "tessera"},
+          {"root", directory_},
+          {"parent", nullptr},
+          {"max_model_len", engine_->max_model_len()}};
+}
+
+Json ServedModel::TokenizerInfo() const {
+  const Tokenizer& tokens = *tokenizer();
+  const auto text = [](const std::string& token) {
+    return token.empty() ? Json(nullptr) : Json(token);
+  };
+  const auto id = [](std::optional<int32_t> token) { return token ? Json(*token) : Json(nullptr); };
+  return {{"tokenizer_class", "PreTrainedTokenizerFast"},
+          {"bos_token", text(tokens.bos_token())},
+          {"bos_token_id", id(tokens.bos_id())},
+          {"eos_token", text(tokens.eos_token())},
+          {"eos_token_id", id(tokens.eos_id())},
+          {"pad_token", nullptr},
+          {"chat_template", text(tokens.chat_template())},
+          {"model_max_length", engine_->max_model_len()},
+          {"vocab_size", tokens.vocab_size()}};
+}
+
+}  // namespace tessera

@@ -1,0 +1,60 @@
+// The model as its clients see it: names, prompts to tokens, engine requests.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "engine/engine.h"
+#include "model/chat/chat_template.h"
+#include "model/tokenizer/tokenizer.h"
+#include "server/protocol/generation_request.h"
+
+namespace tessera {
+
+// Immutable, thread-safe.
+class ServedModel {
+ public:
+  // `names` is not empty: the first one is what clients are told. `engine` outlives this. A chat
+  // template that cannot be read is an error of the chats alone.
+  ServedModel(Engine* engine, std::vector<std::string> names, std::string directory);
+
+  Engine& engine() const { return *engine_; }
+  const Tokenizer* tokenizer() const { return engine_->tokenizer(); }
+  const std::vector<std::string>& names() const { return names_; }
+  int64_t created() const { return created_; }  // seconds since 1970
+
+  // Whether a client may call the model so.
+  std::optional<ApiError> CheckName(const std::string& name) const;
+
+  // Gives every prompt its tokens, and chats their prompt.
+  std::optional<ApiError> Tokenize(GenerationRequest* request) const;
+
+  // The engine's requests for a request with tokens: best_of for each prompt.
+  std::vector<Request> EngineRequests(const GenerationRequest& request) const;
+
+  std::optional<ApiError> EncodeText(const std::string& text, bool add_special_tokens,
+                                     std::vector<int32_t>* tokens) const;
+  std::optional<ApiError> RenderChat(const Json& messages, bool add_generation_prompt,
+                                     const Json& template_arguments, std::string* text) const;
+
+  Json ModelJson(const std::string& name) const;
+  Json TokenizerInfo() const;
+
+ private:
+  std::optional<ApiError> RequireTokenizer() const;
+  // The end tokens that clients may write as stop strings, as "<|im_end|>".
+  void AddSpecialStops(SamplingParams* sampling) const;
+
+  Engine* const engine_;
+  const std::vector<std::string> names_;
+  const std::string directory_;
+  const int64_t created_;
+  int64_t longest_token_ = 1;  // bytes
+  std::unique_ptr<ChatTemplate> chat_;
+  std::string chat_problem_;  // why there is no template
+};
+
+}  // namespace tessera
