@@ -15,8 +15,16 @@
 
 namespace tessera {
 
-// Formats that are no permutation of the logical index carry a tag of their own.
-enum class KvPacking : uint8_t { kStandard };
+// Formats that are no permutation of the logical index carry a tag of their own; packed_cache.h
+// converts them. Backends read and write the standard one.
+enum class KvPacking : uint8_t {
+  kStandard,
+  kXSplit,   // vLLM's paged attention: K [block, head, size/x, token, x], V [block, head, size,
+             // token]
+  kShuffle,  // AITER's: the same K, V [block, head, token/x, size, x]
+  kAmx,  // tiles of 16 keys: K [block, head, token/16, size/2, 16, 2], V [.., size/16, token/2, 16,
+         // 2]
+};
 
 struct KvCache {
   void* data = nullptr;  // element (0, 0, 0, 0) of K

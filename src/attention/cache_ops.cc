@@ -4,6 +4,8 @@
 #include <cmath>
 #include <cstring>
 
+#include "tessera/packed_cache.h"
+
 namespace tessera {
 
 namespace {
@@ -56,6 +58,8 @@ char* At(const KvCache& cache, int64_t offset) {
 
 void HostQuantiseKv(const AttentionSpec& spec, const AttentionBatch& batch, const WriteKvArgs& args,
                     const KvCache& cache, ThreadPool* threads) {
+  TESSERA_CHECK(cache.packing == KvPacking::kStandard,
+                "quantised caches are of the standard layout");
   const int64_t element = static_cast<int64_t>(SizeOf(args.dtype));
   const int32_t tokens = batch.num_seqs > 0 ? batch.query_start_loc[batch.num_seqs] : 0;
   const bool own = spec.kv_scales == ScaleMode::kPerTokenHead;
@@ -83,12 +87,37 @@ void HostQuantiseKv(const AttentionSpec& spec, const AttentionBatch& batch, cons
   });
 }
 
+// Element by element: packed caches belong to devices whose kernels write them themselves; this is
+// the definition of what they write.
+void HostWritePackedKv(const AttentionSpec& spec, const AttentionBatch& batch,
+                       const WriteKvArgs& args, const KvCache& cache) {
+  const int32_t tokens = batch.num_seqs > 0 ? batch.query_start_loc[batch.num_seqs] : 0;
+  for (int64_t token = 0; token < tokens; ++token) {
+    const int64_t slot = batch.slot_mapping[token];
+    if (slot < 0) continue;
+    const int64_t block = slot / cache.block_size, in_block = slot % cache.block_size;
+    for (int64_t head = 0; head < spec.num_kv_heads; ++head) {
+      const int64_t k = token * args.key_token_stride + head * args.key_head_stride;
+      const int64_t v = token * args.value_token_stride + head * args.value_head_stride;
+      for (int32_t i = 0; i < spec.head_size; ++i) {
+        StoreFromFloat(cache.dtype, cache.data, KeyElement(spec, cache, block, head, in_block, i),
+                       LoadAsFloat(args.dtype, args.key, k + i));
+      }
+      for (int32_t i = 0; i < spec.value_size(); ++i) {
+        StoreFromFloat(cache.dtype, cache.data, ValueElement(spec, cache, block, head, in_block, i),
+                       LoadAsFloat(args.dtype, args.value, v + i));
+      }
+    }
+  }
+}
+
 }  // namespace
 
 void HostWriteKv(const AttentionSpec& spec, const AttentionBatch& batch, const WriteKvArgs& args,
                  const KvCache& cache, ThreadPool* threads) {
   if (spec.shares_kv) return;
   if (spec.kv_scales != ScaleMode::kNone) return HostQuantiseKv(spec, batch, args, cache, threads);
+  if (cache.packing != KvPacking::kStandard) return HostWritePackedKv(spec, batch, args, cache);
   const int64_t element = static_cast<int64_t>(SizeOf(args.dtype));
   const int32_t tokens = batch.num_seqs > 0 ? batch.query_start_loc[batch.num_seqs] : 0;
   constexpr int32_t kTokensPerTask = 64;
@@ -115,6 +144,9 @@ void HostCopyBlocks(const AttentionSpec& spec, const KvCache& source, const KvCa
                     const std::vector<BlockPair>& pairs) {
   TESSERA_CHECK(source.dtype == destination.dtype && source.block_size == destination.block_size,
                 "blocks are copied between caches of one shape");
+  if (source.packing != KvPacking::kStandard || destination.packing != KvPacking::kStandard) {
+    return ConvertBlocks(spec, source, destination, pairs);
+  }
   const size_t element = SizeOf(source.dtype);
   for (const BlockPair& pair : pairs) {
     for (int32_t head = 0; head < spec.num_kv_heads; ++head) {

@@ -12,6 +12,7 @@
 #include "attention/backends/portable/emulated_backend.h"
 #include "attention/backends/portable/portable_backend.h"
 #include "attention/testing/attention_case.h"
+#include "attention/testing/feature_cases.h"
 #include "base/testing/test_scale.h"
 #include "tessera/registry.h"
 
@@ -32,6 +33,11 @@ std::vector<Subject> Subjects() {
                           return CreatePortableBackend(context, {.cpu_policy = policy}).value();
                         }});
   }
+  subjects.push_back({"portable:split", [](const BackendContext& context) {
+                        return CreatePortableBackend(
+                                   context, {.cpu_policy = "", .mode = PortableMode::kSplit})
+                            .value();
+                      }});
   for (const std::string& policy : EmulatedPolicies()) {
     for (unsigned seed : {0u, 1u}) {
       subjects.push_back({"emulated:" + policy + (seed == 0 ? "" : ":shuffled"),
@@ -61,10 +67,6 @@ Tolerance ToleranceOf(const AttentionSpec& spec, bool emulated) {
   if (SizeOf(spec.output_dtype) == 1)
     rtol += 0.063, atol += 2e-4;  // of three; the smallest numbers
   return {atol, rtol, 1e-4};
-}
-
-AttentionSpec Spec(int32_t heads, int32_t kv_heads, int32_t head_size) {
-  return {.num_heads = heads, .num_kv_heads = kv_heads, .head_size = head_size};
 }
 
 class Conformance {
@@ -198,91 +200,12 @@ TEST(Conformance, MasksAndSoftCap) {
   }
 }
 
-using Change = std::pair<const char*, std::function<void(AttentionSpec&)>>;
-
-// What a layer may ask for beyond plain causal attention.
-const std::vector<Change>& Features() {
-  static const std::vector<Change> features = {
-      {"full", [](AttentionSpec& s) { s.causality = Causality::kFull; }},
-      {"causal by request", [](AttentionSpec& s) { s.causality = Causality::kPerRequest; }},
-      {"window", [](AttentionSpec& s) { s.window_left = 23; }},
-      {"right window",
-       [](AttentionSpec& s) {
-         s.causality = Causality::kFull;
-         s.window_right = 3;
-       }},
-      {"chunks", [](AttentionSpec& s) { s.chunk_size = 24; }},
-      {"soft cap", [](AttentionSpec& s) { s.soft_cap = 2.5f; }},
-      {"ALiBi", [](AttentionSpec& s) { s.alibi = Alibi::kPlain; }},
-      {"ALiBi sqrt", [](AttentionSpec& s) { s.alibi = Alibi::kSqrt; }},
-      {"sinks", [](AttentionSpec& s) { s.sinks = true; }},
-      {"query-query bias", [](AttentionSpec& s) { s.query_query_bias = true; }},
-      {"prefix ranges", [](AttentionSpec& s) { s.prefix_ranges = true; }},
-      {"batch invariant", [](AttentionSpec& s) { s.batch_invariant = true; }},
-      {"small values", [](AttentionSpec& s) { s.head_size_v = 32; }},
-      {"encoder", [](AttentionSpec& s) { s.type = AttentionType::kEncoder; }},
-      {"encoder-only", [](AttentionSpec& s) { s.type = AttentionType::kEncoderOnly; }},
-      {"cross",
-       [](AttentionSpec& s) {
-         s.type = AttentionType::kCross;
-         s.causality = Causality::kFull;
-       }},
-      {"fp8 query", [](AttentionSpec& s) { s.query_dtype = DType::kE4M3FN; }},
-      {"fp8 cache", [](AttentionSpec& s) { s.cache_dtype = DType::kE4M3FN; }},
-      {"int8 cache, scale per tensor",
-       [](AttentionSpec& s) {
-         s.cache_dtype = DType::kInt8;
-         s.kv_scales = ScaleMode::kPerTensor;
-       }},
-      {"fnuz cache, scale per head",
-       [](AttentionSpec& s) {
-         s.cache_dtype = DType::kE4M3FNUZ;
-         s.kv_scales = ScaleMode::kPerHead;
-       }},
-      {"int8 cache, scale per token and head",
-       [](AttentionSpec& s) {
-         s.cache_dtype = DType::kInt8;
-         s.kv_scales = ScaleMode::kPerTokenHead;
-       }},
-      {"fp8 output",
-       [](AttentionSpec& s) {
-         s.output_dtype = DType::kE4M3FN;
-         s.fp8_output_scale = true;
-       }},
-  };
-  return features;
-}
-
-// Sequences that the spec admits: encoders' are their queries, cross attention's anything.
-std::vector<Sequence> SequencesFor(const AttentionSpec& spec) {
-  if (spec.type == AttentionType::kCross) return {{5, 130}, {1, 0}, {0, 17}, {20, 3}, {1, 300}};
-  std::vector<Sequence> sequences = {{5, 37}, {1, 177}, {16, 70}, {0, 9}, {23, 23}, {1, 1}};
-  if (spec.type != AttentionType::kDecoder) {
-    for (Sequence& s : sequences) s.seq_len = s.query_len;
-  }
-  return sequences;
-}
-
 TEST(Conformance, FeaturesAloneAndInPairs) {
   Conformance conformance;
-  int combinations = 0;
-  for (size_t a = 0; a < Features().size(); ++a) {
-    for (size_t b = a; b < Features().size(); ++b) {
-      AttentionSpec spec = Spec(6, 2, 64);
-      spec.output_dtype = DType::kFloat32;
-      Features()[a].second(spec);
-      Features()[b].second(spec);
-      if (!Validate(spec).ok()) continue;  // they exclude each other
-      ++combinations;
-      conformance.Check({.spec = spec,
-                         .sequences = SequencesFor(spec),
-                         .block_size = b % 2 == 0 ? 16 : 5,
-                         .query_padding = static_cast<int64_t>(a % 2)},
-                        2);
-    }
-  }
-  EXPECT_GE(combinations, 200);
-  std::cout << "  " << combinations << " combinations\n";
+  const std::vector<CaseOptions> cases = FeaturePairCases();
+  EXPECT_GE(cases.size(), 200u);
+  for (const CaseOptions& options : cases) conformance.Check(options, 2);
+  std::cout << "  " << cases.size() << " combinations\n";
   conformance.PrintWorst();
 }
 

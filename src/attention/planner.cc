@@ -53,7 +53,7 @@ int32_t CascadeKeys(const AttentionSpec& spec, const AttentionBatch& batch,
                     const PlannerOptions& options) {
   const bool plain = spec.type == AttentionType::kDecoder && spec.window_left < 0 &&
                      spec.chunk_size == 0 && spec.alibi == Alibi::kNone && !spec.query_query_bias &&
-                     !spec.batch_invariant;
+                     !spec.batch_invariant && options.phases == Phases::kBoth;
   if (!plain || batch.common_prefix_len < options.cascade_min_keys) return 0;
   int32_t seqs = 0;
   int32_t keys = batch.common_prefix_len;
@@ -76,9 +76,9 @@ int32_t PartEnd(int32_t begin, int32_t part_keys, int32_t end) {
 
 // Keys per part, so that no item is much dearer than a fair share.
 int32_t PartKeys(const Tile& tile, double share, const AttentionSpec& spec,
-                 const AttentionBatch& batch, const PlannerOptions& options) {
+                 const PlannerOptions& options) {
   const int32_t whole = std::max(1, tile.length());
-  if (options.split_decodes_only && tile.seq >= 0 && batch.QueryLen(tile.seq) > 1) return whole;
+  if (!options.split_keys) return whole;
   if (spec.batch_invariant) return options.invariant_split_keys;
   const double cost = Cost(tile, tile.length(), options);
   if (cost <= share) return whole;
@@ -115,7 +115,7 @@ Cascade AppendCascade(const AttentionSpec& spec, const AttentionBatch& batch, in
   while (batch.QueryLen(first_seq) == 0) ++first_seq;
   cascade.rows = int64_t{batch.query_start_loc[batch.num_seqs]} * spec.group_size();
   const int32_t tile_rows = static_cast<int32_t>(std::min<int64_t>(options.max_rows, cascade.rows));
-  cascade.part_keys = PartKeys({-1, 0, tile_rows, {0, keys}}, share, spec, batch, options);
+  cascade.part_keys = PartKeys({-1, 0, tile_rows, {0, keys}}, share, spec, options);
   cascade.parts = PartCount({-1, 0, tile_rows, {0, keys}}, cascade.part_keys);
   for (int32_t part = 0; part < cascade.parts; ++part) {
     const int32_t begin = part * cascade.part_keys;
@@ -166,6 +166,8 @@ void PlanWork(const AttentionSpec& spec, const AttentionBatch& batch, const Plan
   const int32_t cascade_keys = CascadeKeys(spec, batch, options);
   std::vector<Tile> tiles;
   for (int32_t seq = 0; seq < batch.num_seqs; ++seq) {
+    const bool decode = batch.QueryLen(seq) == 1;
+    if (options.phases == (decode ? Phases::kPrefill : Phases::kDecode)) continue;
     AppendTiles(spec, batch, mask, seq, options.max_rows, cascade_keys, &tiles);
   }
   double total = 0;
@@ -182,7 +184,7 @@ void PlanWork(const AttentionSpec& spec, const AttentionBatch& batch, const Plan
   const Cascade cascade = AppendCascade(spec, batch, cascade_keys, share, options, list, &ranked);
   const int64_t shared_rows = list->partial_rows;
   for (const Tile& tile : tiles) {
-    const int32_t part_keys = PartKeys(tile, share, spec, batch, options);
+    const int32_t part_keys = PartKeys(tile, share, spec, options);
     const int32_t parts = PartCount(tile, part_keys);
     for (int32_t head = 0; head < spec.num_kv_heads; ++head) {
       const bool partial = parts > 1 || cascade.keys > 0;

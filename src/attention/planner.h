@@ -11,7 +11,15 @@
 
 namespace tessera {
 
+// The requests that a plan is for.
+enum class Phases : uint8_t {
+  kBoth,
+  kPrefill,  // with more than one new token
+  kDecode,   // with one
+};
+
 struct PlannerOptions {
+  Phases phases = Phases::kBoth;
   int32_t workers = 1;           // cores, or thread blocks that run at a time
   int32_t max_rows = 64;         // packed rows of an item
   int32_t key_step = 64;         // keys of one kernel step; split points are multiples of it
@@ -20,9 +28,7 @@ struct PlannerOptions {
   double load_cost = 8.0;
   // Keys per item under spec.batch_invariant, where the division may depend on the request alone.
   int32_t invariant_split_keys = 2048;
-  // Key ranges of requests with more than one row are never split, as by backends with a prefill
-  // kernel of its own.
-  bool split_decodes_only = false;
+  bool split_keys = true;  // false: every row's keys in one item
   // Cascade: the shared prefix of so many requests and tokens at least is computed once for all.
   int32_t cascade_min_seqs = 4;
   int32_t cascade_min_keys = 256;

@@ -2,8 +2,8 @@
 
 #include <utility>
 
-#include "attention/cache_ops.h"
 #include "attention/feature_check.h"
+#include "attention/host_backend.h"
 #include "attention/kernel/tiles_simt.h"
 #include "attention/planned_work.h"
 
@@ -87,10 +87,10 @@ const FeatureSet& Features() {
   return features;
 }
 
-class EmulatedBackend : public Backend {
+class EmulatedBackend : public HostBackend {
  public:
   EmulatedBackend(const BackendContext& context, std::string policy, unsigned seed)
-      : threads_(context.threads), policy_(std::move(policy)), seed_(seed) {}
+      : HostBackend(context), policy_(std::move(policy)), seed_(seed) {}
 
   std::string Name() const override { return "emulated:" + policy_; }
 
@@ -112,11 +112,6 @@ class EmulatedBackend : public Backend {
                     std::move(reuse));
   }
 
-  void WriteKv(const AttentionSpec& spec, const AttentionBatch& batch, const WriteKvArgs& args,
-               const KvCache& cache) override {
-    HostWriteKv(spec, batch, args, cache, threads_);
-  }
-
   void Run(const AttentionPlan& plan, const AttentionSpec& spec, const AttentionBatch& batch,
            const KvCache& cache, const RunArgs& run_args) override {
     auto& work = const_cast<PlannedWork&>(static_cast<const PlannedWork&>(plan));
@@ -129,16 +124,6 @@ class EmulatedBackend : public Backend {
                             .seed = seed_},
                            [&] { kernel.run_block(args, items.data()); });
     for (const kernel::MergeItem& merge : work.work.merges) MergeRows(spec, args, merge);
-  }
-
-  void CopyBlocks(const AttentionSpec& spec, const KvCache& cache,
-                  const std::vector<BlockPair>& pairs) override {
-    HostCopyBlocks(spec, cache, cache, pairs);
-  }
-
-  void SwapBlocks(const AttentionSpec& spec, const KvCache& source, const KvCache& destination,
-                  const std::vector<BlockPair>& pairs) override {
-    HostCopyBlocks(spec, source, destination, pairs);
   }
 
  private:
@@ -154,7 +139,6 @@ class EmulatedBackend : public Backend {
     return Kernels().front();
   }
 
-  ThreadPool* threads_;
   std::string policy_;
   unsigned seed_;
 };

@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "attention/backends/portable/cpu_kernels.h"
-#include "attention/cache_ops.h"
 #include "attention/feature_check.h"
+#include "attention/host_backend.h"
 #include "attention/kernel/wide_memory.h"
 #include "attention/planned_work.h"
 
@@ -59,10 +59,15 @@ AlignedMemory AllocateAligned(int64_t bytes) {
   return AlignedMemory(p);
 }
 
-class PortableBackend : public Backend {
+// The work of a step, in one or two kernel calls.
+struct PortablePlan : AttentionPlan {
+  std::vector<std::unique_ptr<PlannedWork>> calls;
+};
+
+class PortableBackend : public HostBackend {
  public:
-  PortableBackend(const BackendContext& context, std::string policy)
-      : threads_(context.threads), policy_(std::move(policy)) {}
+  PortableBackend(const BackendContext& context, std::string policy, PortableMode mode)
+      : HostBackend(context), policy_(std::move(policy)), mode_(mode) {}
 
   std::string Name() const override { return "portable"; }
 
@@ -82,44 +87,41 @@ class PortableBackend : public Backend {
 
   std::unique_ptr<AttentionPlan> Plan(const AttentionSpec& spec, const AttentionBatch& batch,
                                       std::unique_ptr<AttentionPlan> reuse) override {
-    return PlanStep(spec, batch,
-                    {.workers = threads_->num_threads(),
-                     .max_rows = WideMemory::MaxRows(spec.head_size, spec.value_size()),
-                     .key_step = WideMemory::kMaxKeys},
-                    std::move(reuse));
-  }
-
-  void WriteKv(const AttentionSpec& spec, const AttentionBatch& batch, const WriteKvArgs& args,
-               const KvCache& cache) override {
-    HostWriteKv(spec, batch, args, cache, threads_);
+    auto plan = reuse != nullptr
+                    ? std::unique_ptr<PortablePlan>(static_cast<PortablePlan*>(reuse.release()))
+                    : std::make_unique<PortablePlan>();
+    PlannerOptions options{.workers = threads_->num_threads(),
+                           .max_rows = WideMemory::MaxRows(spec.head_size, spec.value_size()),
+                           .key_step = WideMemory::kMaxKeys};
+    plan->calls.resize(mode_ == PortableMode::kSplit ? 2 : 1);
+    if (mode_ == PortableMode::kUnified) {
+      plan->calls[0] = PlanStep(spec, batch, options, std::move(plan->calls[0]));
+      return plan;
+    }
+    options.phases = Phases::kDecode;
+    plan->calls[1] = PlanStep(spec, batch, options, std::move(plan->calls[1]));
+    options.phases = Phases::kPrefill;
+    options.split_keys = false;
+    plan->calls[0] = PlanStep(spec, batch, options, std::move(plan->calls[0]));
+    return plan;
   }
 
   void Run(const AttentionPlan& plan, const AttentionSpec& spec, const AttentionBatch& batch,
            const KvCache& cache, const RunArgs& run_args) override {
-    // The plan is constant but for the partial results, which are this run's scratch memory.
-    auto& work = const_cast<PlannedWork&>(static_cast<const PlannedWork&>(plan));
-    const KernelArgs args = MakeKernelArgs(spec, batch, cache, run_args, &work);
     const CpuKernel& kernel = FindKernel(spec);
     ReserveMemory(spec);
-
-    const std::vector<WorkItem>& items = work.work.items;
-    threads_->ParallelFor(static_cast<int64_t>(items.size()), [&](int64_t i, int worker) {
-      kernel.run(args, items[static_cast<size_t>(i)], memory_[static_cast<size_t>(worker)].get());
-    });
-    const std::vector<MergeItem>& merges = work.work.merges;
-    threads_->ParallelFor(static_cast<int64_t>(merges.size()), [&](int64_t i, int) {
-      MergeRows(spec, args, merges[static_cast<size_t>(i)]);
-    });
-  }
-
-  void CopyBlocks(const AttentionSpec& spec, const KvCache& cache,
-                  const std::vector<BlockPair>& pairs) override {
-    HostCopyBlocks(spec, cache, cache, pairs);
-  }
-
-  void SwapBlocks(const AttentionSpec& spec, const KvCache& source, const KvCache& destination,
-                  const std::vector<BlockPair>& pairs) override {
-    HostCopyBlocks(spec, source, destination, pairs);
+    for (const std::unique_ptr<PlannedWork>& work : static_cast<const PortablePlan&>(plan).calls) {
+      // The plan is constant but for the partial results, which are this run's scratch memory.
+      const KernelArgs args = MakeKernelArgs(spec, batch, cache, run_args, work.get());
+      const std::vector<WorkItem>& items = work->work.items;
+      threads_->ParallelFor(static_cast<int64_t>(items.size()), [&](int64_t i, int worker) {
+        kernel.run(args, items[static_cast<size_t>(i)], memory_[static_cast<size_t>(worker)].get());
+      });
+      const std::vector<MergeItem>& merges = work->work.merges;
+      threads_->ParallelFor(static_cast<int64_t>(merges.size()), [&](int64_t i, int) {
+        MergeRows(spec, args, merges[static_cast<size_t>(i)]);
+      });
+    }
   }
 
  private:
@@ -143,8 +145,8 @@ class PortableBackend : public Backend {
     memory_bytes_ = bytes;
   }
 
-  ThreadPool* threads_;
   std::string policy_;
+  PortableMode mode_;
   std::vector<AlignedMemory> memory_;  // one piece a thread
   int64_t memory_bytes_ = 0;
 };
@@ -157,7 +159,8 @@ Result<std::unique_ptr<Backend>> CreatePortableBackend(const BackendContext& con
   std::string known;
   for (const std::string& policy : policies) {
     if (options.cpu_policy.empty() || options.cpu_policy == policy) {
-      return std::unique_ptr<Backend>(std::make_unique<PortableBackend>(context, policy));
+      return std::unique_ptr<Backend>(
+          std::make_unique<PortableBackend>(context, policy, options.mode));
     }
     known += (known.empty() ? "" : ", ") + policy;
   }
@@ -166,7 +169,7 @@ Result<std::unique_ptr<Backend>> CreatePortableBackend(const BackendContext& con
 }
 
 std::unique_ptr<Backend> CreatePortableBackend(const BackendContext& context) {
-  return std::make_unique<PortableBackend>(context, CpuPolicies().front());
+  return std::make_unique<PortableBackend>(context, CpuPolicies().front(), PortableMode::kUnified);
 }
 
 }  // namespace tessera

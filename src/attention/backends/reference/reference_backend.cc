@@ -6,8 +6,8 @@
 #include <memory>
 #include <vector>
 
-#include "attention/cache_ops.h"
 #include "attention/feature_check.h"
+#include "attention/host_backend.h"
 #include "attention/kernel/key_range.h"
 #include "attention/planner.h"
 #include "tessera/backend.h"
@@ -45,9 +45,9 @@ const FeatureSet& Features() {
 // The plan is trivial: every row is computed by itself, so nothing depends on the batch.
 class ReferencePlan : public AttentionPlan {};
 
-class ReferenceBackend : public Backend {
+class ReferenceBackend : public HostBackend {
  public:
-  explicit ReferenceBackend(const BackendContext& context) : threads_(context.threads) {}
+  explicit ReferenceBackend(const BackendContext& context) : HostBackend(context) {}
 
   std::string Name() const override { return "reference"; }
 
@@ -68,11 +68,6 @@ class ReferenceBackend : public Backend {
     return reuse != nullptr ? std::move(reuse) : std::make_unique<ReferencePlan>();
   }
 
-  void WriteKv(const AttentionSpec& spec, const AttentionBatch& batch, const WriteKvArgs& args,
-               const KvCache& cache) override {
-    HostWriteKv(spec, batch, args, cache, threads_);
-  }
-
   void Run(const AttentionPlan&, const AttentionSpec& spec, const AttentionBatch& batch,
            const KvCache& cache, const RunArgs& args) override {
     const kernel::MaskRule mask = MakeMaskRule(spec, batch);
@@ -84,16 +79,6 @@ class ReferenceBackend : public Backend {
       const Problem problem{spec, batch, cache, args, mask, seq, kv_head};
       RunHead(problem);
     });
-  }
-
-  void CopyBlocks(const AttentionSpec& spec, const KvCache& cache,
-                  const std::vector<BlockPair>& pairs) override {
-    HostCopyBlocks(spec, cache, cache, pairs);
-  }
-
-  void SwapBlocks(const AttentionSpec& spec, const KvCache& source, const KvCache& destination,
-                  const std::vector<BlockPair>& pairs) override {
-    HostCopyBlocks(spec, source, destination, pairs);
   }
 
  private:
@@ -259,8 +244,6 @@ class ReferenceBackend : public Backend {
                                                     : -std::numeric_limits<float>::infinity();
     }
   }
-
-  ThreadPool* threads_;
 };
 
 }  // namespace

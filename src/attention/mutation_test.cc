@@ -1,0 +1,234 @@
+// Is the conformance test worth anything? Each rule is broken once, in the portable kernel's own
+// source by way of a tile policy that errs, and the problems of the conformance test must notice.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <iostream>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "attention/host_backend.h"
+#include "attention/kernel/tiles_scalar.h"
+#include "attention/planned_work.h"
+#include "attention/testing/attention_case.h"
+#include "attention/testing/feature_cases.h"
+#include "tessera/registry.h"
+
+namespace tessera::testing {
+namespace {
+
+enum class Mutation : uint8_t {
+  kNone,
+  kCausalOffByOne,
+  kWindowOffByOne,
+  kSinkInEveryPart,
+  kSinkDropped,
+  kKeyScaleDropped,
+  kValueScaleDropped,
+  kTokenKeyScaleDropped,
+  kTokenValueScaleDropped,
+  kOutputScaleDropped,
+  kBlockTableOff,
+  kLseInBase2,
+  kOldSumsNotRescaled,
+  kSoftCapDropped,
+  kSlopeOfNeighbour,
+  kBiasDropped,
+  kSpansIgnored,
+  kChunkOffByOne,
+  kQueryScaleDropped,
+  kCount,
+};
+
+constexpr const char* kNames[] = {"none",
+                                  "causal mask off by one",
+                                  "window off by one",
+                                  "sink counted in every part",
+                                  "sink dropped",
+                                  "scale of K dropped",
+                                  "scale of V dropped",
+                                  "K's scale by token dropped",
+                                  "V's scale by token dropped",
+                                  "scale of the output dropped",
+                                  "block table index off",
+                                  "lse in base 2",
+                                  "old sums not rescaled",
+                                  "soft cap dropped",
+                                  "ALiBi slope of the neighbour",
+                                  "query-query bias dropped",
+                                  "bidirectional spans ignored",
+                                  "chunk size off by one",
+                                  "scale of the query dropped"};
+static_assert(std::size(kNames) == static_cast<size_t>(Mutation::kCount));
+
+template <Mutation kMutation>
+struct MutantOps : kernel::scalar::ScalarOps {
+  static float Tanh(float x) {
+    return kMutation == Mutation::kSoftCapDropped ? x : ScalarOps::Tanh(x);
+  }
+  static float AddBias(float s, const float* bias, int32_t key, int32_t first, int32_t count) {
+    if (kMutation == Mutation::kBiasDropped) return s;
+    return ScalarOps::AddBias(s, bias, key, first, count);
+  }
+  static float KeepInRange(float s, int32_t key, int32_t begin, int32_t end) {
+    if (kMutation == Mutation::kCausalOffByOne) --end;
+    if (kMutation == Mutation::kWindowOffByOne) begin += begin > 0;
+    return ScalarOps::KeepInRange(s, key, begin, end);
+  }
+};
+
+template <class Element, Mutation kMutation>
+class MutantTiles : public kernel::scalar::ScalarTiles<Element> {
+ public:
+  using Base = kernel::scalar::ScalarTiles<Element>;
+  using Ops = MutantOps<kMutation>;
+  using Base::Base;
+
+  void ScaleKeys(typename Base::Scores& s) {
+    if (kMutation != Mutation::kTokenKeyScaleDropped) Base::ScaleKeys(s);
+  }
+  void ScaleValues(typename Base::Scores& s) {
+    if (kMutation != Mutation::kTokenValueScaleDropped) Base::ScaleValues(s);
+  }
+  void ScaleRows(typename Base::Output& o, const typename Base::RowStats& factor) {
+    if (kMutation != Mutation::kOldSumsNotRescaled) Base::ScaleRows(o, factor);
+  }
+  void Finish(typename Base::Output& o, const typename Base::RowStats& m,
+              const typename Base::RowStats& l, float scale) {
+    typename Base::RowStats maximum = m;
+    if (kMutation == Mutation::kLseInBase2) {
+      // (maximum + log2 sum) * ln 2 comes out without its last factor.
+      for (size_t r = 0; r < std::size(maximum.v); ++r) {
+        const float log_sum = std::log2(l.v[r]);
+        maximum.v[r] = (m.v[r] + log_sum) / 0.69314718f - log_sum;
+      }
+    }
+    Base::Finish(o, maximum, l, kMutation == Mutation::kValueScaleDropped ? 1.0f : scale);
+  }
+};
+
+template <Mutation kMutation>
+class MutantBackend : public HostBackend {
+ public:
+  explicit MutantBackend(const BackendContext& context) : HostBackend(context) {}
+  std::string Name() const override { return kNames[static_cast<size_t>(kMutation)]; }
+  Support Probe(const DeviceInfo&) const override { return {}; }
+  Support Supports(const AttentionSpec&, int32_t) const override { return {}; }
+
+  std::unique_ptr<AttentionPlan> Plan(const AttentionSpec& spec, const AttentionBatch& batch,
+                                      std::unique_ptr<AttentionPlan> reuse) override {
+    return PlanStep(spec, batch,
+                    {.workers = 4, .max_rows = 16, .key_step = 16, .min_split_keys = 32},
+                    std::move(reuse));
+  }
+
+  void Run(const AttentionPlan& plan, const AttentionSpec& spec, const AttentionBatch& batch,
+           const KvCache& cache, const RunArgs& run_args) override {
+    auto& work = const_cast<PlannedWork&>(static_cast<const PlannedWork&>(plan));
+    kernel::KernelArgs args = MakeKernelArgs(spec, batch, cache, run_args, &work);
+    const std::vector<int32_t> table = BreakArguments(spec, batch, cache, run_args, &args);
+    for (kernel::WorkItem item : work.work.items) {
+      if (kMutation == Mutation::kSinkInEveryPart) item.first_part = 1;
+      if (kMutation == Mutation::kSinkDropped) item.first_part = 0;
+      RunItem(spec, args, item);
+    }
+    for (const kernel::MergeItem& merge : work.work.merges) MergeRows(spec, args, merge);
+  }
+
+ private:
+  // What is broken before the kernel runs. Returns the memory of a broken block table.
+  std::vector<int32_t> BreakArguments(const AttentionSpec& spec, const AttentionBatch& batch,
+                                      const KvCache& cache, const RunArgs& run_args,
+                                      kernel::KernelArgs* args) {
+    if (kMutation == Mutation::kKeyScaleDropped) args->key_scales = nullptr;
+    if (kMutation == Mutation::kOutputScaleDropped) args->inverse_output_scale = 1.0f;
+    if (kMutation == Mutation::kQueryScaleDropped) args->scale /= run_args.query_scale;
+    if (kMutation == Mutation::kSpansIgnored) args->mask.max_prefix_ranges = 0;
+    if (kMutation == Mutation::kChunkOffByOne && args->mask.chunk_size > 0) ++args->mask.chunk_size;
+    if (kMutation == Mutation::kSlopeOfNeighbour && args->alibi_slopes != nullptr) {
+      slopes_.assign(args->alibi_slopes, args->alibi_slopes + spec.num_heads);
+      std::rotate(slopes_.begin(), slopes_.begin() + 1, slopes_.end());
+      args->alibi_slopes = slopes_.data();
+    }
+    std::vector<int32_t> table;
+    if (kMutation == Mutation::kBlockTableOff && args->block_table != nullptr) {
+      table.assign(batch.block_table,
+                   batch.block_table + batch.num_seqs * batch.block_table_stride);
+      for (int32_t& block : table) block = block < 0 ? block : (block + 1) % cache.num_blocks;
+      args->block_table = table.data();
+    }
+    return table;
+  }
+
+  void RunItem(const AttentionSpec& spec, const kernel::KernelArgs& args,
+               const kernel::WorkItem& item) {
+    switch (spec.cache_dtype) {
+      case DType::kInt8:
+        return RunElement<kernel::Int8Element>(spec, args, item);
+      case DType::kE4M3FN:
+        return RunElement<kernel::E4M3FNElement>(spec, args, item);
+      case DType::kE4M3FNUZ:
+        return RunElement<kernel::E4M3FNUZElement>(spec, args, item);
+      default:
+        return RunElement<kernel::BFloat16Element>(spec, args, item);
+    }
+  }
+
+  template <class Element>
+  void RunElement(const AttentionSpec& spec, const kernel::KernelArgs& args,
+                  const kernel::WorkItem& item) {
+    using Tiles = MutantTiles<Element, kMutation>;
+    memory_.resize(static_cast<size_t>(
+        kernel::WideMemory::Bytes(spec.head_size, spec.value_size()) / int64_t{sizeof(float)}));
+    Tiles tiles(args, item, memory_.data());
+    switch (LogitsOf(spec)) {
+      case kernel::Logits::kScaled:
+        return kernel::scalar::Attend<Tiles, kernel::Logits::kScaled>(tiles, args, item);
+      case kernel::Logits::kSoftCapped:
+        return kernel::scalar::Attend<Tiles, kernel::Logits::kSoftCapped>(tiles, args, item);
+      case kernel::Logits::kBiased:
+        return kernel::scalar::Attend<Tiles, kernel::Logits::kBiased>(tiles, args, item);
+    }
+  }
+
+  std::vector<float> memory_, slopes_;
+};
+
+// How many of the problems see a difference beyond the conformance test's own tolerance.
+int Noticed(Backend* backend, const std::vector<CaseOptions>& cases) {
+  int noticed = 0;
+  for (const CaseOptions& options : cases) {
+    const bool narrow = SizeOf(options.spec.output_dtype) == 1;
+    const auto errors =
+        AttentionCase(options).Check(backend, narrow ? 2.3e-4 : 3e-5, narrow ? 0.0631 : 1e-5);
+    noticed += !errors.problem.empty() || !(errors.output <= 1.0) || !(errors.lse <= 1e-4);
+  }
+  return noticed;
+}
+
+template <size_t... kIndices>
+void CheckAll(const BackendContext& context, const std::vector<CaseOptions>& cases,
+              std::index_sequence<kIndices...>) {
+  const auto check = [&]<size_t kIndex>() {
+    MutantBackend<static_cast<Mutation>(kIndex)> backend(context);
+    const int noticed = Noticed(&backend, cases);
+    std::cout << "  " << backend.Name() << ": noticed by " << noticed << " of " << cases.size()
+              << " problems\n";
+    if (kIndex == 0) {
+      EXPECT_EQ(noticed, 0);
+    } else {
+      EXPECT_GT(noticed, 0) << backend.Name();
+    }
+  };
+  (check.template operator()<kIndices>(), ...);
+}
+
+TEST(Mutation, EveryBrokenRuleIsNoticed) {
+  ThreadPool pool({.num_threads = 1});
+  CheckAll({DetectCpu(), &pool}, FeatureCases(),
+           std::make_index_sequence<static_cast<size_t>(Mutation::kCount)>());
+}
+
+}  // namespace
+}  // namespace tessera::testing
