@@ -1,6 +1,9 @@
-// Times every usable attention backend on some workloads: attention_bench [threads [seconds for
-// each]]. Decode is set against the read bandwidth that was measured just before; 32 query and 8 KV
-// heads of 128, bfloat16 cache in pages of 16 tokens, in random order.
+// Times the attention backends on some workloads:
+//   attention_bench [threads [seconds for each [type of query and output]]]
+// 32 query and 8 KV heads of 128, bfloat16 cache in pages of 16 tokens, in random order; queries
+// and outputs are bfloat16 unless another type is named. Decode is set against the bandwidth of
+// reading as many bytes, prefill against the rates of multiplying, all measured in the same run.
+// `reference` is left out: it is for comparing results.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -11,6 +14,7 @@
 
 #include "base/memory.h"
 #include "device/bandwidth.h"
+#include "device/matrix_rate.h"
 #include "tessera/tessera.h"
 
 namespace {
@@ -25,18 +29,18 @@ struct Workload {
 };
 
 constexpr Workload kWorkloads[] = {
-    {"decode 1 x 4096", 1, 1, 4096},          {"decode 8 x 4096", 8, 1, 4096},
-    {"decode 32 x 4096", 32, 1, 4096},        {"decode 8 x 16384", 8, 1, 16384},
-    {"prefill 512, causal", 1, 512, 512},     {"prefill 2048, causal", 1, 2048, 2048},
-    {"extend 256 behind 4096", 1, 256, 4352},
+    {"decode 1 x 4096", 1, 1, 4096},         {"decode 8 x 4096", 8, 1, 4096},
+    {"decode 32 x 4096", 32, 1, 4096},       {"decode 8 x 16384", 8, 1, 16384},
+    {"prefill 512, causal", 1, 512, 512},    {"prefill 2048, causal", 1, 2048, 2048},
+    {"prefill 8192, causal", 1, 8192, 8192}, {"extend 256 behind 4096", 1, 256, 4352},
 };
 
 class Problem {
  public:
-  explicit Problem(const Workload& workload)
+  Problem(const Workload& workload, DType type)
       : spec_{.num_heads = 32, .num_kv_heads = 8, .head_size = 128} {
-    spec_.query_dtype = DType::kFloat32;
-    spec_.output_dtype = DType::kFloat32;
+    spec_.query_dtype = type;
+    spec_.output_dtype = type;
     KvCacheShape shape{.block_size = 16, .num_kv_heads = 8, .head_size = 128};
     const int32_t pages = (workload.seq_len + 15) / 16;
     shape.num_blocks = int64_t{pages} * workload.sequences;
@@ -57,7 +61,10 @@ class Problem {
     std::shuffle(table_.begin(), table_.end(), random);
     const int32_t tokens = starts_.back();
     query_.resize(static_cast<size_t>(tokens) * 32 * 128);
-    for (float& x : query_) x = static_cast<float>(random() % 2001) * 1e-3f - 1.0f;
+    for (size_t i = 0; i < query_.size(); ++i) {
+      StoreFromFloat(type, query_.data(), static_cast<int64_t>(i),
+                     static_cast<float>(random() % 2001) * 1e-3f - 1.0f);
+    }
     output_.resize(query_.size());
     batch_ = {.num_seqs = workload.sequences,
               .num_tokens = tokens,
@@ -105,7 +112,7 @@ class Problem {
   AlignedBuffer memory_;
   KvCache cache_;
   std::vector<int32_t> starts_{0}, lens_, table_;
-  std::vector<float> query_, output_;
+  std::vector<float> query_, output_;  // room for the widest type
   AttentionBatch batch_;
   double bytes_ = 0;
   double flops_ = 0;
@@ -116,26 +123,47 @@ class Problem {
 int main(int argc, char** argv) {
   ThreadPool pool({.num_threads = argc > 1 ? std::atoi(argv[1]) : 0});
   const double budget = argc > 2 ? std::atof(argv[2]) : 1.0;
-  const auto bandwidth = MeasureReadBandwidth(pool, int64_t{1} << 30);
-  if (!bandwidth.ok()) {
-    std::fprintf(stderr, "%s\n", bandwidth.error().message.c_str());
-    return 1;
+  DType type = DType::kBFloat16;
+  if (argc > 3) {
+    const auto parsed = ParseDType(argv[3]);
+    if (!parsed.ok()) {
+      std::fprintf(stderr, "%s\n", parsed.error().message.c_str());
+      return 1;
+    }
+    type = *parsed;
   }
-  std::printf("%d threads, read bandwidth %.1f GB/s\n\n", pool.num_threads(), bandwidth->median);
-  std::printf("%-24s %-10s %10s %10s %8s %10s\n", "workload", "backend", "ms", "GB/s", "of read",
-              "GFLOP/s");
+  std::printf("%d threads, queries %s; 10^9 operations a second:", pool.num_threads(),
+              ToString(type));
+  std::vector<double> rates;
+  for (MultiplyKind kind : {MultiplyKind::kFloat32, MultiplyKind::kBFloat16, MultiplyKind::kAmx}) {
+    const double rate = MeasureMultiplyRate(pool, kind);
+    if (rate == 0) continue;
+    std::printf(" %s %.0f", ToString(kind), rate);
+    rates.push_back(rate);
+  }
+  std::printf("\n\n%-24s %-10s %10s %8s %8s %9s %s\n", "workload", "backend", "ms", "GB/s",
+              "of read", "GFLOP/s", "of these rates");
   const BackendContext context{DetectCpu(), &pool};
   for (const Workload& workload : kWorkloads) {
-    Problem problem(workload);
+    Problem problem(workload, type);
+    const auto bandwidth = MeasureReadBandwidth(pool, static_cast<int64_t>(problem.bytes()), 9);
     for (const BackendEntry& entry : BackendEntries()) {
       const auto backend = entry.create(context);
-      if (!backend->Probe(context.device).ok() || !backend->Supports(problem.spec(), 16).ok())
+      if (entry.name == "reference" || !backend->Probe(context.device).ok() ||
+          !backend->Supports(problem.spec(), 16).ok()) {
         continue;
+      }
       const double seconds = problem.Time(backend.get(), budget);
-      const double rate = problem.bytes() / seconds * 1e-9;
-      std::printf("%-24s %-10s %10.2f %10.1f %7.0f%% %10.1f\n", workload.name, entry.name.c_str(),
-                  seconds * 1e3, rate, 100 * rate / bandwidth->median,
-                  problem.flops() / seconds * 1e-9);
+      std::printf("%-24s %-10s %10.2f ", workload.name, entry.name.c_str(), seconds * 1e3);
+      if (workload.query_len == 1) {
+        const double rate = problem.bytes() / seconds * 1e-9;
+        std::printf("%8.1f %7.0f%%\n", rate, bandwidth.ok() ? 100 * rate / bandwidth->median : 0.0);
+        continue;
+      }
+      const double rate = problem.flops() / seconds * 1e-9;
+      std::printf("%27.1f", rate);
+      for (double limit : rates) std::printf(" %4.0f%%", 100 * rate / limit);
+      std::printf("\n");
     }
   }
   return 0;

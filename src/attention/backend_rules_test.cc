@@ -31,7 +31,9 @@ class BackendRules : public ::testing::Test {
  protected:
   BackendRules() {
     for (const BackendEntry& entry : BackendEntries()) {
-      subjects_.push_back({entry.name, entry.create(context_)});
+      std::unique_ptr<Backend> backend = entry.create(context_);
+      if (!backend->Probe(context_.device).ok()) continue;
+      subjects_.push_back({entry.name, std::move(backend)});
     }
     for (const std::string& policy : CpuPolicies()) {
       subjects_.push_back(
@@ -173,12 +175,12 @@ class Request {
   std::vector<float> query_, key_, value_;
 };
 
-void ExpectNear(const std::vector<float>& got, const std::vector<float>& want,
+void ExpectNear(const std::vector<float>& got, const std::vector<float>& want, float tolerance,
                 const std::string& name) {
   ASSERT_EQ(got.size(), want.size());
   float worst = 0;
   for (size_t i = 0; i < got.size(); ++i) worst = std::max(worst, std::abs(got[i] - want[i]));
-  EXPECT_LE(worst, 3e-5f) << name;
+  EXPECT_LE(worst, tolerance) << name;
 }
 
 TEST_F(BackendRules, ASequenceMayChangeItsBackend) {
@@ -193,8 +195,9 @@ TEST_F(BackendRules, ASequenceMayChangeItsBackend) {
       staying.Write(Reference(), first, end);
       const Request::Output got = moving.Attend(backend, first, end);
       const Request::Output want = staying.Attend(Reference(), first, end);
-      ExpectNear(got.values, want.values, subject.name);
-      ExpectNear(got.lse, want.lse, subject.name);
+      // Where it has bfloat16 instructions, x86 rounds probabilities to bfloat16.
+      ExpectNear(got.values, want.values, subject.name == "x86" ? 8e-3f : 3e-5f, subject.name);
+      ExpectNear(got.lse, want.lse, 3e-5f, subject.name);
       first = end;
     }
   }

@@ -5,13 +5,12 @@
 
 #if defined(__x86_64__) && defined(__linux__)
 
-#include <cpuid.h>
 #include <immintrin.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cstring>
+
+#include "device/amx_permission.h"
 
 #define TESSERA_TARGET __attribute__((target("amx-tile,amx-bf16")))
 
@@ -94,16 +93,6 @@ TESSERA_TARGET void Run(const GemmBlock& block) {
     }
   }
   _tile_release();
-}
-
-// Whether the CPU has AMX for bfloat16, and the system lets this process use its registers.
-bool RequestAmx() {
-  unsigned a = 0, b = 0, c = 0, d = 0;
-  constexpr unsigned kBFloat16Bit = 1u << 22, kTileBit = 1u << 24;
-  if (__get_cpuid_count(7, 0, &a, &b, &c, &d) == 0) return false;
-  if ((d & kBFloat16Bit) == 0 || (d & kTileBit) == 0) return false;
-  constexpr long kRequestPermission = 0x1023, kTileData = 18;
-  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
 }
 
 }  // namespace

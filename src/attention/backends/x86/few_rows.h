@@ -1,0 +1,312 @@
+// Attention of few rows: decoding. Memory is the limit, so the cache is read in its own form, every
+// key and value once, and the next step's are fetched while this step's are multiplied.
+//
+// Dimensions lie in the lanes. Four rows at a time share each key and value that is loaded; scores
+// are sums over the lanes, of four keys and four rows together.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#include "attention/backends/x86/avx512_math.h"
+#include "attention/backends/x86/item_rows.h"
+
+TESSERA_TARGET_BEGIN_AVX512
+namespace tessera::x86 {
+
+inline constexpr int32_t kMaxFewRows = 16;
+
+// In floats, for heads of these sizes.
+inline int64_t FewRowsMemory(int32_t head_size, int32_t value_size) {
+  const int64_t pieces = (head_size + kPiece - 1) / kPiece + (value_size + kPiece - 1) / kPiece;
+  return kMaxFewRows * pieces * kPiece;
+}
+
+// The sums over the lanes of 16 vectors, four of each of four rows: lane 4 r + k is that of [r][k].
+template <int kRows>
+inline __m512 SumLanes(const __m512 v[kRows][4]) {
+  __m512 rows[4];
+  TESSERA_UNROLL
+  for (int r = 0; r < 4; ++r) {
+    if (r >= kRows) {
+      rows[r] = _mm512_setzero_ps();
+      continue;
+    }
+    const __m512 a =
+        _mm512_add_ps(_mm512_unpacklo_ps(v[r][0], v[r][1]), _mm512_unpackhi_ps(v[r][0], v[r][1]));
+    const __m512 b =
+        _mm512_add_ps(_mm512_unpacklo_ps(v[r][2], v[r][3]), _mm512_unpackhi_ps(v[r][2], v[r][3]));
+    rows[r] = _mm512_add_ps(_mm512_shuffle_ps(a, b, 0x44), _mm512_shuffle_ps(a, b, 0xee));
+  }
+  const __m512 a = _mm512_add_ps(_mm512_shuffle_f32x4(rows[0], rows[1], 0x44),
+                                 _mm512_shuffle_f32x4(rows[0], rows[1], 0xee));
+  const __m512 b = _mm512_add_ps(_mm512_shuffle_f32x4(rows[2], rows[3], 0x44),
+                                 _mm512_shuffle_f32x4(rows[2], rows[3], 0xee));
+  return _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x88), _mm512_shuffle_f32x4(a, b, 0xdd));
+}
+
+template <class Cache>
+class FewRows {
+ public:
+  // `memory` holds FewRowsMemory() floats, aligned to 64 bytes.
+  FewRows(const kernel::KernelArgs& args, const kernel::WorkItem& item, float* memory)
+      : rows_(args, item),
+        count_(item.row_count),
+        query_stride_(RoundUp(args.head_size)),
+        output_stride_(RoundUp(args.value_size)),
+        query_(memory),
+        output_(memory + kMaxFewRows * int64_t{query_stride_}) {}
+
+  void Run() {
+    LoadQueries();
+    std::fill_n(output_, int64_t{count_} * output_stride_, 0.0f);
+    std::fill_n(maximum_, count_, kMinusInfinity);
+    std::fill_n(sum_, count_, 0.0f);
+    const int32_t end = rows_.item.key_end;
+    int32_t count = std::min(kStep, end - rows_.item.key_begin);
+    if (count > 0) rows_.FindKeys(rows_.item.key_begin, count, Cache::kSize, key_[0], value_[0]);
+    int32_t now = 0;
+    for (int32_t first = rows_.item.key_begin; count > 0; now = 1 - now) {
+      const int32_t next_count = std::min(kStep, end - first - count);
+      if (next_count > 0) {
+        rows_.FindKeys(first + count, next_count, Cache::kSize, key_[1 - now], value_[1 - now]);
+      }
+      // Past the last key: prefetches of what is there already.
+      for (int32_t k = std::max(0, next_count); k < kStep; ++k) {
+        key_[1 - now][k] = key_[now][0];
+        value_[1 - now][k] = value_[now][0];
+      }
+      Step(first, count, key_[now], value_[now], key_[1 - now], value_[1 - now]);
+      first += count;
+      count = next_count;
+    }
+    Store();
+  }
+
+ private:
+  static constexpr int32_t kStep = 32;  // keys
+
+  static int32_t RoundUp(int32_t size) { return (size + kPiece - 1) / kPiece * kPiece; }
+
+  void LoadQueries() {
+    for (int32_t r = 0; r < count_; ++r) {
+      float row[kPiece];
+      float* query = query_ + int64_t{r} * query_stride_;
+      rows_.LoadQuery(r, query);
+      std::fill(query + rows_.args.head_size, query + query_stride_, 0.0f);
+      for (int32_t i = 0; i < query_stride_; i += kPiece) {
+        std::copy_n(query + i, kPiece, row);
+        for (int32_t j = 0; j < kPiece; ++j) query[i + Cache::Place(j)] = row[j];
+      }
+    }
+  }
+
+  void Step(int32_t first, int32_t count, const char** keys, const char** values,
+            const char* const* next_keys, const char* const* next_values) {
+    // Whole groups of four keys are multiplied; the last key stands for those that are missing.
+    const int32_t padded = (count + 3) / 4 * 4;
+    for (int32_t k = count; k < padded; ++k) keys[k] = keys[count - 1];
+    for (int32_t r = 0; r < count_; r += 4) {
+      switch (std::min(4, count_ - r)) {
+        case 4:
+          Rows<4>(r, first, count, padded, keys, values, next_keys, next_values);
+          break;
+        case 3:
+          Rows<3>(r, first, count, padded, keys, values, next_keys, next_values);
+          break;
+        case 2:
+          Rows<2>(r, first, count, padded, keys, values, next_keys, next_values);
+          break;
+        default:
+          Rows<1>(r, first, count, padded, keys, values, next_keys, next_values);
+      }
+    }
+  }
+
+  template <int kRows>
+  void Rows(int32_t row, int32_t first, int32_t count, int32_t padded, const char* const* keys,
+            const char* const* values, const char* const* next_keys,
+            const char* const* next_values) {
+    alignas(64) float scores[kRows][kStep];
+    float factors[kRows];
+    for (int32_t k = 0; k < padded; k += 4) {
+      Scores<kRows>(query_ + int64_t{row} * query_stride_, keys + k, next_keys + k, scores, k);
+    }
+    for (int r = 0; r < kRows; ++r) factors[r] = Softmax(row + r, first, count, scores[r]);
+
+    float* output = output_ + int64_t{row} * output_stride_;
+    // 24 registers hold the sums, the values and the probabilities.
+    constexpr int kPieces = kRows <= 2 ? 4 : 2;
+    const int32_t whole = rows_.args.value_size / kPiece * kPiece;
+    int32_t dim = 0;
+    for (; dim + kPieces * kPiece <= whole; dim += kPieces * kPiece) {
+      Values<kRows, kPieces, false>(scores, count, factors, values, next_values, dim, output);
+    }
+    for (; dim < whole; dim += kPiece) {
+      Values<kRows, 1, false>(scores, count, factors, values, next_values, dim, output);
+    }
+    if (dim < rows_.args.value_size) {
+      Values<kRows, 1, true>(scores, count, factors, values, next_values, dim, output);
+    }
+  }
+
+  // scores[r][k .. k + 3] = q_r . K of four keys.
+  template <int kRows>
+  void Scores(const float* query, const char* const* keys, const char* const* next_keys,
+              float scores[kRows][kStep], int32_t k) {
+    constexpr int64_t kLine = 64;
+    const int32_t size = rows_.args.head_size;
+    const int64_t bytes = size * Cache::kSize;
+    for (int i = 0; i < 4; ++i) {
+      for (int64_t b = 0; b < bytes; b += kLine) {
+        _mm_prefetch(next_keys[i] + b, _MM_HINT_T0);
+      }
+    }
+    __m512 sums[kRows][4];
+    TESSERA_UNROLL
+    for (int r = 0; r < kRows; ++r) {
+      TESSERA_UNROLL
+      for (int i = 0; i < 4; ++i) sums[r][i] = _mm512_setzero_ps();
+    }
+    int32_t dim = 0;
+    for (; dim + kPiece <= size; dim += kPiece) {
+      TESSERA_UNROLL
+      for (int i = 0; i < 4; ++i) {
+        __m512 key[2];
+        Cache::Load(keys[i] + dim * Cache::kSize, key);
+        AddProducts<kRows>(query + dim, key, i, sums);
+      }
+    }
+    if (dim < size) {
+      TESSERA_UNROLL
+      for (int i = 0; i < 4; ++i) {
+        __m512 key[2];
+        Cache::LoadSome(keys[i] + dim * Cache::kSize, size - dim, key);
+        AddProducts<kRows>(query + dim, key, i, sums);
+      }
+    }
+    const __m512 all = SumLanes<kRows>(sums);
+    _mm_store_ps(&scores[0][k], _mm512_castps512_ps128(all));
+    if constexpr (kRows > 1) _mm_store_ps(&scores[1][k], _mm512_extractf32x4_ps(all, 1));
+    if constexpr (kRows > 2) _mm_store_ps(&scores[2][k], _mm512_extractf32x4_ps(all, 2));
+    if constexpr (kRows > 3) _mm_store_ps(&scores[3][k], _mm512_extractf32x4_ps(all, 3));
+  }
+
+  template <int kRows>
+  void AddProducts(const float* query, const __m512* key, int i, __m512 sums[kRows][4]) {
+    TESSERA_UNROLL
+    for (int half = 0; half < 2; ++half) {
+      TESSERA_UNROLL
+      for (int r = 0; r < kRows; ++r) {
+        const __m512 q = _mm512_load_ps(query + r * int64_t{query_stride_} + half * kLanes);
+        sums[r][i] = _mm512_fmadd_ps(q, key[half], sums[r][i]);
+      }
+    }
+  }
+
+  // Scores of keys first .. first + count - 1 -> probabilities relative to the row's new maximum.
+  // The factor that moves earlier sums to it is returned.
+  float Softmax(int32_t row, int32_t first, int32_t count, float* scores) {
+    const kernel::KeyRange visible = rows_.Visible(row);
+    const kernel::KernelArgs& args = rows_.args;
+    const float scale = args.scale < 0 ? -args.scale : args.scale;
+    const float to_log2 = args.soft_cap > 0 ? args.soft_cap * kLog2e : scale * kLog2e;
+    __m512 maximum = _mm512_set1_ps(kMinusInfinity);
+    for (int32_t k = 0; k < count; k += kLanes) {
+      __m512 s = _mm512_load_ps(scores + k);
+      if (args.soft_cap > 0) s = Tanh(_mm512_mul_ps(s, _mm512_set1_ps(scale / args.soft_cap)));
+      const __mmask16 keep = static_cast<__mmask16>(LaneMask(int64_t{visible.end} - first - k) &
+                                                    ~LaneMask(int64_t{visible.begin} - first - k));
+      s = _mm512_mask_mul_ps(_mm512_set1_ps(kMinusInfinity), keep, s, _mm512_set1_ps(to_log2));
+      _mm512_store_ps(scores + k, s);
+      maximum = _mm512_max_ps(maximum, s);
+    }
+    const float old_maximum = maximum_[row];
+    const float new_maximum = std::max(old_maximum, _mm512_reduce_max_ps(maximum));
+    const float reference = new_maximum == kMinusInfinity ? 0.0f : new_maximum;
+    __m512 sum = _mm512_setzero_ps();
+    for (int32_t k = 0; k < count; k += kLanes) {
+      const __m512 p = Exp2(_mm512_sub_ps(_mm512_load_ps(scores + k), _mm512_set1_ps(reference)));
+      _mm512_store_ps(scores + k, p);
+      sum = _mm512_add_ps(sum, p);
+    }
+    const float factor = _mm512_cvtss_f32(Exp2(_mm512_set1_ps(old_maximum - reference)));
+    maximum_[row] = new_maximum;
+    sum_[row] = sum_[row] * factor + _mm512_reduce_add_ps(sum);
+    return factor;
+  }
+
+  // output[r][dim .. dim + 32 kPieces) = output * factor + P V; of the only piece `size - dim`
+  // elements with kSome.
+  template <int kRows, int kPieces, bool kSome>
+  void Values(const float scores[kRows][kStep], int32_t count, const float* factors,
+              const char* const* values, const char* const* next_values, int32_t dim,
+              float* output) {
+    constexpr int kVectors = 2 * kPieces;
+    __m512 sums[kRows][kVectors];
+    TESSERA_UNROLL
+    for (int r = 0; r < kRows; ++r) {
+      const __m512 factor = _mm512_set1_ps(factors[r]);
+      TESSERA_UNROLL
+      for (int j = 0; j < kVectors; ++j) {
+        sums[r][j] = _mm512_mul_ps(
+            factor, _mm512_load_ps(output + r * int64_t{output_stride_} + dim + j * kLanes));
+      }
+    }
+    for (int32_t k = 0; k < count; ++k) {
+      const char* value = values[k] + dim * Cache::kSize;
+      const char* next = next_values[k] + dim * Cache::kSize;
+      __m512 v[kVectors];
+      TESSERA_UNROLL
+      for (int p = 0; p < kPieces; ++p) {
+        _mm_prefetch(next + p * kPiece * Cache::kSize, _MM_HINT_T0);
+        if constexpr (Cache::kSize == 4) _mm_prefetch(next + p * 128 + 64, _MM_HINT_T0);
+        if constexpr (kSome) {
+          Cache::LoadSome(value, rows_.args.value_size - dim, v);
+        } else {
+          Cache::Load(value + p * kPiece * Cache::kSize, v + 2 * p);
+        }
+      }
+      TESSERA_UNROLL
+      for (int r = 0; r < kRows; ++r) {
+        const __m512 p = _mm512_set1_ps(scores[r][k]);
+        TESSERA_UNROLL
+        for (int j = 0; j < kVectors; ++j) sums[r][j] = _mm512_fmadd_ps(p, v[j], sums[r][j]);
+      }
+    }
+    TESSERA_UNROLL
+    for (int r = 0; r < kRows; ++r) {
+      TESSERA_UNROLL
+      for (int j = 0; j < kVectors; ++j) {
+        _mm512_store_ps(output + r * int64_t{output_stride_} + dim + j * kLanes, sums[r][j]);
+      }
+    }
+  }
+
+  void Store() {
+    float row[kPiece];
+    for (int32_t r = 0; r < count_; ++r) {
+      float* output = output_ + int64_t{r} * output_stride_;
+      const float inverse = sum_[r] != 0.0f ? 1.0f / sum_[r] : 0.0f;  // NaN stays visible
+      for (int32_t i = 0; i < output_stride_; i += kPiece) {
+        for (int32_t j = 0; j < kPiece; ++j) row[j] = output[i + Cache::Place(j)] * inverse;
+        std::copy_n(row, kPiece, output + i);
+      }
+      rows_.Store(r, output, maximum_[r], sum_[r]);
+    }
+  }
+
+  ItemRows rows_;
+  const int32_t count_;
+  const int32_t query_stride_;   // floats
+  const int32_t output_stride_;  // floats
+  float* const query_;           // [rows, query stride], a piece's elements in the cache's places
+  float* const output_;          // [rows, output stride], likewise
+  float maximum_[kMaxFewRows];   // in units of log2
+  float sum_[kMaxFewRows];
+  const char* key_[2][kStep];
+  const char* value_[2][kStep];
+};
+
+}  // namespace tessera::x86
+TESSERA_TARGET_END

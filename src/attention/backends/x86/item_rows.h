@@ -1,0 +1,39 @@
+// One item of the plan as the kernels here see it: where its queries, keys and results lie, and
+// which keys each of its rows sees. No instruction set is asked for.
+#pragma once
+
+#include <cstdint>
+
+#include "attention/kernel/kernel_args.h"
+#include "attention/kernel/key_range.h"
+
+namespace tessera::x86 {
+
+class ItemRows {
+ public:
+  ItemRows(const kernel::KernelArgs& args, const kernel::WorkItem& item);
+
+  // The keys that row `row` sees, cut to the item's own range.
+  kernel::KeyRange Visible(int32_t row) const;
+
+  // `query` [head_size] as float32; times -1 where the layer's scale is negative, so that scores
+  // can be compared before they are scaled.
+  void LoadQuery(int32_t row, float* query) const;
+
+  // Where keys first .. first + count - 1 lie, their values likewise; `element_size` in bytes.
+  void FindKeys(int32_t first, int32_t count, int64_t element_size, const char** keys,
+                const char** values) const;
+
+  // Writes the final row (or the partial one, if the item is part of a split key range).
+  // `row_output` [value_size]; `maximum_log2` and `sum` are those of sum of 2^(score * log2 e -
+  // maximum_log2).
+  void Store(int32_t row, const float* row_output, float maximum_log2, float sum) const;
+
+  const kernel::KernelArgs& args;
+  const kernel::WorkItem& item;
+  const int32_t first_token;
+  const int32_t context_len;
+  const int32_t seq_len;
+};
+
+}  // namespace tessera::x86

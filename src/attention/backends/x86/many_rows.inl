@@ -1,0 +1,309 @@
+// Attention of many rows: prefilling, and decoding with many query heads for each KV head.
+//
+// Rows lie in the lanes. Both products are C[i, row] += sum over k of A[i, k] B[k, row] with A read
+// word by word: S^T = K Q^T needs the keys as they lie in the cache and the queries transposed
+// once; O^T = V^T P^T needs the probabilities as the first product left them. So maxima, sums and
+// masks are vertical, and neither scores nor keys are ever transposed.
+//
+// A block of 64 rows takes one step of keys at a time; its scores stay in the first-level cache.
+// All blocks of an item share what is staged of a step. `Family` (float32_family.inl,
+// bf16_family.inl, amx_family.inl) supplies the words' meaning:
+//   kKeyStep, kKeyMultiple        keys of a step; what the number of staged keys is rounded up to
+//   kCacheSize                    bytes of an element of the cache
+//   kPairs                        a word of B is two bfloat16 (else one float32)
+//   Depth(size), Terms(dtype)     words of a query's term; terms of which the query is the sum
+//   QueryWords(row, word, term)   16 words of a query row
+//   StageKeys, StageValues        cache rows -> A
+//   Scores<kVectors>, Outputs<kVectors>   the two products for a block of kVectors * 16 rows
+//
+// No include guard and no namespace: each family's source file includes this inside a namespace and
+// a target region of its own, so that small functions of the family are inlined here, after
+// block_rows.h.
+
+// Where everything lies, in words of 4 bytes; each part begins at a multiple of 64 bytes.
+template <class Family>
+struct ManyRowsLayout {
+  ManyRowsLayout(int32_t head_size, int32_t value_size)
+      : depth(Family::Depth(head_size)),
+        key_stride(RoundUp(depth, kLanes)),
+        value_rows(RoundUp(value_size, kPiece)),
+        row_stride(std::max(RoundUp(head_size, kPiece), value_rows)),
+        query_block(int64_t{Family::kMaxTerms} * key_stride * kBlockRows),
+        output_block(int64_t{value_rows} * kBlockRows),
+        output(kMaxBlocks * query_block),
+        keys(output + kMaxBlocks * output_block),
+        values(keys + int64_t{Family::kKeyStep} * key_stride),
+        scores(values + int64_t{Family::kKeyStep} * value_rows),
+        rows(scores + int64_t{Family::kKeyStep} * kBlockRows),
+        words(rows + int64_t{kLanes} * row_stride) {}
+
+  int32_t depth;
+  int32_t key_stride;    // of a staged key
+  int32_t value_rows;    // dimensions of a value, padded
+  int32_t row_stride;    // of a plain row
+  int64_t query_block;   // [terms, depth, kBlockRows]
+  int64_t output_block;  // [value_rows, kBlockRows]
+  int64_t output;
+  int64_t keys;    // [kKeyStep, key_stride]
+  int64_t values;  // as the family likes it
+  int64_t scores;  // [kKeyStep, kBlockRows]; then the probabilities, [kKeyStep (/ 2), kBlockRows]
+  int64_t rows;    // [kLanes, row_stride]: plain queries, then plain results
+  int64_t words;
+};
+
+template <class Family>
+class ManyRows {
+ public:
+  // `memory` holds ManyRowsLayout::words words, aligned to 64 bytes.
+  ManyRows(const kernel::KernelArgs& args, const kernel::WorkItem& item, float* memory)
+      : rows_(args, item),
+        layout_(args.head_size, args.value_size),
+        memory_(memory),
+        count_(item.row_count),
+        blocks_((item.row_count + kBlockRows - 1) / kBlockRows),
+        terms_(Family::Terms(static_cast<DType>(args.query_dtype))) {
+    const float scale = args.scale < 0 ? -args.scale : args.scale;
+    to_log2_ = args.soft_cap > 0 ? 1.0f : scale * kLog2e;
+    cap_scale_ = args.soft_cap > 0 ? scale / args.soft_cap : 0.0f;
+    cap_log2_ = args.soft_cap * kLog2e;
+  }
+
+  void Run() {
+    Start();
+    int32_t first = rows_.item.key_begin;
+    int32_t count = std::min(Family::kKeyStep, rows_.item.key_end - first);
+    if (count > 0) rows_.FindKeys(first, count, Family::kCacheSize, keys_, values_);
+    while (count > 0) {
+      const int32_t padded = RoundUp(count, Family::kKeyMultiple);
+      Family::StageKeys(keys_, count, padded, rows_.args.head_size, layout_.key_stride, Keys());
+      Family::StageValues(values_, count, padded, rows_.args.value_size, layout_.value_rows,
+                          Values());
+      const int32_t next_count = std::min(Family::kKeyStep, rows_.item.key_end - first - count);
+      if (next_count > 0) {
+        rows_.FindKeys(first + count, next_count, Family::kCacheSize, keys_, values_);
+      }
+      for (int32_t block = 0; block < blocks_; ++block) {
+        PrefetchShare(block, next_count);
+        const Block& range = ranges_[block];
+        if (first >= range.any.end || first + count <= range.any.begin) continue;
+        const bool all =
+            count == padded && first >= range.all.begin && first + count <= range.all.end;
+        switch ((std::min(kBlockRows, count_ - block * kBlockRows) + kLanes - 1) / kLanes) {
+          case 1:
+            BlockStep<1>(block, first, padded, all);
+            break;
+          case 2:
+            BlockStep<2>(block, first, padded, all);
+            break;
+          case 3:
+            BlockStep<3>(block, first, padded, all);
+            break;
+          default:
+            BlockStep<4>(block, first, padded, all);
+        }
+      }
+      first += count;
+      count = next_count;
+    }
+    for (int32_t row = 0; row < count_; row += kLanes) Store(row);
+  }
+
+ private:
+  struct Block {
+    kernel::KeyRange any;  // keys that at least one row sees
+    kernel::KeyRange all;  // keys that each row sees
+  };
+
+  float* Query(int32_t block) { return memory_ + block * layout_.query_block; }
+  float* Output(int32_t block) { return memory_ + layout_.output + block * layout_.output_block; }
+  float* Keys() { return memory_ + layout_.keys; }
+  float* Values() { return memory_ + layout_.values; }
+  float* Scores() { return memory_ + layout_.scores; }
+  float* PlainRow(int32_t i) { return memory_ + layout_.rows + i * int64_t{layout_.row_stride}; }
+
+  void Start() {
+    for (int32_t row = 0; row < blocks_ * kBlockRows; ++row) {
+      const kernel::KeyRange visible = row < count_ ? rows_.Visible(row) : kernel::KeyRange{0, 0};
+      begin_[row] = visible.begin;
+      end_[row] = visible.end;
+      maximum_[row] = kMinusInfinity;
+      sum_[row] = 0.0f;
+      if (row >= count_) continue;
+      Block& block = ranges_[row / kBlockRows];
+      if (row % kBlockRows == 0) block = {visible, visible};
+      block.any = {std::min(block.any.begin, visible.begin), std::max(block.any.end, visible.end)};
+      block.all = {std::max(block.all.begin, visible.begin), std::min(block.all.end, visible.end)};
+    }
+    for (int32_t row = 0; row < count_; row += kLanes) PackQuery(row);
+    std::fill_n(memory_ + layout_.output, blocks_ * layout_.output_block, 0.0f);
+  }
+
+  // 16 rows from `row` on -> 16 columns of the block's B.
+  void PackQuery(int32_t row) {
+    for (int32_t i = 0; i < kLanes; ++i) {
+      float* plain = PlainRow(i);
+      const bool exists = row + i < count_;
+      if (exists) rows_.LoadQuery(row + i, plain);
+      std::fill(plain + (exists ? rows_.args.head_size : 0), plain + layout_.row_stride, 0.0f);
+    }
+    float* query = Query(row / kBlockRows) + row % kBlockRows;
+    for (int32_t term = 0; term < terms_; ++term) {
+      for (int32_t word = 0; word < layout_.depth; word += kLanes) {
+        __m512i words[kLanes];
+        for (int i = 0; i < kLanes; ++i) {
+          words[i] = Family::QueryWords(PlainRow(i), word, term);
+        }
+        Transpose(words);
+        const int32_t used = std::min(kLanes, layout_.depth - word);
+        for (int32_t i = 0; i < used; ++i) {
+          _mm512_store_si512(query + int64_t{term * layout_.depth + word + i} * kBlockRows,
+                             words[i]);
+        }
+      }
+    }
+  }
+
+  // The next step's keys and values, a share while each block is multiplied.
+  void PrefetchShare(int32_t block, int32_t next_count) const {
+    constexpr int64_t kLine = 64;
+    const int64_t key_bytes = rows_.args.head_size * Family::kCacheSize;
+    const int64_t value_bytes = rows_.args.value_size * Family::kCacheSize;
+    for (int32_t k = block * next_count / blocks_; k < (block + 1) * next_count / blocks_; ++k) {
+      for (int64_t b = 0; b < key_bytes; b += kLine) _mm_prefetch(keys_[k] + b, _MM_HINT_T1);
+      for (int64_t b = 0; b < value_bytes; b += kLine) _mm_prefetch(values_[k] + b, _MM_HINT_T1);
+    }
+  }
+
+  template <int kVectors>
+  void BlockStep(int32_t block, int32_t first, int32_t padded, bool all_visible) {
+    Family::template Scores<kVectors>(Keys(), layout_.key_stride, padded, Query(block),
+                                      layout_.depth, terms_, Scores());
+    if (cap_scale_ > 0) CapScores<kVectors>(padded);
+    if (!all_visible) MaskScores<kVectors>(block, first, padded);
+    __m512 factors[kVectors];
+    Softmax<kVectors>(block, padded, factors);
+    Family::template Outputs<kVectors>(Values(), layout_.value_rows, padded, Scores(), factors,
+                                       Output(block));
+  }
+
+  template <int kVectors>
+  void CapScores(int32_t keys) {
+    for (int32_t k = 0; k < keys; ++k) {
+      for (int j = 0; j < kVectors; ++j) {
+        float* s = Scores() + int64_t{k} * kBlockRows + j * kLanes;
+        const __m512 t = Tanh(_mm512_mul_ps(_mm512_load_ps(s), _mm512_set1_ps(cap_scale_)));
+        _mm512_store_ps(s, _mm512_mul_ps(t, _mm512_set1_ps(cap_log2_)));
+      }
+    }
+  }
+
+  template <int kVectors>
+  void MaskScores(int32_t block, int32_t first, int32_t keys) {
+    for (int j = 0; j < kVectors; ++j) {
+      const __m512i begin = _mm512_load_si512(begin_ + block * kBlockRows + j * kLanes);
+      const __m512i end = _mm512_load_si512(end_ + block * kBlockRows + j * kLanes);
+      for (int32_t k = 0; k < keys; ++k) {
+        // Keys that only fill the step up may lie past the largest int32; nobody sees those.
+        const int64_t position = int64_t{first} + k;
+        const __m512i key = _mm512_set1_epi32(
+            static_cast<int32_t>(std::min<int64_t>(position, std::numeric_limits<int32_t>::max())));
+        const __mmask16 keep =
+            _mm512_cmple_epi32_mask(begin, key) & _mm512_cmplt_epi32_mask(key, end);
+        float* s = Scores() + int64_t{k} * kBlockRows + j * kLanes;
+        _mm512_store_ps(
+            s, _mm512_mask_mov_ps(_mm512_set1_ps(kMinusInfinity), keep, _mm512_load_ps(s)));
+      }
+    }
+  }
+
+  // Scores -> probabilities relative to the new maximum, in their place; factors move earlier sums
+  // to it.
+  template <int kVectors>
+  void Softmax(int32_t block, int32_t keys, __m512* factors) {
+    float* scores = Scores();
+    float* maxima = maximum_ + block * kBlockRows;
+    float* sums = sum_ + block * kBlockRows;
+    __m512 maximum[kVectors], reference[kVectors], sum[kVectors];
+    TESSERA_UNROLL
+    for (int j = 0; j < kVectors; ++j) maximum[j] = _mm512_load_ps(maxima + j * kLanes);
+    for (int32_t k = 0; k < keys; ++k) {
+      TESSERA_UNROLL
+      for (int j = 0; j < kVectors; ++j) {
+        maximum[j] =
+            _mm512_max_ps(maximum[j], _mm512_load_ps(scores + k * kBlockRows + j * kLanes));
+      }
+    }
+    const __m512 to_log2 = _mm512_set1_ps(to_log2_);
+    TESSERA_UNROLL
+    for (int j = 0; j < kVectors; ++j) {
+      reference[j] = _mm512_mul_ps(ZeroIfMinusInfinity(maximum[j]), to_log2);
+      factors[j] =
+          Exp2(_mm512_fmsub_ps(_mm512_load_ps(maxima + j * kLanes), to_log2, reference[j]));
+      sum[j] = _mm512_mul_ps(_mm512_load_ps(sums + j * kLanes), factors[j]);
+      _mm512_store_ps(maxima + j * kLanes, maximum[j]);
+    }
+    if constexpr (Family::kPairs) {
+      for (int32_t k = 0; k < keys; k += 2) {
+        TESSERA_UNROLL
+        for (int j = 0; j < kVectors; ++j) {
+          const float* s = scores + k * kBlockRows + j * kLanes;
+          const __m512 p = Exp2<true>(_mm512_fmsub_ps(_mm512_load_ps(s), to_log2, reference[j]));
+          const __m512 q =
+              Exp2<true>(_mm512_fmsub_ps(_mm512_load_ps(s + kBlockRows), to_log2, reference[j]));
+          sum[j] = _mm512_add_ps(sum[j], _mm512_add_ps(p, q));
+          _mm512_store_si512(scores + k / 2 * kBlockRows + j * kLanes, Family::Pairs(p, q));
+        }
+      }
+    } else {
+      for (int32_t k = 0; k < keys; ++k) {
+        TESSERA_UNROLL
+        for (int j = 0; j < kVectors; ++j) {
+          float* s = scores + k * kBlockRows + j * kLanes;
+          const __m512 p = Exp2(_mm512_fmsub_ps(_mm512_load_ps(s), to_log2, reference[j]));
+          sum[j] = _mm512_add_ps(sum[j], p);
+          _mm512_store_ps(s, p);
+        }
+      }
+    }
+    TESSERA_UNROLL
+    for (int j = 0; j < kVectors; ++j) _mm512_store_ps(sums + j * kLanes, sum[j]);
+  }
+
+  // 16 rows from `row` on.
+  void Store(int32_t row) {
+    const float* output = Output(row / kBlockRows) + row % kBlockRows;
+    const __m512 sum = _mm512_load_ps(sum_ + row);
+    // NaN stays visible.
+    const __m512 inverse = _mm512_maskz_div_ps(
+        _mm512_cmp_ps_mask(sum, _mm512_setzero_ps(), _CMP_NEQ_UQ), _mm512_set1_ps(1.0f), sum);
+    for (int32_t dim = 0; dim < layout_.value_rows; dim += kLanes) {
+      __m512i words[kLanes];
+      for (int i = 0; i < kLanes; ++i) {
+        words[i] = _mm512_castps_si512(
+            _mm512_mul_ps(_mm512_load_ps(output + int64_t{dim + i} * kBlockRows), inverse));
+      }
+      Transpose(words);
+      for (int i = 0; i < kLanes; ++i) _mm512_storeu_si512(PlainRow(i) + dim, words[i]);
+    }
+    for (int32_t i = 0; i < std::min(kLanes, count_ - row); ++i) {
+      rows_.Store(row + i, PlainRow(i), maximum_[row + i] * to_log2_, sum_[row + i]);
+    }
+  }
+
+  ItemRows rows_;
+  const ManyRowsLayout<Family> layout_;
+  float* const memory_;
+  const int32_t count_;
+  const int32_t blocks_;
+  const int32_t terms_;
+  float to_log2_;    // of a score as it lies in Scores(), positive
+  float cap_scale_;  // 0: no soft cap
+  float cap_log2_;
+  Block ranges_[kMaxBlocks];
+  alignas(64) int32_t begin_[kMaxManyRows];
+  alignas(64) int32_t end_[kMaxManyRows];
+  alignas(64) float maximum_[kMaxManyRows];  // of scores
+  alignas(64) float sum_[kMaxManyRows];
+  const char* keys_[Family::kKeyStep];
+  const char* values_[Family::kKeyStep];
+};

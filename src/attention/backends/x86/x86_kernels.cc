@@ -1,0 +1,58 @@
+#include "attention/backends/x86/x86_kernels.h"
+
+#include "attention/backends/x86/kernel_instances.h"
+#include "device/amx_permission.h"
+
+namespace tessera::x86 {
+
+const char* ToString(Family family) {
+  switch (family) {
+    case Family::kAvx512:
+      return "avx512";
+    case Family::kAvx512Bf16:
+      return "avx512_bf16";
+    case Family::kAmx:
+      return "amx";
+  }
+  return "unknown";
+}
+
+std::vector<std::string> Obstacles(Family family, const DeviceInfo& cpu) {
+  if (cpu.arch != "x86_64") {
+    return {"it is written for x86-64 processors, and this is " + cpu.name + " (" + cpu.arch + ")"};
+  }
+  std::vector<std::string> needed = {"avx2",     "fma",      "f16c",    "avx512f",
+                                     "avx512bw", "avx512dq", "avx512vl"};
+  if (family != Family::kAvx512) needed.emplace_back("avx512_bf16");
+  if (family == Family::kAmx) needed.insert(needed.end(), {"amx_tile", "amx_bf16"});
+  std::string missing;
+  for (const std::string& feature : needed) {
+    if (!cpu.Has(feature)) missing += (missing.empty() ? "" : ", ") + feature;
+  }
+  if (!missing.empty()) {
+    return {"it needs " + missing + ", which " + cpu.name +
+            " does not have or whose registers the operating system does not save"};
+  }
+  if (family == Family::kAmx && !RequestAmx()) {
+    return {"the operating system does not let this process use the registers of AMX"};
+  }
+  return {};
+}
+
+#if defined(__x86_64__)
+
+Kernels KernelsFor(Family family, DType cache_dtype) {
+  if (cache_dtype == DType::kBFloat16) {
+    if (family == Family::kAvx512Bf16) return Avx512Bf16Kernels();
+    if (family == Family::kAmx) return AmxKernels();
+  }
+  return Avx512Kernels(cache_dtype);
+}
+
+#else
+
+Kernels KernelsFor(Family, DType) { return {}; }
+
+#endif
+
+}  // namespace tessera::x86

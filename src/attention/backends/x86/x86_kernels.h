@@ -1,0 +1,50 @@
+// The compiled kernels of the x86 backend: instruction families, and what each needs of the
+// machine.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "attention/kernel/kernel_args.h"
+#include "tessera/device.h"
+#include "tessera/dtype.h"
+
+namespace tessera::x86 {
+
+enum class Family : uint8_t {
+  kAvx512,      // float32 arithmetic
+  kAvx512Bf16,  // bfloat16 caches by VDPBF16PS
+  kAmx,         // bfloat16 caches by AMX tiles
+};
+
+inline constexpr Family kFamilies[] = {Family::kAvx512, Family::kAvx512Bf16, Family::kAmx};
+
+// "avx512", "avx512_bf16", "amx".
+const char* ToString(Family family);
+
+// Why this CPU, which runs the process, cannot run the family; empty: it can. Asks the system for
+// the use of AMX's registers where the family needs them.
+std::vector<std::string> Obstacles(Family family, const DeviceInfo& cpu);
+
+// Runs one item. `memory` is aligned to 64 bytes.
+using RunItem = void (*)(const kernel::KernelArgs& args, const kernel::WorkItem& item,
+                         float* memory);
+
+// The kernels for one cache type.
+struct Kernels {
+  RunItem few_rows = nullptr;   // up to few_rows_limit rows; null: nothing is compiled for this CPU
+  RunItem many_rows = nullptr;  // up to kItemRows rows
+  int32_t few_rows_limit = 0;
+  // Floats of memory that both need for heads of these sizes.
+  int64_t (*memory)(int32_t head_size, int32_t value_size) = nullptr;
+};
+
+// For a cache of float32, float16 or bfloat16. The matrix families compute the first two as
+// kAvx512 does.
+Kernels KernelsFor(Family family, DType cache_dtype);
+
+// Rows of an item.
+inline constexpr int32_t kItemRows = 256;
+
+}  // namespace tessera::x86
