@@ -60,8 +60,10 @@ class FewRows {
   void Run() {
     LoadQueries();
     std::fill_n(output_, int64_t{count_} * output_stride_, 0.0f);
-    std::fill_n(maximum_, count_, kMinusInfinity);
-    std::fill_n(sum_, count_, 0.0f);
+    for (int32_t r = 0; r < count_; ++r) {
+      maximum_[r] = rows_.SinkLog2(r);
+      sum_[r] = maximum_[r] == kMinusInfinity ? 0.0f : 1.0f;
+    }
     const int32_t end = rows_.item.key_end;
     int32_t count = std::min(kStep, end - rows_.item.key_begin);
     if (count > 0) rows_.FindKeys(rows_.item.key_begin, count, Cache::kSize, key_[0], value_[0]);

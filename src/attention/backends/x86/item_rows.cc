@@ -12,24 +12,31 @@ namespace tessera::x86 {
 using kernel::KeyRange;
 
 ItemRows::ItemRows(const kernel::KernelArgs& kernel_args, const kernel::WorkItem& work_item)
-    : args(kernel_args),
-      item(work_item),
-      first_token(args.query_start_loc[item.seq]),
-      context_len(args.seq_lens[item.seq] - (args.query_start_loc[item.seq + 1] - first_token)),
-      seq_len(args.seq_lens[item.seq]) {}
+    : args(kernel_args), item(work_item), rows_(kernel::RowsOf(kernel_args, work_item)) {}
+
+ItemRows::Place ItemRows::PlaceOf(int32_t row) const {
+  const int32_t packed = item.row_begin + row;
+  return {int64_t{rows_.first_token} + packed / args.group,
+          int64_t{item.kv_head} * args.group + packed % args.group};
+}
 
 KeyRange ItemRows::Visible(int32_t row) const {
-  const KeyRange range =
-      kernel::VisibleKeys((item.row_begin + row) / args.group, context_len, seq_len, args.causal,
-                          args.window_left, args.window_right);
+  if (item.shared_prefix != 0) return {item.key_begin, item.key_end};
+  const KeyRange range = kernel::VisibleKeys(
+      args.mask, item.seq, (item.row_begin + row) / args.group, rows_.context_len, rows_.seq_len);
   return {std::max(range.begin, item.key_begin), std::min(range.end, item.key_end)};
+}
+
+float ItemRows::SinkLog2(int32_t row) const {
+  if (args.sinks == nullptr || item.first_part == 0) return -std::numeric_limits<float>::infinity();
+  return args.sinks[PlaceOf(row).head] * 1.44269504088896340736f;
 }
 
 void ItemRows::LoadQuery(int32_t row, float* query) const {
   const DType dtype = static_cast<DType>(args.query_dtype);
-  const int64_t token = int64_t{first_token} + (item.row_begin + row) / args.group;
-  const int64_t head = int64_t{item.kv_head} * args.group + (item.row_begin + row) % args.group;
-  const int64_t offset = token * args.query_token_stride + head * args.query_head_stride;
+  const Place place = PlaceOf(row);
+  const int64_t offset =
+      place.token * args.query_token_stride + place.head * args.query_head_stride;
   ConvertToFloat(
       dtype, static_cast<const char*>(args.query) + offset * static_cast<int64_t>(SizeOf(dtype)),
       args.head_size, query);
@@ -40,19 +47,19 @@ void ItemRows::LoadQuery(int32_t row, float* query) const {
 
 void ItemRows::FindKeys(int32_t first, int32_t count, int64_t element_size, const char** keys,
                         const char** values) const {
-  const int32_t* table = args.block_table + item.seq * args.block_table_stride;
-  const char* k = static_cast<const char*>(args.keys);
-  const char* v = static_cast<const char*>(args.values);
-  int32_t block = first / args.block_size;
-  int32_t in_block = first % args.block_size;
-  for (int32_t i = 0; i < count; ++block, in_block = 0) {
-    const int32_t end = std::min(count, i + args.block_size - in_block);
-    int64_t offset = (table[block] * args.block_stride + item.kv_head * args.kv_head_stride +
-                      in_block * args.token_stride) *
-                     element_size;
-    for (; i < end; ++i, offset += args.token_stride * element_size) {
-      keys[i] = k + offset;
-      values[i] = v + offset;
+  for (int32_t i = 0; i < count;) {
+    // Keys of a block are a token stride apart; those of encoders lie in no blocks.
+    const kernel::KeyPlace place = kernel::PlaceOfKey(args, item, first + i);
+    const int32_t end = args.block_table == nullptr
+                            ? count
+                            : std::min(count, i + args.block_size - (first + i) % args.block_size);
+    const char* key = static_cast<const char*>(args.keys) + place.key * element_size;
+    const char* value = static_cast<const char*>(args.values) + place.value * element_size;
+    for (; i < end; ++i) {
+      keys[i] = key;
+      values[i] = value;
+      key += args.key_token_stride * element_size;
+      value += args.value_token_stride * element_size;
     }
   }
 }
@@ -69,12 +76,12 @@ void ItemRows::Store(int32_t row, const float* row_output, float maximum_log2, f
     return;
   }
   const DType dtype = static_cast<DType>(args.output_dtype);
-  const int64_t token = int64_t{first_token} + (item.row_begin + row) / args.group;
-  const int64_t head = int64_t{item.kv_head} * args.group + (item.row_begin + row) % args.group;
-  const int64_t offset = token * args.output_token_stride + head * args.output_head_stride;
+  const Place place = PlaceOf(row);
+  const int64_t offset =
+      place.token * args.output_token_stride + place.head * args.output_head_stride;
   ConvertFromFloat(dtype, row_output, args.value_size,
                    static_cast<char*>(args.output) + offset * static_cast<int64_t>(SizeOf(dtype)));
-  if (args.lse != nullptr) args.lse[token * args.num_heads + head] = lse;
+  if (args.lse != nullptr) args.lse[place.token * args.num_heads + place.head] = lse;
 }
 
 }  // namespace tessera::x86

@@ -29,11 +29,22 @@ class ItemRows {
   // maximum_log2).
   void Store(int32_t row, const float* row_output, float maximum_log2, float sum) const;
 
+  // The row's sink in units of log2, a score without a value: -infinity where there is none, or
+  // where another part of the row's key range counts it.
+  float SinkLog2(int32_t row) const;
+
   const kernel::KernelArgs& args;
   const kernel::WorkItem& item;
-  const int32_t first_token;
-  const int32_t context_len;
-  const int32_t seq_len;
+
+ private:
+  // Of the query and of the output; the head among all of them.
+  struct Place {
+    int64_t token;
+    int64_t head;
+  };
+  Place PlaceOf(int32_t row) const;
+
+  const kernel::ItemRows rows_;
 };
 
 }  // namespace tessera::x86

@@ -126,8 +126,9 @@ class ManyRows {
       const kernel::KeyRange visible = row < count_ ? rows_.Visible(row) : kernel::KeyRange{0, 0};
       begin_[row] = visible.begin;
       end_[row] = visible.end;
-      maximum_[row] = kMinusInfinity;
-      sum_[row] = 0.0f;
+      const float sink = row < count_ ? rows_.SinkLog2(row) : kMinusInfinity;
+      maximum_[row] = sink / to_log2_;
+      sum_[row] = sink == kMinusInfinity ? 0.0f : 1.0f;
       if (row >= count_) continue;
       Block& block = ranges_[row / kBlockRows];
       if (row % kBlockRows == 0) block = {visible, visible};

@@ -24,8 +24,14 @@ const FeatureSet& Features() {
       .query_dtypes = {DType::kFloat32, DType::kFloat16, DType::kBFloat16},
       .cache_dtypes = {DType::kFloat32, DType::kFloat16, DType::kBFloat16},
       .output_dtypes = {DType::kFloat32, DType::kFloat16, DType::kBFloat16},
+      .per_request_causality = true,
       .window = true,
+      .chunks = true,
       .soft_cap = true,
+      .sinks = true,
+      .prefix_ranges = true,
+      .encoder = true,
+      .cross = true,
   };
   return features;
 }
