@@ -1,5 +1,6 @@
 // Linear layers on this machine, beside its own limits: the rate of multiply-adds from registers
-// and the bandwidth of memory, measured in the same run. Prints a Markdown table.
+// and the bandwidth of memory, measured in the same run; beside oneDNN too, where it was found when
+// this was configured. Prints a Markdown table.
 //
 // gemm_bench [threads [seconds for each shape]]
 
@@ -7,11 +8,15 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <string>
 #include <vector>
 
 #include "device/bandwidth.h"
 #include "ops/cpu_ops.h"
 #include "ops/gemm.h"
+#if TESSERA_BENCH_ONEDNN
+#include "onednn_linear.h"
+#endif
 
 namespace tessera {
 namespace {
@@ -73,6 +78,39 @@ struct Shape {
   int64_t rows, in, out;
 };
 
+double GigaFlops(const Shape& shape, double seconds) {
+  return 2e-9 * static_cast<double>(shape.rows * shape.in * shape.out) / seconds;
+}
+
+#if TESSERA_BENCH_ONEDNN
+constexpr const char* kOneDnnHeader = " oneDNN: median GFLOP/s (best) | ours/oneDNN |";
+constexpr const char* kOneDnnRule = "---|---|";
+
+// oneDNN's cells of a row. Its activations come in the type that it multiplies, ours are float32
+// and are converted in the time that is taken; its float32 weights are twice as large as ours.
+std::string OneDnnCells(const Shape& shape, DType type, int64_t copies, int threads, double budget,
+                        double our_median) {
+  std::vector<std::unique_ptr<OneDnnLinear>> layers;
+  for (int64_t i = 0; i < copies; ++i) {
+    layers.push_back(OneDnnLinear::Create(type, shape.rows, shape.in, shape.out, threads));
+    if (layers.back() == nullptr) return " - | - |";
+  }
+  size_t next = 0;
+  const Timing time = Measure(budget, [&] {
+    layers[next]->Run();
+    next = (next + 1) % layers.size();
+  });
+  char text[80];
+  std::snprintf(text, sizeof(text), " %.1f (%.1f) | %.2f |", GigaFlops(shape, time.median),
+                GigaFlops(shape, time.best), time.median / our_median);
+  return text;
+}
+#else
+constexpr const char* kOneDnnHeader = "";
+constexpr const char* kOneDnnRule = "";
+std::string OneDnnCells(const Shape&, DType, int64_t, int, double, double) { return ""; }
+#endif
+
 void Run(int num_threads, double budget) {
   ThreadPool threads(ThreadPool::Options{.num_threads = num_threads});
   const std::unique_ptr<Ops> ops = CreateCpuOps(&threads);
@@ -88,15 +126,18 @@ void Run(int num_threads, double budget) {
       "GFLOP/s\n\n",
       threads.num_threads(), gigabytes, limit, native_limit);
   std::printf(
-      "| rows x in x out | arithmetic | GFLOP/s | of the limit | GB/s of weights | of memory | "
-      "median GFLOP/s |\n");
-  std::printf("|---|---|---|---|---|---|---|\n");
+      "| rows x in x out | arithmetic | median GFLOP/s (best) | of the limit | GB/s of weights | "
+      "of memory |%s\n",
+      kOneDnnHeader);
+  std::printf("|---|---|---|---|---|---|%s\n", kOneDnnRule);
 
   const Shape shapes[] = {
-      {1, 4096, 4096},   {8, 4096, 4096},   {32, 4096, 4096}, {128, 4096, 4096}, {512, 4096, 4096},
-      {512, 8192, 2048}, {1, 320, 640},     {1, 320, 2048},   {8, 320, 1536},    {100, 320, 640},
-      {100, 320, 320},   {100, 320, 1536},  {100, 768, 320},  {100, 320, 2048},  {1000, 320, 640},
-      {1000, 320, 320},  {1000, 320, 1536}, {1000, 768, 320}, {1000, 320, 2048}, {2000, 320, 1536}};
+      {1, 4096, 4096},   {8, 4096, 4096},   {32, 4096, 4096},  {128, 4096, 4096},
+      {512, 4096, 4096}, {128, 2048, 8192}, {512, 8192, 2048}, {2048, 2048, 8192},
+      {1, 320, 640},     {1, 320, 2048},    {8, 320, 1536},    {100, 320, 640},
+      {100, 320, 320},   {100, 320, 1536},  {100, 768, 320},   {100, 320, 2048},
+      {1000, 320, 640},  {1000, 320, 320},  {1000, 320, 1536}, {1000, 768, 320},
+      {1000, 320, 2048}, {2000, 320, 1536}};
   for (const Shape& shape : shapes) {
     const std::vector<uint16_t> weights(static_cast<size_t>(shape.in * shape.out), 0x3c00);
     const WeightView view{weights.data(), DType::kBFloat16, shape.out, shape.in};
@@ -119,15 +160,16 @@ void Run(int num_threads, double budget) {
                     {y.data(), DType::kFloat32, shape.rows, shape.out, shape.out});
         next = (next + 1) % packed.size();
       });
-      const double flops =
-          2e-9 * static_cast<double>(shape.rows * shape.in * shape.out) / time.best;
-      const double rate = 1e-9 * static_cast<double>(bytes) / time.best;
       const bool is_native = mode == MatmulMode::kBFloat16;
-      std::printf("| %lld x %lld x %lld | %s | %.1f | %.0f %% | %.1f | %.0f %% | %.1f |\n",
+      const double rate = 1e-9 * static_cast<double>(bytes) / time.median;
+      const double flops = GigaFlops(shape, time.median);
+      const std::string peer = OneDnnCells(shape, is_native ? DType::kBFloat16 : DType::kFloat32,
+                                           copies, threads.num_threads(), budget, time.median);
+      std::printf("| %lld x %lld x %lld | %s | %.1f (%.1f) | %.0f %% | %.1f | %.0f %% |%s\n",
                   static_cast<long long>(shape.rows), static_cast<long long>(shape.in),
                   static_cast<long long>(shape.out), is_native ? "bfloat16" : "float32", flops,
-                  100 * flops / (is_native ? native_limit : limit), rate, 100 * rate / gigabytes,
-                  flops * time.best / time.median);
+                  GigaFlops(shape, time.best), 100 * flops / (is_native ? native_limit : limit),
+                  rate, 100 * rate / gigabytes, peer.c_str());
       std::fflush(stdout);
     }
   }

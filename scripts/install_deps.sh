@@ -9,10 +9,12 @@ set -euo pipefail
 packages=(
   g++ cmake ninja-build pkg-config ccache git ca-certificates
   libhwy-dev libpcre2-dev libsimdjson-dev nlohmann-json3-dev libcli11-dev libfmt-dev libxxhash-dev libutf8proc-dev
-  libdnnl-dev libboost1.81-dev libgtest-dev libgmock-dev libbenchmark-dev
+  libboost1.81-dev libgtest-dev libgmock-dev
 )
-# test.sh: sanitizers, fuzzing, static checks, and the cross build under emulation.
+# test.sh: sanitizers, fuzzing, static checks, and the cross build under emulation; oneDNN for gemm_bench, which compares
+# itself with it.
 test_packages=(
+  libdnnl-dev
   clang-16 libclang-rt-16-dev clang-format-16 clang-tidy-16
   g++-aarch64-linux-gnu qemu-user-static
 )

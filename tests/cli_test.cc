@@ -110,7 +110,24 @@ TEST(CliTest, BackendsAndDoctorSpeakJson) {
   EXPECT_GT(facts["memory_bytes"], 0);
   EXPECT_GT(facts["read_gigabytes_per_second"], 0.0);
   EXPECT_THAT(facts["warnings"].dump(), HasSubstr("TESSERA_MODEL is probably meant"));
-  EXPECT_EQ(RunProgram({"doctor"}).exit_code, 0);
+  ASSERT_EQ(facts["gpus"].size(), 2u);
+  EXPECT_EQ(facts["gpus"][0]["maker"], "NVIDIA");
+  const auto text = RunProgram({"doctor"});
+  EXPECT_EQ(text.exit_code, 0);
+  EXPECT_THAT(text.output, HasSubstr("gpu          AMD: "));
+}
+
+TEST(CliTest, VerifySaysWhatIsBeyondTheToleranceAndWhatToDo) {
+  const std::string golden =
+      std::string(std::getenv("TESSERA_SOURCE_DIR")) + "/tests/goldens/llama_tied_bias";
+  const auto strict = RunProgram({"verify", "--model", golden});
+  EXPECT_EQ(strict.exit_code, 1) << strict.errors;
+  EXPECT_THAT(strict.output, HasSubstr("the tolerance of 0.001, the default for float32"));
+  EXPECT_THAT(strict.output, HasSubstr("set --tolerance above the largest error"));
+  EXPECT_THAT(strict.output, ::testing::ContainsRegex("\nlargest error .* \(beyond .*\)\n$"));
+  const auto loose = RunProgram({"verify", "--model", golden, "--tolerance", "1e-2"});
+  EXPECT_EQ(loose.exit_code, 0) << loose.output;
+  EXPECT_THAT(loose.output, HasSubstr("(within "));
 }
 
 // Every usable backend solves the same problems with the same words as the reference run.

@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <exception>
 #include <functional>
 #include <memory>
 #include <type_traits>
@@ -45,7 +46,8 @@ class ThreadPool {
   }
 
   // Calls function(index, worker) for 0 <= index < count, in pieces that idle workers take as they
-  // come.
+  // come. Where a call throws, no more indices are taken, the calls under way end, and the first
+  // exception reaches the caller: memory that runs out on a worker is the caller's to handle.
   template <typename Function>
   void ParallelFor(int64_t count, Function&& function) {
     if (count <= 0) return;
@@ -54,11 +56,19 @@ class ThreadPool {
       return;
     }
     std::atomic<int64_t> next{0};
+    std::atomic<bool> failed{false};
+    std::exception_ptr failure;  // of the worker that set `failed`
     Run([&](int worker) {
-      for (int64_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < count;) {
-        function(i, worker);
+      try {
+        for (int64_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < count;) {
+          function(i, worker);
+        }
+      } catch (...) {
+        if (!failed.exchange(true, std::memory_order_relaxed)) failure = std::current_exception();
+        next.store(count, std::memory_order_relaxed);
       }
     });
+    if (failure) std::rethrow_exception(failure);
   }
 
   // Inside Run: returns once all workers have called it. Orders memory as Run does.

@@ -241,9 +241,10 @@ Result<DType> ParseDType(std::string_view name) {
   };
   const auto* const found = std::find_if(std::begin(kNames), std::end(kNames), matches);
   if (found != std::end(kNames)) return found->type;
-  return InvalidArgument(std::string("\"").append(name).append(
-      "\" is no element type: use float32, float16, bfloat16, fp8_e4m3fn, fp8_e4m3fnuz, fp8_e5m2 "
-      "or int8"));
+  return InvalidArgument(
+      std::string("\"").append(name).append("\" is not an element type: use float32, float16, "
+                                            "bfloat16, fp8_e4m3fn, fp8_e4m3fnuz, fp8_e5m2 "
+                                            "or int8"));
 }
 
 float Float16ToFloat(uint16_t bits) { return DecodeFloat16(bits); }

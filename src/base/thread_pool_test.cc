@@ -6,6 +6,8 @@
 #include <atomic>
 #include <chrono>
 #include <memory>
+#include <new>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <vector>
@@ -96,6 +98,40 @@ TEST_P(ThreadPoolTest, ParallelForTouchesEveryIndexOnce) {
     });
     for (int times : touched) ASSERT_EQ(times, 1);
     EXPECT_EQ(bad_workers.load(), 0);
+  }
+}
+
+TEST_P(ThreadPoolTest, ParallelForHandsAnExceptionToItsCaller) {
+  ThreadPool pool(Options());
+  for (const int64_t count : {1, 2, 50}) {
+    for (const int64_t thrower : {int64_t{0}, count / 2, count - 1}) {
+      std::atomic<int> under_way{0};
+      std::string caught;
+      try {
+        pool.ParallelFor(count, [&](int64_t index, int) {
+          ++under_way;
+          const bool throws = index == thrower;
+          --under_way;
+          if (throws) throw std::runtime_error("index " + std::to_string(index));
+        });
+      } catch (const std::runtime_error& error) {
+        caught = error.what();
+      }
+      EXPECT_EQ(caught, "index " + std::to_string(thrower));
+      EXPECT_EQ(under_way.load(), 0);
+      // The pool serves on.
+      std::atomic<int64_t> sum{0};
+      pool.ParallelFor(100, [&](int64_t index, int) { sum += index; });
+      EXPECT_EQ(sum.load(), 4950);
+    }
+  }
+}
+
+TEST_P(ThreadPoolTest, OfManyExceptionsOneArrives) {
+  ThreadPool pool(Options());
+  for (int64_t round = testing::Scaled(200); round > 0; --round) {
+    EXPECT_THROW(pool.ParallelFor(64, [](int64_t, int) { throw std::bad_alloc(); }),
+                 std::bad_alloc);
   }
 }
 

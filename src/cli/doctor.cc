@@ -17,6 +17,7 @@
 #include "cli/variables.h"
 #include "cli/version.h"
 #include "device/bandwidth.h"
+#include "device/gpu_drivers.h"
 #include "tessera/device.h"
 #include "tessera/thread_pool.h"
 
@@ -43,6 +44,14 @@ nlohmann::ordered_json Examine() {
   const ControlGroupMemory group = ReadControlGroupMemory();
   if (group.limit_bytes) json["memory_limit_bytes"] = *group.limit_bytes;
 
+  json["gpus"] = nlohmann::ordered_json::array();
+  for (const GpuDriver& driver : FindGpuDrivers()) {
+    json["gpus"].push_back({{"maker", driver.maker},
+                            {"found", driver.found()},
+                            {"driver", driver.loads ? driver.library : ""},
+                            {"devices", driver.devices},
+                            {"text", Describe(driver)}});
+  }
   json["backends"] = nlohmann::ordered_json::array();
   for (const BackendReport& report : ReportBackends({cpu, &threads})) {
     json["backends"].push_back({{"name", report.name},
@@ -94,6 +103,10 @@ void Print(const nlohmann::ordered_json& json) {
     std::printf("%-12s %.1f GB/s read by all threads, measured now\n", "bandwidth",
                 json["read_gigabytes_per_second"].get<double>());
   }
+  for (const auto& gpu : json["gpus"]) {
+    PrintRow("gpu", gpu["maker"].get<std::string>() + ": " + gpu["text"].get<std::string>() +
+                        (gpu["found"].get<bool>() ? "; no backend of this build uses it" : ""));
+  }
   for (const auto& backend : json["backends"]) {
     PrintRow("backend", backend["name"].get<std::string>() +
                             (backend["usable"].get<bool>()
@@ -112,7 +125,7 @@ void Print(const nlohmann::ordered_json& json) {
 void AddDoctorCommand(CLI::App* app, CommandTable* commands) {
   const auto as_json = std::make_shared<bool>(false);
   CLI::App* command = app->add_subcommand(
-      "doctor", "Show what the program finds here: machine, memory, backends, environment");
+      "doctor", "Show what the program finds here: machine, GPUs, memory, backends, environment");
   command->add_flag("--json", *as_json, "As JSON");
   (*commands)[command] = [as_json] {
     const nlohmann::ordered_json json = Examine();

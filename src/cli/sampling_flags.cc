@@ -15,7 +15,7 @@ std::string CheckSeed(const std::string& text) {
   const char* const end = text.data() + text.size();
   const auto [rest, error] = std::from_chars(text.data(), end, seed);
   if (error == std::errc() && rest == end) return {};
-  return "the seed " + text + " is no whole number from 0 to 18446744073709551615";
+  return "the seed " + text + " is not a whole number from 0 to 18446744073709551615";
 }
 
 }  // namespace

@@ -74,9 +74,21 @@ Result<int> Verify(const VerifyFlags& flags) {
         report->argmax_matches, report->rows);
   }
   if (verified == 0) return Unsupported("no backend can serve this model");
-  fmt::print("largest error {:.3e} ({} {:.3e})\n", largest,
-             largest <= tolerance ? "within" : "beyond", tolerance);
-  return largest <= tolerance ? kExitOk : kExitCheckFailed;
+  const bool within = largest <= tolerance;
+  if (!within) {
+    fmt::print(
+        "The logits differ by more than the tolerance of {:.3g}{}. {}\n", tolerance,
+        flags.tolerance > 0 ? "" : fmt::format(", the default for {}", flags.engine.dtype),
+        std::isfinite(largest)
+            ? "Rounding grows with the logits: where theirs are large and every likeliest token is "
+              "the same, set --tolerance above the largest error; else the checkpoint and the "
+              "recording do not belong together, or the computation is wrong."
+            : "Some of them are not numbers: the checkpoint or the recording is damaged, or the "
+              "computation is wrong.");
+  }
+  fmt::print("largest error {:.3e} ({} {:.3e})\n", largest, within ? "within" : "beyond",
+             tolerance);
+  return within ? kExitOk : kExitCheckFailed;
 }
 
 }  // namespace

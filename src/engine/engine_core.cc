@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <limits>
+#include <new>
 #include <random>
 #include <utility>
 
@@ -193,21 +194,15 @@ void EngineCore::Step() {
   if (step_.empty()) return;
   ++stats_.steps;
   const Clock::time_point model_start = Clock::now();
-  const Status status = runner_->Run(step_);
+  Status status = runner_->Run(step_);
   stats_.model_seconds += SecondsSince(model_start);
   const int64_t generated = stats_.tokens_generated;
   if (status.ok()) {
     const Clock::time_point sample_start = Clock::now();
-    CollectRows();
-    // Rows are cheap next to waking threads where the vocabulary is small.
-    constexpr int64_t kParallelElements = 1 << 16;
-    const int64_t count = static_cast<int64_t>(rows_.size());
-    if (count * parts_.model->config().vocab_size >= kParallelElements) {
-      parts_.threads->ParallelFor(count, [this](int64_t i, int worker) { ProcessRow(i, worker); });
-    } else {
-      for (int64_t i = 0; i < count; ++i) ProcessRow(i, 0);
-    }
+    status = SampleRows();
     stats_.sample_seconds += SecondsSince(sample_start);
+  }
+  if (status.ok()) {
     scheduler_->Complete(step_);
     stats_.prompt_tokens_computed += step_.num_prefill_tokens;
     Emit();
@@ -220,6 +215,25 @@ void EngineCore::Step() {
     stats_.decode_tokens += stats_.tokens_generated - generated;
   }
   if (!status.ok()) FailStep(status.error());
+}
+
+Status EngineCore::SampleRows() {
+  // As in Runner::Run: an exception must not leave the stepping thread.
+  try {
+    CollectRows();
+    // Rows are cheap next to waking threads where the vocabulary is small.
+    constexpr int64_t kParallelElements = 1 << 16;
+    const int64_t count = static_cast<int64_t>(rows_.size());
+    if (count * parts_.model->config().vocab_size >= kParallelElements) {
+      parts_.threads->ParallelFor(count, [this](int64_t i, int worker) { ProcessRow(i, worker); });
+    } else {
+      for (int64_t i = 0; i < count; ++i) ProcessRow(i, 0);
+    }
+  } catch (const std::bad_alloc&) {
+    return OutOfMemory("Memory ran out while " + std::to_string(rows_.size()) +
+                       " tokens were sampled; lower max_running, or free memory.");
+  }
+  return {};
 }
 
 // In the order of the runner's logits.
@@ -253,7 +267,8 @@ void EngineCore::ProcessRow(int64_t index, int worker) {
     return;
   }
   const size_t next = static_cast<size_t>(row.position) + 1;
-  auto logprobs = LogprobsOf(logits, state.sequence.tokens[next], *state.params.prompt_logprobs);
+  auto logprobs =
+      LogprobsOf(logits, state.sequence.tokens[next], state.params.prompt_logprobs.value_or(0));
   if (logprobs.ok()) {
     state.prompt_logprobs[next] = std::move(logprobs).value();
   } else {
@@ -266,21 +281,20 @@ void EngineCore::Emit() {
     if (requests_.find(row.id) == requests_.end()) continue;  // an earlier row has failed
     if (row.error) {
       FinishWithError(row.state, *row.error);
-    } else if (row.samples) {
-      EmitToken(&row);
+    } else if (row.choice) {
+      EmitToken(row.state, std::move(*row.choice));
     }
   }
 }
 
-void EngineCore::EmitToken(Row* row) {
-  State* state = row->state;
+void EngineCore::EmitToken(State* state, TokenSampler::Choice choice) {
   RequestUpdate update;
-  update.id = row->id;
+  update.id = state->sequence.id;
   ++stats_.tokens_generated;
-  state->sequence.tokens.push_back(row->choice->token);
+  state->sequence.tokens.push_back(choice.token);
   if (state->output.num_output() == 0) update.prompt_logprobs = std::move(state->prompt_logprobs);
-  state->output.Append(row->choice->token, state->sequence.size(), &update);
-  if (row->choice->logprobs) update.logprobs.push_back(std::move(*row->choice->logprobs));
+  state->output.Append(choice.token, state->sequence.size(), &update);
+  if (choice.logprobs) update.logprobs.push_back(std::move(*choice.logprobs));
   if (update.finish != FinishReason::kNone) {
     Finish(state, std::move(update));
   } else if (state->callback) {

@@ -70,10 +70,11 @@ class EngineCore {
   EngineCore(const EngineOptions& options, EngineParts parts, const KvPlan& plan, KvMemory memory);
 
   Error TooLong(int64_t prompt_tokens) const;
+  Status SampleRows();  // or that memory ran out
   void CollectRows();
   void ProcessRow(int64_t index, int worker);
   void Emit();
-  void EmitToken(Row* row);
+  void EmitToken(State* state, TokenSampler::Choice choice);
   void FailStep(const Error& error);
   void FinishWithError(State* state, const Error& error);
   void Finish(State* state, RequestUpdate update);

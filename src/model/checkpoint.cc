@@ -48,11 +48,11 @@ Result<std::map<std::string, std::string>> ReadIndex(const std::string& path) {
   for (const auto& [name, value] : weights) {
     std::string_view shard;
     if (value.get(shard)) {
-      return Corrupt(path + ": tensor " + QuoteName(name) + " has a shard that is no string.");
+      return Corrupt(path + ": tensor " + QuoteName(name) + " has a shard that is not a string.");
     }
     if (!IsPlainFileName(shard)) {
       return Corrupt(path + ": tensor " + QuoteName(name) + " is said to be in " +
-                     QuoteName(shard) + ", which is no plain file name beside the index.");
+                     QuoteName(shard) + ", which is not a plain file name beside the index.");
     }
     if (!shards.emplace(name, shard).second) {
       return Corrupt(path + ": tensor " + QuoteName(name) + " occurs twice.");
@@ -83,7 +83,7 @@ Result<MappedFile> MappedFile::Open(const std::string& path) {
   struct stat status = {};
   if (fstat(descriptor, &status) != 0 || !S_ISREG(status.st_mode)) {
     close(descriptor);
-    return IoError("cannot read " + path + ": it is no regular file.");
+    return IoError("cannot read " + path + ": it is not a regular file.");
   }
   const size_t size = static_cast<size_t>(status.st_size);
   if (size == 0) {  // mmap refuses an empty range

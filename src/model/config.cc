@@ -77,7 +77,7 @@ class Fields {
     return *this;
   }
 
-  const Status& status() const { return status_; }
+  Status status() const { return status_; }
 
  private:
   template <typename T, typename U>
@@ -85,9 +85,10 @@ class Fields {
     if (!status_.ok()) return;
     if (!value.ok()) {
       status_ = value.error();
-    } else if (value->has_value()) {
-      *target = static_cast<U>(**value);
+      return;
     }
+    const std::optional<T>& present = *value;
+    if (present) *target = static_cast<U>(*present);
   }
 
   const JsonReader& json_;
@@ -170,7 +171,7 @@ Status ReadDType(const JsonReader& json, DType* dtype) {
 Status CheckConsistency(const ModelConfig& config) {
   if (config.num_heads % config.num_kv_heads != 0) {
     return InvalidArgument("\"num_attention_heads\" (" + std::to_string(config.num_heads) +
-                           ") is no multiple of \"num_key_value_heads\" (" +
+                           ") is not a multiple of \"num_key_value_heads\" (" +
                            std::to_string(config.num_kv_heads) + ").");
   }
   if (config.head_size % 2 != 0) {
@@ -227,7 +228,7 @@ Result<ModelConfig> ParseConfig(std::string_view text) {
   if (config.head_size == 0) {
     if (config.hidden_size % config.num_heads != 0) {
       return InvalidArgument(
-          "lacks \"head_dim\", and \"hidden_size\" is no multiple of "
+          "lacks \"head_dim\", and \"hidden_size\" is not a multiple of "
           "\"num_attention_heads\" that could give it.");
     }
     config.head_size =
@@ -260,7 +261,8 @@ Result<std::optional<std::string>> ReadSmallFile(const std::filesystem::path& pa
   if (!file) return std::optional<std::string>();
   const std::streamoff size = file.tellg();
   if (size < 0 || size > kLongest) {
-    return IoError(path.string() + " is no file of at most 16 MiB, as a configuration should be.");
+    return IoError(path.string() +
+                   " is not a file of at most 16 MiB, as a configuration should be.");
   }
   std::string text(static_cast<size_t>(size), '\0');
   file.seekg(0);

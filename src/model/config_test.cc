@@ -133,11 +133,11 @@ TEST_P(HostileConfig, IsRefusedWithItsReason) {
 INSTANTIATE_TEST_SUITE_P(
     All, HostileConfig,
     ::testing::Values(
-        BadConfig{"empty", "", "no valid JSON"}, BadConfig{"list", "[]", "no JSON object"},
-        BadConfig{"cut", R"({"architectures":)", "no valid JSON"},
-        BadConfig{"not_utf8", "{\"a\":\"\xff\"}", "no valid JSON"},
+        BadConfig{"empty", "", "not valid JSON"}, BadConfig{"list", "[]", "not a JSON object"},
+        BadConfig{"cut", R"({"architectures":)", "not valid JSON"},
+        BadConfig{"not_utf8", "{\"a\":\"\xff\"}", "not valid JSON"},
         BadConfig{"deep", Config("\"x\":" + std::string(100'000, '[') + std::string(100'000, ']')),
-                  "no valid JSON"},
+                  "not valid JSON"},
         BadConfig{"no_architecture", "{}", "lacks \"architectures\""},
         BadConfig{"architectures_empty", R"({"architectures":[]})", "lacks \"architectures\""},
         BadConfig{"architectures_a_string", R"({"architectures":"LlamaForCausalLM"})",

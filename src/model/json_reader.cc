@@ -21,13 +21,13 @@ std::string ToText(double value) {
 Result<simdjson::dom::object> ParseJsonObject(simdjson::dom::parser* parser,
                                               std::string_view text) {
   // simdjson copies from the pointer, which must not be null.
-  if (text.empty()) return Corrupt("is no valid JSON: it is empty.");
+  if (text.empty()) return Corrupt("is not valid JSON: it is empty.");
   simdjson::dom::element root;
   simdjson::dom::object object;
   if (auto error = parser->parse(text.data(), text.size()).get(root); error) {
-    return Corrupt(std::string("is no valid JSON: ") + simdjson::error_message(error));
+    return Corrupt(std::string("is not valid JSON: ") + simdjson::error_message(error));
   }
-  if (root.get(object)) return Corrupt("is no JSON object.");
+  if (root.get(object)) return Corrupt("is not a JSON object.");
   return object;
 }
 

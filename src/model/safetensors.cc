@@ -82,11 +82,11 @@ class Messages {
 
 Status ReadShape(const simdjson::dom::element& value, const Messages& messages, Entry* entry) {
   simdjson::dom::array dims;
-  if (value.get(dims)) return messages.Tensor(entry->name, "has a shape that is no list.");
+  if (value.get(dims)) return messages.Tensor(entry->name, "has a shape that is not a list.");
   for (simdjson::dom::element dim : dims) {
     uint64_t size = 0;
     if (dim.get(size) || !IsNonNegativeInt64(size)) {
-      return messages.Tensor(entry->name, "has a size in its shape that is no count.");
+      return messages.Tensor(entry->name, "has a size in its shape that is not a count.");
     }
     entry->shape.push_back(static_cast<int64_t>(size));
   }
@@ -107,7 +107,7 @@ Result<Entry> ReadEntry(std::string_view name, const simdjson::dom::element& val
   Entry entry;
   entry.name = name;
   simdjson::dom::object fields;
-  if (value.get(fields)) return messages.Tensor(name, "has an entry that is no object.");
+  if (value.get(fields)) return messages.Tensor(name, "has an entry that is not an object.");
   enum : unsigned { kDType = 1, kShape = 2, kOffsets = 4, kAll = 7 };
   unsigned seen = 0;
   for (const auto& [key, field] : fields) {
@@ -115,7 +115,7 @@ Result<Entry> ReadEntry(std::string_view name, const simdjson::dom::element& val
     if (key == "dtype") {
       bit = kDType;
       std::string_view type_name;
-      if (field.get(type_name)) return messages.Tensor(name, "has a dtype that is no string.");
+      if (field.get(type_name)) return messages.Tensor(name, "has a dtype that is not a string.");
       const TypeInfo* info = FindType(type_name);
       if (info == nullptr) {
         return messages.Tensor(name,
@@ -206,7 +206,7 @@ Result<TensorMap> ParseSafetensors(std::span<const std::byte> file, const std::s
   uint64_t header_bytes = 0;
   std::memcpy(&header_bytes, file.data(), 8);
   if (header_bytes > kMaxHeaderBytes) {
-    return messages.File("is no safetensors file: its header would have " +
+    return messages.File("is not a safetensors file: its header would have " +
                          std::to_string(header_bytes) + " bytes, and 100000000 are allowed.");
   }
   if (header_bytes > file.size() - 8) {
@@ -216,16 +216,16 @@ Result<TensorMap> ParseSafetensors(std::span<const std::byte> file, const std::s
   }
   const char* header = reinterpret_cast<const char*>(file.data()) + 8;
   if (header_bytes == 0 || header[0] != '{') {
-    return messages.File("is no safetensors file: its header does not begin with '{'.");
+    return messages.File("is not a safetensors file: its header does not begin with '{'.");
   }
   simdjson::dom::parser parser;
   simdjson::dom::element root;
   simdjson::dom::object object;
   if (auto error = parser.parse(header, header_bytes).get(root); error) {
-    return messages.File(std::string("has a header that is no valid JSON: ") +
+    return messages.File(std::string("has a header that is not valid JSON: ") +
                          simdjson::error_message(error));
   }
-  if (root.get(object)) return messages.File("has a header that is no JSON object.");
+  if (root.get(object)) return messages.File("has a header that is not a JSON object.");
 
   std::vector<Entry> entries;
   for (const auto& [name, value] : object) {

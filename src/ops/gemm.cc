@@ -1,6 +1,7 @@
 #include "ops/gemm.h"
 
 #include <algorithm>
+#include <new>
 #include <utility>
 
 #include "base/memory.h"
@@ -73,7 +74,7 @@ void Gemm(const PackedMatrix& weights, const GemmKernels& kernels, const MatrixV
   const int64_t scratch_rows = block_rows * (shared ? depth_blocks : threads.num_threads());
   if (scratch.size() < scratch_rows * row_bytes) {
     auto allocated = AlignedBuffer::Allocate(scratch_rows * row_bytes);
-    TESSERA_CHECK(allocated.ok(), "no memory for a block of activations");
+    if (!allocated.ok()) throw std::bad_alloc();
     scratch = std::move(allocated).value();
   }
   uint8_t* prepared = scratch.As<uint8_t>();

@@ -56,7 +56,7 @@ GemmKernels Avx512BFloat16Kernels();
 GemmKernels BFloat16Kernels();
 
 // y [rows, out_features] and x [rows, in_features] are float32 and do not overlap. `scratch` keeps
-// blocks of activations, and its memory from call to call.
+// blocks of activations, and its memory from call to call; std::bad_alloc where there is none.
 void Gemm(const PackedMatrix& weights, const GemmKernels& kernels, const MatrixView& x,
           const MatrixView& y, ThreadPool& threads, AlignedBuffer& scratch);
 

@@ -62,7 +62,8 @@ class FakeBackend : public Backend {
 
 class FakeModel : public Model {
  public:
-  FakeModel(const FakeModelOptions& options, FakeCounters* counters) : counters_(counters) {
+  FakeModel(const FakeModelOptions& options, FakeCounters* counters, ThreadPool* threads)
+      : counters_(counters), threads_(threads) {
     config_.vocab_size = options.vocab_size;
     config_.num_layers = options.num_layers;
     config_.max_position_embeddings = options.max_model_len;
@@ -89,7 +90,9 @@ class FakeModel : public Model {
     CheckBatch(batch);
     for (const int32_t token : batch.token_ids) {
       if (token == kFailToken) return Internal("The fake model failed as it was told to.");
-      if (token == kMemoryToken) throw std::bad_alloc();
+      if (token == kMemoryToken) {
+        threads_->ParallelFor(8, [](int64_t, int) { throw std::bad_alloc(); });
+      }
     }
     for (size_t layer = 0; layer < batch.layers.size(); ++layer) Write(batch, layer);
     size_t next = 0;
@@ -172,6 +175,7 @@ class FakeModel : public Model {
   }
 
   FakeCounters* const counters_;
+  ThreadPool* const threads_;
   ModelConfig config_;
   std::vector<AttentionSpec> specs_;
 };
@@ -196,7 +200,7 @@ EngineParts MakeFakeParts(const FakeModelOptions& options, FakeCounters* counter
   threads.num_threads = 2;
   threads.pin = false;
   parts.threads = std::make_unique<ThreadPool>(threads);
-  parts.model = std::make_unique<FakeModel>(options, counters);
+  parts.model = std::make_unique<FakeModel>(options, counters, parts.threads.get());
   parts.groups = GroupLayers(parts.model->layer_specs());
   for (size_t i = 0; i < parts.groups.specs.size(); ++i) {
     Selection selection;

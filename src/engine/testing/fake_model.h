@@ -22,7 +22,7 @@ struct FakeModelOptions {
 // Tokens with a meaning of their own, which the model never makes.
 constexpr int32_t kFailToken = 90;    // in a step: Forward fails
 constexpr int32_t kNanToken = 91;     // newest of a sequence: the row's logits are NaN
-constexpr int32_t kMemoryToken = 92;  // in a step: Forward throws std::bad_alloc
+constexpr int32_t kMemoryToken = 92;  // in a step: std::bad_alloc on a worker
 
 // Counts what the engine does with it.
 struct FakeCounters {

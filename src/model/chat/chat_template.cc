@@ -53,7 +53,8 @@ Result<std::unique_ptr<ChatTemplate>> ChatTemplate::Parse(std::string_view sourc
 
 Result<std::string> ChatTemplate::Render(const nlohmann::ordered_json& context,
                                          const RenderOptions& options) const {
-  if (!context.is_object()) return InvalidArgument("The context of a chat template is no object.");
+  if (!context.is_object())
+    return InvalidArgument("The context of a chat template is not an object.");
   try {
     const chat::Value values = chat::FromJson(context);
     chat::Interpreter interpreter(values, options.now.has_value() ? *options.now : LocalTime());

@@ -138,7 +138,7 @@ Value Int(Interpreter*, const Value& value, const Arguments& arguments) {
     number = value.integer();
   } else if (value.IsNumber()) {
     number = Truncate(value.number());
-    if (!number.has_value() && std::isinf(value.number())) Fail("Infinity is no integer.");
+    if (!number.has_value() && std::isinf(value.number())) Fail("Infinity is not an integer.");
   }
   if (number.has_value()) return Value(*number);
   return bound[0] == nullptr ? Value(int64_t{0}) : *bound[0];

@@ -213,7 +213,7 @@ void Interpreter::Assign(const Expression& target, const Value& value) {
     const Value holder = Lookup(target.name);
     const auto* space = holder.As<std::shared_ptr<Namespace>>();
     if (space == nullptr)
-      Fail("'" + target.name + "' is no namespace, so nothing in it can be set.");
+      Fail("'" + target.name + "' is not a namespace, so nothing in it can be set.");
     (*space)->Set(target.member, value);
     return;
   }

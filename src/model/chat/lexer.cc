@@ -48,7 +48,7 @@ std::string Unescape(std::string_view raw, int line) {
       throw SyntaxError(line, "A string holds a truncated \\x, \\u or \\U escape.");
     }
     if (value > 0x10FFFF || (value >= 0xD800 && value <= 0xDFFF)) {
-      throw SyntaxError(line, "A string holds an escape that is no Unicode character.");
+      throw SyntaxError(line, "A string holds an escape that is not a Unicode character.");
     }
     AppendUtf8(static_cast<char32_t>(value), &out);
   };

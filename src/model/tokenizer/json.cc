@@ -74,7 +74,7 @@ Result<Json> ParseJson(simdjson::dom::parser* parser, std::string_view text,
                        std::string_view file) {
   Json root;
   if (const auto error = parser->parse(text.data(), text.size()).get(root)) {
-    return Corrupt(std::string(file) + " is no valid JSON (" + simdjson::error_message(error) +
+    return Corrupt(std::string(file) + " is not valid JSON (" + simdjson::error_message(error) +
                    "); download it again.");
   }
   if (!root.is_object()) {

@@ -11,7 +11,7 @@ constexpr std::string_view kWhere = "the model in tokenizer.json";
 constexpr size_t kMaxAddedTokenBytes = 4096;
 
 Error BadId(std::string_view token) {
-  return Corrupt("The id of token \"" + std::string(token) + "\" is no integer from 0 to " +
+  return Corrupt("The id of token \"" + std::string(token) + "\" is not an integer from 0 to " +
                  std::to_string(kMaxTokenId) + "; the tokenizer.json is damaged.");
 }
 

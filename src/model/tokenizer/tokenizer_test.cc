@@ -27,10 +27,10 @@ TEST(TokenizerTest, RefusesWhatItCannotDo) {
     std::string file;
     std::string reason;  // part of the message
   } kCases[] = {
-      {"", "no valid JSON"},
+      {"", "not valid JSON"},
       {"[]", "JSON object"},
       {"{}", "no \"model\""},
-      {std::string(100000, '['), "no valid JSON"},
+      {std::string(100000, '['), "not valid JSON"},
       {R"({"model":{"type":"Unigram"}})", "Unigram"},
       {File(R"("vocab":{"a":-1},"merges":[])"), "id of token"},
       {File(R"("vocab":{"a":4000000000},"merges":[])"), "id of token"},
