@@ -17,7 +17,6 @@
 namespace tessera {
 namespace {
 
-using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 constexpr int64_t kHidden = 8, kInner = 12, kVocab = 11, kHeads = 2, kKvHeads = 1, kHeadSize = 6;

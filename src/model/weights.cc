@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <optional>
 #include <utility>
 
 namespace tessera {
@@ -15,8 +16,8 @@ WeightLoader::WeightLoader(const Checkpoint* checkpoint, Ops* ops, MatmulMode mo
       progress_(std::move(progress)),
       bytes_total_(checkpoint->bytes()) {}
 
-Result<const TensorView*> WeightLoader::Find(const std::string& name,
-                                             std::span<const int64_t> shape) const {
+Result<WeightLoader::Found> WeightLoader::Find(const std::string& name,
+                                               std::span<const int64_t> shape) const {
   const TensorView* view = checkpoint_->Find(name);
   if (view == nullptr) {
     return NotFound(checkpoint_->path() + " lacks the tensor \"" + name +
@@ -27,11 +28,12 @@ Result<const TensorView*> WeightLoader::Find(const std::string& name,
                    ShapeToString(view->shape) + ", but config.json asks for " +
                    ShapeToString(shape) + ": check that both belong together.");
   }
-  if (!WeightDType(view->type)) {
+  const std::optional<DType> dtype = WeightDType(view->type);
+  if (!dtype) {
     return Unsupported(checkpoint_->path() + ": tensor \"" + name + "\" is of type " +
                        ToString(view->type) + "; weights of F32, F16 and BF16 are supported.");
   }
-  return view;
+  return Found{view, *dtype};
 }
 
 void WeightLoader::Done(const TensorView& view) {
@@ -42,8 +44,8 @@ void WeightLoader::Done(const TensorView& view) {
 Result<WeightView> WeightLoader::Matrix(const std::string& name, int64_t rows, int64_t cols,
                                         std::vector<std::byte>* storage) {
   const std::array<int64_t, 2> shape = {rows, cols};
-  TESSERA_ASSIGN_OR_RETURN(const TensorView* view, Find(name, shape));
-  const DType dtype = *WeightDType(view->type);
+  TESSERA_ASSIGN_OR_RETURN(const Found found, Find(name, shape));
+  const auto [view, dtype] = found;
   const std::byte* data = view->data;
   if (reinterpret_cast<uintptr_t>(data) % SizeOf(dtype) != 0) {
     storage->assign(data, data + view->bytes);
@@ -55,8 +57,8 @@ Result<WeightView> WeightLoader::Matrix(const std::string& name, int64_t rows, i
 
 Result<std::vector<float>> WeightLoader::Vector(const std::string& name, int64_t size) {
   const std::array<int64_t, 1> shape = {size};
-  TESSERA_ASSIGN_OR_RETURN(const TensorView* view, Find(name, shape));
-  const DType dtype = *WeightDType(view->type);
+  TESSERA_ASSIGN_OR_RETURN(const Found found, Find(name, shape));
+  const auto [view, dtype] = found;
   std::vector<std::byte> aligned(view->data, view->data + view->bytes);
   std::vector<float> values(static_cast<size_t>(size));
   ConvertToFloat(dtype, aligned.data(), size, values.data());

@@ -46,7 +46,11 @@ class WeightLoader {
 
  private:
   // The tensor, of a type and shape as asked for.
-  Result<const TensorView*> Find(const std::string& name, std::span<const int64_t> shape) const;
+  struct Found {
+    const TensorView* view = nullptr;
+    DType dtype = DType::kFloat32;
+  };
+  Result<Found> Find(const std::string& name, std::span<const int64_t> shape) const;
   void Done(const TensorView& view);
 
   const Checkpoint* checkpoint_;

@@ -165,8 +165,9 @@ TEST_P(CpuOpsTest, RowsOfALinearLayerDoNotDependOnTheBatch) {
 TEST_P(CpuOpsTest, PacksMatricesSideBySide) {
   // Rows of one matrix end inside a panel; types differ, so that float32 holds them all.
   std::vector<float> q(40 * 6), k(9 * 6), ones(6, 1.0f), y(49);
-  for (size_t i = 0; i < q.size(); ++i) q[i] = static_cast<float>(i / 6);
-  for (size_t i = 0; i < k.size(); ++i) k[i] = static_cast<float>(100 + i / 6);
+  const auto row = [](size_t element) { return element / 6; };
+  for (size_t i = 0; i < q.size(); ++i) q[i] = static_cast<float>(row(i));
+  for (size_t i = 0; i < k.size(); ++i) k[i] = static_cast<float>(100 + row(i));
   const std::vector<uint8_t> half = Convert(DType::kFloat16, k);
   const WeightView views[] = {{q.data(), DType::kFloat32, 40, 6},
                               {half.data(), DType::kFloat16, 9, 6}};
