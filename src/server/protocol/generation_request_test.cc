@@ -1,0 +1,251 @@
+#include "server/protocol/generation_request.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+namespace tessera {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::Pair;
+
+std::optional<ApiError> ParseBoth(AnswerForm form, const std::string& body,
+                                  GenerationRequest* request) {
+  return form == AnswerForm::kChat ? ParseChatRequest(body, request)
+                                   : ParseCompletionRequest(body, request);
+}
+
+TEST(CompletionRequestTest, Defaults) {
+  GenerationRequest request;
+  ASSERT_FALSE(ParseCompletionRequest(R"({"prompt": "Hi"})", &request));
+  ASSERT_EQ(request.prompts.size(), 1u);
+  EXPECT_TRUE(request.prompts[0].is_text);
+  EXPECT_EQ(request.prompts[0].text, "Hi");
+  EXPECT_EQ(request.sampling.max_tokens, 16);
+  EXPECT_EQ(request.sampling.temperature, 1.0f);
+  EXPECT_EQ(request.n, 1);
+  EXPECT_EQ(request.best_of, 1);
+  EXPECT_FALSE(request.echo || request.stream || request.logprobs || request.sampling.seed);
+  EXPECT_TRUE(request.generates);
+}
+
+TEST(CompletionRequestTest, AllFieldsArrive) {
+  GenerationRequest request;
+  const auto error = ParseCompletionRequest(
+      R"({"model": "m", "prompt": [1, 2], "max_tokens": 7, "temperature": 0.5, "top_p": 0.25,
+          "top_k": 4, "min_p": 0.125, "n": 2, "best_of": 3, "echo": true, "logprobs": 5,
+          "presence_penalty": -1, "frequency_penalty": 1.5, "repetition_penalty": 2,
+          "logit_bias": {"50": -100, "3": 1.5}, "seed": -1, "stop": ["a", "bc"],
+          "stop_token_ids": [7, 8], "min_tokens": 2, "ignore_eos": true, "stream": false,
+          "return_tokens_as_token_ids": true, "user": "x", "unknown": {"a": [1]}})",
+      &request);
+  ASSERT_FALSE(error) << error->message;
+  EXPECT_EQ(request.model, "m");
+  EXPECT_FALSE(request.prompts[0].is_text);
+  EXPECT_THAT(request.prompts[0].tokens, ElementsAre(1, 2));
+  const SamplingParams& s = request.sampling;
+  EXPECT_EQ(s.max_tokens, 7);
+  EXPECT_EQ(s.temperature, 0.5f);
+  EXPECT_EQ(s.top_p, 0.25f);
+  EXPECT_EQ(s.top_k, 4);
+  EXPECT_EQ(s.min_p, 0.125f);
+  EXPECT_EQ(s.presence_penalty, -1);
+  EXPECT_EQ(s.frequency_penalty, 1.5f);
+  EXPECT_EQ(s.repetition_penalty, 2);
+  EXPECT_THAT(s.logit_bias, ElementsAre(Pair(50, -100.0f), Pair(3, 1.5f)));
+  EXPECT_EQ(s.seed, ~uint64_t{0});
+  EXPECT_THAT(s.stop, ElementsAre("a", "bc"));
+  EXPECT_THAT(s.stop_token_ids, ElementsAre(7, 8));
+  EXPECT_EQ(s.min_tokens, 2);
+  EXPECT_TRUE(s.ignore_eos);
+  EXPECT_EQ(request.n, 2);
+  EXPECT_EQ(request.best_of, 3);
+  EXPECT_TRUE(request.echo);
+  EXPECT_TRUE(request.tokens_as_ids);
+  EXPECT_EQ(request.logprobs, 5);
+}
+
+TEST(CompletionRequestTest, NullIsAsAbsent) {
+  GenerationRequest request;
+  const auto error = ParseCompletionRequest(
+      R"({"prompt": "x", "max_tokens": null, "temperature": null, "stop": null, "seed": null,
+          "logprobs": null, "stream": null, "stream_options": null, "logit_bias": null,
+          "suffix": null, "response_format": null, "n": null, "best_of": null, "model": null})",
+      &request);
+  ASSERT_FALSE(error) << error->message;
+  EXPECT_EQ(request.sampling.max_tokens, 16);
+}
+
+TEST(CompletionRequestTest, FourShapesOfPrompts) {
+  struct Case {
+    const char* prompt;
+    size_t count;
+    bool is_text;
+  };
+  for (const Case& c :
+       {Case{R"("text")", 1, true}, Case{R"("")", 1, true}, Case{R"(["a", "b", ""])", 3, true},
+        Case{"[1, 2, 3.0]", 1, false}, Case{"[[1], [2, 3], []]", 3, false}}) {
+    SCOPED_TRACE(c.prompt);
+    GenerationRequest request;
+    const auto error =
+        ParseCompletionRequest(std::string(R"({"prompt": )") + c.prompt + "}", &request);
+    ASSERT_FALSE(error) << error->message;
+    ASSERT_EQ(request.prompts.size(), c.count);
+    for (const Prompt& prompt : request.prompts) EXPECT_EQ(prompt.is_text, c.is_text);
+  }
+}
+
+TEST(CompletionRequestTest, MaxTokensZeroScoresThePrompt) {
+  GenerationRequest request;
+  ASSERT_FALSE(ParseCompletionRequest(
+      R"({"prompt": "x", "max_tokens": 0, "echo": true, "logprobs": 0})", &request));
+  EXPECT_FALSE(request.generates);
+  EXPECT_EQ(request.sampling.max_tokens, 1);
+}
+
+struct Refusal {
+  AnswerForm form;
+  std::string body;
+  std::string param;
+  std::string part;  // of the message
+};
+
+constexpr AnswerForm kText = AnswerForm::kCompletion;
+constexpr AnswerForm kChat = AnswerForm::kChat;
+
+std::string WithPrompt(const std::string& field) { return R"({"prompt": "x", )" + field + "}"; }
+
+std::string WithMessage(const std::string& field) {
+  return R"({"messages": [{"role": "user", "content": "x"}], )" + field + "}";
+}
+
+TEST(GenerationRequestTest, RefusesWithTheFieldsName) {
+  const std::string deep = std::string(100000, '[') + std::string(100000, ']');
+  const std::vector<Refusal> refusals = {
+      {kText, "", "", "no valid JSON"},
+      {kText, "{", "", "no valid JSON"},
+      {kText, "[]", "", "must be a JSON object, but is a list"},
+      {kText, R"("x")", "", "but is a string"},
+      {kText, "{} x", "", "no valid JSON"},
+      {kText, "{\"prompt\": \"\xff\xfe\"}", "", "no valid JSON"},
+      {kText, R"({"prompt": "\ud800"})", "", "no valid JSON"},
+      {kText, R"({"prompt": 1e999})", "", "no valid JSON"},
+      {kText, R"({"prompt": )" + deep + "}", "", "nested deeper than 64"},
+      {kText, R"({"x": )" + deep, "", "nested deeper than 64"},
+      {kText, "{}", "prompt", "prompt must be a string, a list of strings"},
+      {kText, R"({"prompt": []})", "prompt", "is an empty list"},
+      {kText, R"({"prompt": {}})", "prompt", "is an object"},
+      {kText, R"({"prompt": true})", "prompt", "is true or false"},
+      {kText, R"({"prompt": [1, "a"]})", "prompt", "something else"},
+      {kText, R"({"prompt": ["a", 1]})", "prompt", "something else"},
+      {kText, R"({"prompt": ["a", [1]]})", "prompt", "something else"},
+      {kText, R"({"prompt": [[1], "a"]})", "prompt", "something else"},
+      {kText, R"({"prompt": [1.5]})", "prompt", "something else"},
+      {kText, R"({"prompt": [4294967296]})", "prompt", "something else"},
+      {kText, R"({"prompt": [null]})", "prompt", "something else"},
+      {kText, WithPrompt(R"("max_tokens": "7")"), "max_tokens", "must be an integer, but is a"},
+      {kText, WithPrompt(R"("max_tokens": 1.5)"), "max_tokens", "must be an integer"},
+      {kText, WithPrompt(R"("max_tokens": -1)"), "max_tokens", "must be in 0 to"},
+      {kText, WithPrompt(R"("max_tokens": 0)"), "max_tokens", "asks for nothing"},
+      {kText, WithPrompt(R"("max_tokens": 18446744073709551615)"), "max_tokens", "an integer"},
+      {kText, WithPrompt(R"("temperature": "hot")"), "temperature", "must be a number, but is a"},
+      {kText, WithPrompt(R"("temperature": true)"), "temperature", "must be a number"},
+      {kText, WithPrompt(R"("top_k": -2)"), "top_k", "must be in -1 to"},
+      {kText, WithPrompt(R"("stream": 1)"), "stream", "must be true or false, but is a number (1)"},
+      {kText, WithPrompt(R"("stream_options": {})"), "stream_options", "needs \"stream\": true"},
+      {kText, WithPrompt(R"("stream": true, "stream_options": 1)"), "stream_options", "an object"},
+      {kText, WithPrompt(R"("n": 0)"), "n", "in 1 to"},
+      {kText, WithPrompt(R"("n": 5000)"), "n", "in 1 to 4096"},
+      {kText, WithPrompt(R"("n": 2, "best_of": 1)"), "best_of", "at least n"},
+      {kText, WithPrompt(R"("best_of": 2, "stream": true)"), "best_of", "with stream"},
+      {kText, WithPrompt(R"("logprobs": true)"), "logprobs", "must be an integer"},
+      {kText, WithPrompt(R"("logprobs": 101)"), "logprobs", "in 0 to 100"},
+      {kText, WithPrompt(R"("stop": 5)"), "stop", "but is a number"},
+      {kText, WithPrompt(R"("stop": ["a", null])"), "stop", "one entry is null"},
+      {kText, WithPrompt(R"("stop_token_ids": ["a"])"), "stop_token_ids", "list of token ids"},
+      {kText, WithPrompt(R"("logit_bias": [1])"), "logit_bias", "but is a list"},
+      {kText, WithPrompt(R"("logit_bias": {"a": 1})"), "logit_bias", "no token id"},
+      {kText, WithPrompt(R"("logit_bias": {"1": "a"})"), "logit_bias", "is a string"},
+      {kText, WithPrompt(R"("logit_bias": {"1": 101})"), "logit_bias", "-100 to 100"},
+      {kText, WithPrompt(R"("seed": "a")"), "seed", "must be an integer"},
+      {kText, WithPrompt(R"("suffix": "end")"), "suffix", "not supported"},
+      {kText, WithPrompt(R"("use_beam_search": true)"), "use_beam_search", "not supported"},
+      {kText, WithPrompt(R"("response_format": {"type": "json_object"})"), "response_format",
+       "does not constrain"},
+      {kText, WithPrompt(R"("response_format": "json")"), "response_format", "does not constrain"},
+      {kChat, "{}", "messages", "is missing"},
+      {kChat, R"({"messages": []})", "messages", "is empty"},
+      {kChat, R"({"messages": "hi"})", "messages", "is a string"},
+      {kChat, R"({"messages": [1]})", "messages", "messages[0] must be an object"},
+      {kChat, R"({"messages": [{"content": "x"}]})", "messages", "with a role"},
+      {kChat, R"({"messages": [{"role": 1}]})", "messages", "with a role"},
+      {kChat, R"({"messages": [{"role": "user", "content": 1}]})", "messages", "a list of parts"},
+      {kChat, R"({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]})", "messages",
+       "reads text only"},
+      {kChat, R"({"messages": [{"role": "user", "content": ["x"]}]})", "messages", "text only"},
+      {kChat, WithMessage(R"("max_tokens": 0)"), "max_tokens", "in 1 to"},
+      {kChat, WithMessage(R"("max_completion_tokens": "x")"), "max_completion_tokens", "integer"},
+      {kChat, WithMessage(R"("logprobs": 1)"), "logprobs", "true or false"},
+      {kChat, WithMessage(R"("top_logprobs": 2)"), "top_logprobs", "needs \"logprobs\": true"},
+      {kChat, WithMessage(R"("tools": [{"type": "function"}])"), "tools", "not supported"},
+      {kChat, WithMessage(R"("chat_template_kwargs": 1)"), "chat_template_kwargs", "an object"},
+  };
+  for (const Refusal& refusal : refusals) {
+    SCOPED_TRACE(refusal.body.substr(0, 100));
+    GenerationRequest request;
+    const auto error = ParseBoth(refusal.form, refusal.body, &request);
+    ASSERT_TRUE(error);
+    EXPECT_EQ(error->status, 400);
+    EXPECT_EQ(error->param, refusal.param) << error->message;
+    EXPECT_THAT(error->message, HasSubstr(refusal.part));
+    EXPECT_LT(error->message.size(), 400u);
+    const Json json = Json::parse(ErrorJson(*error));
+    EXPECT_EQ(json["error"]["type"], "invalid_request_error");
+    EXPECT_EQ(json["error"]["message"].is_string(), true);
+    EXPECT_TRUE(json["error"].contains("param") && json["error"].contains("code"));
+  }
+}
+
+TEST(ChatRequestTest, MessagesBecomeText) {
+  GenerationRequest request;
+  const auto error = ParseChatRequest(
+      R"({"messages": [{"role": "system", "content": [{"type": "text", "text": "a"},
+                                                      {"type": "text", "text": "b"}]},
+                       {"role": "user", "content": "c", "name": "Ada"},
+                       {"role": "assistant", "content": null}],
+          "max_tokens": 3, "max_completion_tokens": 5, "logprobs": true, "top_logprobs": 2,
+          "tools": [], "response_format": {"type": "text"}, "stop": "x",
+          "chat_template_kwargs": {"thinking": false}})",
+      &request);
+  ASSERT_FALSE(error) << error->message;
+  EXPECT_EQ(request.messages[0]["content"], "ab");
+  EXPECT_EQ(request.messages[1]["content"], "c");
+  EXPECT_EQ(request.messages[1]["name"], "Ada");
+  EXPECT_EQ(request.messages[2]["content"], "");
+  EXPECT_EQ(request.sampling.max_tokens, 5);
+  EXPECT_TRUE(request.has_max_tokens);
+  EXPECT_EQ(request.logprobs, 2);
+  EXPECT_EQ(request.template_arguments["thinking"], false);
+}
+
+TEST(ApiErrorTest, EngineMessagesNameTheirField) {
+  struct Case {
+    const char* message;
+    const char* param;
+  };
+  for (const Case& c : {Case{"temperature is -1, but must be at least 0.", "temperature"},
+                        Case{"The prompt has no tokens; give at least one.", "prompt"},
+                        Case{"a token of logit_bias is 9, but must be less.", "logit_bias"},
+                        Case{"Something else is wrong.", ""}}) {
+    EXPECT_EQ(ApiError::FromEngine(InvalidArgument(c.message)).param, c.param) << c.message;
+  }
+  EXPECT_EQ(ApiError::FromEngine(Internal("x")).status, 500);
+  EXPECT_EQ(ApiError::FromEngine(OutOfMemory("x")).status, 503);
+}
+
+}  // namespace
+}  // namespace tessera
