@@ -1,0 +1,135 @@
+"""The official `openai` client against a running server that serves models/tiny-math:
+
+    python tests/openai_client_test.py http://127.0.0.1:8000/v1
+
+Needs the package `openai`. Prints what it did and ends with 1 where something is wrong.
+"""
+
+import concurrent.futures
+import sys
+
+import openai
+
+QUESTION = (
+    "Question: Quinn has 27 ribbons. Quinn finds another 18. How many ribbons does Quinn have now?\nAnswer:"
+)
+MESSAGES = [{"role": "user", "content": QUESTION}]
+
+
+def test_models(client):
+    models = client.models.list().data
+    assert [model.id for model in models] == ["tiny-math"]
+    assert client.models.retrieve("tiny-math").id == "tiny-math"
+
+
+def test_completion(client):
+    answer = client.completions.create(
+        model="tiny-math", prompt=QUESTION, max_tokens=60, temperature=0, stop=["Question:"]
+    )
+    assert answer.choices[0].text.rstrip().endswith("#### 45"), answer
+    assert answer.choices[0].finish_reason == "stop"
+    assert answer.usage.total_tokens == answer.usage.prompt_tokens + answer.usage.completion_tokens
+
+
+def test_completion_prompts(client):
+    for prompt, count in [(["a", "b", "c"], 3), ([5, 6, 7], 1), ([[5], [6, 7]], 2)]:
+        answer = client.completions.create(model="tiny-math", prompt=prompt, max_tokens=2, n=2, seed=1)
+        assert [choice.index for choice in answer.choices] == list(range(2 * count))
+
+
+def test_completion_logprobs(client):
+    answer = client.completions.create(
+        model="tiny-math", prompt="one two", max_tokens=3, logprobs=2, echo=True, temperature=0
+    )
+    logprobs = answer.choices[0].logprobs
+    assert logprobs.token_logprobs[0] is None
+    assert len(logprobs.tokens) == answer.usage.total_tokens == len(logprobs.text_offset)
+    for name, own, top in list(zip(logprobs.tokens, logprobs.token_logprobs, logprobs.top_logprobs))[1:]:
+        assert top[name] == own <= 0
+
+
+def test_chat(client):
+    answer = client.chat.completions.create(
+        model="tiny-math", messages=MESSAGES, max_completion_tokens=60, temperature=0, logprobs=True, top_logprobs=3
+    )
+    message = answer.choices[0].message
+    assert message.role == "assistant" and message.content
+    content = answer.choices[0].logprobs.content
+    assert len(content) == answer.usage.completion_tokens
+    assert all(len(entry.top_logprobs) == 3 for entry in content)
+    assert content[0].top_logprobs[0].token == content[0].token  # greedy
+
+
+def test_streams(client):
+    whole = client.chat.completions.create(model="tiny-math", messages=MESSAGES, max_tokens=40, temperature=0)
+    stream = client.chat.completions.create(
+        model="tiny-math",
+        messages=MESSAGES,
+        max_tokens=40,
+        temperature=0,
+        stream=True,
+        stream_options={"include_usage": True},
+    )
+    chunks = list(stream)
+    text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
+    assert text == whole.choices[0].message.content
+    assert chunks[-1].usage.completion_tokens == whole.usage.completion_tokens
+    text = "".join(
+        chunk.choices[0].text
+        for chunk in client.completions.create(
+            model="tiny-math", prompt=QUESTION, max_tokens=60, temperature=0, stream=True
+        )
+    )
+    assert "#### 45" in text
+
+
+def test_errors(client):
+    for arguments, kind, param in [
+        ({"model": "other"}, openai.NotFoundError, "model"),
+        ({"temperature": -1}, openai.BadRequestError, "temperature"),
+        ({"extra_body": {"max_tokens": "x"}}, openai.BadRequestError, "max_tokens"),
+        ({"prompt": [99999]}, openai.BadRequestError, "prompt"),
+    ]:
+        try:
+            client.completions.create(**({"model": "tiny-math", "prompt": "x"} | arguments))
+        except kind as error:
+            assert error.param == param, error
+        else:
+            raise AssertionError(f"{arguments} was not refused")
+
+
+def test_concurrency(client):
+    def ask(number):
+        prompt = f"Question: Ada has {number} pears and buys 7 more. How many pears does Ada have?\nAnswer:"
+        answer = client.completions.create(model="tiny-math", prompt=prompt, max_tokens=60, temperature=0)
+        return f"#### {number + 7}" in answer.choices[0].text
+
+    with concurrent.futures.ThreadPoolExecutor(32) as threads:
+        right = sum(threads.map(ask, range(10, 74)))
+    assert right >= 56, f"{right} of 64 answers are right"
+
+
+def test_early_end(client):
+    with client.completions.create(
+        model="tiny-math", prompt="x", max_tokens=1500, stream=True, extra_body={"ignore_eos": True}
+    ) as stream:
+        next(iter(stream))
+
+
+def main():
+    client = openai.OpenAI(base_url=sys.argv[1], api_key="none", max_retries=0)
+    failures = 0
+    for name, test in sorted(globals().items()):
+        if not name.startswith("test_"):
+            continue
+        try:
+            test(client)
+            print(f"ok      {name}")
+        except Exception as error:  # the other tests run all the same
+            failures += 1
+            print(f"FAILED  {name}: {type(error).__name__}: {error}")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
