@@ -16,6 +16,10 @@ void AddServeCommand(CLI::App* app, CommandTable* commands);
 void AddEvalCommand(CLI::App* app, CommandTable* commands);
 void AddVerifyCommand(CLI::App* app, CommandTable* commands);
 void AddBackendsCommand(CLI::App* app, CommandTable* commands);
+void AddBenchCommands(CLI::App* app, CommandTable* commands);
 void AddDoctorCommand(CLI::App* app, CommandTable* commands);
+
+// Subcommands of `bench`.
+void AddBenchAttentionCommand(CLI::App* bench, CommandTable* commands);
 
 }  // namespace tessera

@@ -35,6 +35,7 @@ int Main(int argc, char** argv) {
   AddVerifyCommand(&app, &commands);
   AddBackendsCommand(&app, &commands);
   AddDoctorCommand(&app, &commands);
+  AddBenchCommands(&app, &commands);
 
   if (argc == 1) {
     std::fputs(app.help().c_str(), stdout);
@@ -58,7 +59,10 @@ int Main(int argc, char** argv) {
                  name.c_str());
     return kExitUsage;
   }
-  return commands.at(app.get_subcommands()[0])();
+  // The innermost one, as in `bench attention`.
+  const CLI::App* chosen = app.get_subcommands()[0];
+  while (!chosen->get_subcommands().empty()) chosen = chosen->get_subcommands()[0];
+  return commands.at(chosen)();
 }
 
 }  // namespace

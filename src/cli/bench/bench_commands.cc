@@ -1,0 +1,12 @@
+// tessera bench: the commands that measure.
+#include "cli/commands.h"
+
+namespace tessera {
+
+void AddBenchCommands(CLI::App* app, CommandTable* commands) {
+  CLI::App* bench = app->add_subcommand("bench", "Measure, beside what this machine allows");
+  bench->require_subcommand(1);
+  AddBenchAttentionCommand(bench, commands);
+}
+
+}  // namespace tessera
