@@ -10,7 +10,7 @@
 namespace tessera::kernel {
 
 void RunBlockWithoutBarrier(const KernelArgs& args, const WorkItem* items) {
-  using Tiles = lanes_without_barrier::SimtTiles<MmaM16N8K16, 64, 32, 2, true>;
+  using Tiles = lanes_without_barrier::SimtTiles<MmaM16N8K16, 64, {.row_waves = 2, .stages = 2}>;
   lanes_without_barrier::RunBlock<Tiles, Logits::kScaled>(args, items);
 }
 

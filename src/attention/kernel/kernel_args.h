@@ -118,23 +118,33 @@ TESSERA_HOST_DEVICE ItemRows RowsOf(const KernelArgs& args, const WorkItem& item
   return {item.shared_prefix != 0 ? 0 : first_token, seq_len - query_len, query_len, seq_len};
 }
 
+// A key's block, and its place in that: what has to be looked up.
+struct KeyInBlock {
+  int32_t block;
+  int32_t token;
+};
+
+TESSERA_HOST_DEVICE KeyInBlock FindKey(const KernelArgs& args, const WorkItem& item, int32_t key) {
+  if (args.block_table == nullptr) return {0, args.query_start_loc[item.seq] + key};
+  return {args.block_table[item.seq * args.block_table_stride + key / args.block_size],
+          key % args.block_size};
+}
+
 // Where a key lies, in elements.
-struct KeyPlace {
+struct alignas(16) KeyPlace {
   int64_t key;
   int64_t value;
 };
 
+TESSERA_HOST_DEVICE KeyPlace PlaceOf(const KernelArgs& args, const WorkItem& item,
+                                     const KeyInBlock& found) {
+  const int64_t block = found.block * args.block_stride;
+  return {block + item.kv_head * args.key_head_stride + found.token * args.key_token_stride,
+          block + item.kv_head * args.value_head_stride + found.token * args.value_token_stride};
+}
+
 TESSERA_HOST_DEVICE KeyPlace PlaceOfKey(const KernelArgs& args, const WorkItem& item, int32_t key) {
-  int64_t token = key, block = 0;
-  if (args.block_table != nullptr) {
-    block = args.block_table[item.seq * args.block_table_stride + key / args.block_size] *
-            args.block_stride;
-    token = key % args.block_size;
-  } else {
-    token += args.query_start_loc[item.seq];
-  }
-  return {block + item.kv_head * args.key_head_stride + token * args.key_token_stride,
-          block + item.kv_head * args.value_head_stride + token * args.value_token_stride};
+  return PlaceOf(args, item, FindKey(args, item, key));
 }
 
 }  // namespace tessera::kernel

@@ -10,6 +10,10 @@
 //   SLOTS rows an accumulator element belongs to red(i)                the xor masks under which
 //   lanes share a row (NRED of them) p_tile, p_elem        where element i of the P fragment f lies
 //   among the accumulators of S
+// and how fragments are read from shared memory:
+//   kTransposes           whether loads can transpose: then V lies there as [key][dim], else as
+//   [dim][key] LoadKeys, LoadValues   kTiles fragments of X at one k: of kTiles * X keys, or dims
+//   LoadQuery              one fragment of Y from [row][dim]
 // CheckPolicy proves for every lane, at compile time, that the accumulators of the first product
 // already are the Y fragments of the second: probabilities never leave their registers.
 //
@@ -36,6 +40,67 @@ struct Accumulator {
   float v[N];
 };
 
+// A fragment of X, each lane reading its words by the policy's layout: from rows of shared memory
+// (tile[x][k]), or from columns (tile[k][x]). `tile` is 4-byte aligned, `stride` (elements) even.
+template <class P>
+SIMT_DEVICE void LoadXFromRows(const uint16_t* tile, int stride, int lane, Fragment<P::NX>* f) {
+  SIMT_UNROLL
+  for (int i = 0; i < 2 * P::NX; i += 2) {
+    f->words[i / 2] = simt::LoadWord(tile + P::x(lane, i) * stride + P::xk(lane, i));
+  }
+}
+template <class P>
+SIMT_DEVICE void LoadXFromColumns(const uint16_t* tile, int stride, int lane, Fragment<P::NX>* f) {
+  SIMT_UNROLL
+  for (int i = 0; i < 2 * P::NX; i += 2) {
+    const uint16_t* low = tile + P::xk(lane, i) * stride + P::x(lane, i);
+    f->words[i / 2] = low[0] | (static_cast<uint32_t>(low[stride]) << 16);
+  }
+}
+template <class P>
+SIMT_DEVICE void LoadYFromRows(const uint16_t* tile, int stride, int lane, Fragment<P::NY>* f) {
+  SIMT_UNROLL
+  for (int i = 0; i < 2 * P::NY; i += 2) {
+    f->words[i / 2] = simt::LoadWord(tile + P::y(lane, i) * stride + P::yk(lane, i));
+  }
+}
+
+#if defined(__CUDA_ARCH__)
+// Four 8 x 8 matrices of 16-bit elements; lane l names row l % 8 of matrix l / 8 (PTX ISA,
+// ldmatrix).
+SIMT_DEVICE void LoadMatrices(const uint16_t* row, uint32_t* words) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
+               : "=r"(words[0]), "=r"(words[1]), "=r"(words[2]), "=r"(words[3])
+               : "r"(static_cast<uint32_t>(__cvta_generic_to_shared(row)))
+               : "memory");
+}
+SIMT_DEVICE void LoadMatricesTransposed(const uint16_t* row, uint32_t* words) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
+               : "=r"(words[0]), "=r"(words[1]), "=r"(words[2]), "=r"(words[3])
+               : "r"(static_cast<uint32_t>(__cvta_generic_to_shared(row)))
+               : "memory");
+}
+#endif
+
+// How policies without transposing loads read shared memory: V lies there transposed.
+template <class P>
+struct PlainLoads {
+  static constexpr bool kTransposes = false;
+  static constexpr int kTiles = 1;
+  template <int NX>
+  SIMT_DEVICE void LoadKeys(const uint16_t* tile, int stride, int lane, Fragment<NX>* f) {
+    LoadXFromRows<P>(tile, stride, lane, f);
+  }
+  template <int NX>
+  SIMT_DEVICE void LoadValues(const uint16_t* tile, int stride, int lane, Fragment<NX>* f) {
+    LoadXFromRows<P>(tile, stride, lane, f);
+  }
+  template <int NY>
+  SIMT_DEVICE void LoadQuery(const uint16_t* tile, int stride, int lane, Fragment<NY>* f) {
+    LoadYFromRows<P>(tile, stride, lane, f);
+  }
+};
+
 #if defined(TESSERA_SIMT_HIP)
 typedef short Short4 __attribute__((ext_vector_type(4)));
 typedef short Short8 __attribute__((ext_vector_type(8)));
@@ -45,7 +110,7 @@ typedef float Float16 __attribute__((ext_vector_type(16)));
 #endif
 
 // CDNA2 and CDNA3 (gfx90a, gfx942): v_mfma_f32_32x32x8_bf16.
-struct Mfma32x32x8 {
+struct Mfma32x32x8 : PlainLoads<Mfma32x32x8> {
   static constexpr int WAVE = 64, X = 32, Y = 32, K = 8, NX = 2, NY = 2, NE = 16, SLOTS = 1,
                        NRED = 1;
   static constexpr const char* kName = "mfma_32x32x8";
@@ -72,7 +137,7 @@ struct Mfma32x32x8 {
 };
 
 // CDNA2 and CDNA3: v_mfma_f32_16x16x16_bf16.
-struct Mfma16x16x16 {
+struct Mfma16x16x16 : PlainLoads<Mfma16x16x16> {
   static constexpr int WAVE = 64, X = 16, Y = 16, K = 16, NX = 2, NY = 2, NE = 4, SLOTS = 1,
                        NRED = 2;
   static constexpr const char* kName = "mfma_16x16x16";
@@ -100,7 +165,7 @@ struct Mfma16x16x16 {
 
 // RDNA4 (gfx1200, gfx1201): v_wmma_f32_16x16x16_bf16. The order of k inside a fragment is free as
 // long as X and Y agree.
-struct Wmma16x16x16 {
+struct Wmma16x16x16 : PlainLoads<Wmma16x16x16> {
   static constexpr int WAVE = 32, X = 16, Y = 16, K = 16, NX = 4, NY = 4, NE = 8, SLOTS = 1,
                        NRED = 1;
   static constexpr const char* kName = "wmma_16x16x16";
@@ -143,14 +208,45 @@ struct MmaM16N8K16 {
   SIMT_CONSTEXPR int p_elem(int, int i) { return 2 * ((i / 2) % 2) + i % 2; }
   SIMT_DEVICE void MultiplyAdd(const Fragment<NX>& a, const Fragment<NY>& b, Accumulator<NE>& c) {
 #if defined(__CUDA_ARCH__)
-    asm volatile(
-        "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
+    asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
         "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
         : "+f"(c.v[0]), "+f"(c.v[1]), "+f"(c.v[2]), "+f"(c.v[3])
         : "r"(b.words[0]), "r"(b.words[1]), "r"(b.words[2]), "r"(b.words[3]), "r"(a.words[0]),
           "r"(a.words[1]));
 #elif defined(TESSERA_SIMT_HOST)
     EmulateMatrix(MatrixInstruction::kMmaM16N8K16, a.words, b.words, c.v, NE);
+#endif
+  }
+
+  static constexpr bool kTransposes = true;
+  static constexpr int kTiles = 2;
+  SIMT_DEVICE void LoadKeys(const uint16_t* tile, int stride, int lane, Fragment<NX>* f) {
+#if defined(__CUDA_ARCH__)
+    uint32_t w[4];
+    LoadMatrices(tile + (lane / 16 * 8 + lane % 8) * stride + lane / 8 % 2 * 8, w);
+    f[0] = {{w[0], w[1]}};
+    f[1] = {{w[2], w[3]}};
+#else
+    LoadXFromRows<MmaM16N8K16>(tile, stride, lane, f);
+    LoadXFromRows<MmaM16N8K16>(tile + X * stride, stride, lane, f + 1);
+#endif
+  }
+  SIMT_DEVICE void LoadValues(const uint16_t* tile, int stride, int lane, Fragment<NX>* f) {
+#if defined(__CUDA_ARCH__)
+    uint32_t w[4];
+    LoadMatricesTransposed(tile + lane % 16 * stride + lane / 16 * 8, w);
+    f[0] = {{w[0], w[1]}};
+    f[1] = {{w[2], w[3]}};
+#else
+    LoadXFromColumns<MmaM16N8K16>(tile, stride, lane, f);
+    LoadXFromColumns<MmaM16N8K16>(tile + X, stride, lane, f + 1);
+#endif
+  }
+  SIMT_DEVICE void LoadQuery(const uint16_t* tile, int stride, int lane, Fragment<NY>* f) {
+#if defined(__CUDA_ARCH__)
+    LoadMatrices(tile + lane % 16 * stride + lane / 16 * 8, f->words);
+#else
+    LoadYFromRows<MmaM16N8K16>(tile, stride, lane, f);
 #endif
   }
 };

@@ -10,14 +10,15 @@
 //   Query, Scores, Output, RowStats   the wave's share of Q, S, O and of one number per row
 //   LoadQuery(q, factor)              q = Q * factor; rows past the item's end are 0
 //   LoadKeysValues(first, count)      K and V of keys first .. first+count-1 become readable; what lies past them reads as 0 or is
-//                                     never multiplied, so that NaN in unwritten cache memory cannot spread
+//                                     never multiplied, so that NaN in unwritten cache memory cannot spread. Called for the item's keys
+//                                     in order, in steps of kKeys, so that a policy may fetch ahead
 //   QueryKey(q, s)                    S = Q K^T
 //   MapScores(s, first, f)            s = f.Row(row)(s, key) for every element
 //   ScaleKeys(s), ScaleValues(s)      S times each key's own scale of K or of V, where the cache has such
 //   MaxOverKeys(s, m)                 m = max(m, max over keys of s)
 //   Exp2(s, m, factor, l)             s = 2^(s - m) (0 where m is -infinity), l = l * factor + sum over keys, each lane its own part
 //   MapRows(a, b, f)                  f(a, b) for every row's pair of numbers, by reference
-//   FillRows(a, f)                    a = f(row)
+//   FillRows(a, f)                    a = f(row); -infinity in all but one of several waves that share a row
 //   ScaleRows(o, factor)              O = O * factor, row by row
 //   ProbabilityValue(s, o)            O += S V
 //   SumOverLanes(l)                   completes Exp2's sums

@@ -15,6 +15,7 @@ namespace tessera::simt::emulator {
 namespace {
 
 constexpr size_t kStackBytes = size_t{128} << 10;
+constexpr size_t kSharedBytes = size_t{96} << 10;
 
 struct BlockState {
   struct GpuThread {
@@ -195,6 +196,28 @@ float ShuffleXor(float value, int mask, int wave) {
       },
       &mask);
   return result;
+}
+
+bool Any(bool condition, int wave) {
+  bool result;
+  Collective(
+      &condition, &result, wave,
+      [](const void*, const void* const* in, void* const* out, int lanes) {
+        const bool any =
+            std::any_of(in, in + lanes, [](const void* p) { return *static_cast<const bool*>(p); });
+        for (int i = 0; i < lanes; ++i) *static_cast<bool*>(out[i]) = any;
+      },
+      nullptr);
+  return result;
+}
+
+void* SharedMemory(size_t bytes) {
+  alignas(16) static thread_local unsigned char memory[kSharedBytes];
+  if (bytes > kSharedBytes) {
+    state->failure = "a block asks for " + std::to_string(bytes) + " bytes of shared memory";
+    Abandon();
+  }
+  return memory;
 }
 
 }  // namespace tessera::simt::emulator

@@ -4,6 +4,7 @@
 // wrong result. Divergence that would hang or be undefined on a GPU ends in an EmulationError.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <stdexcept>
@@ -37,6 +38,10 @@ int Thread();
 int Block();
 void Barrier();
 float ShuffleXor(float value, int mask, int wave);
+bool Any(bool condition, int wave);
+
+// The block's shared memory, which keeps what earlier blocks left in it.
+void* SharedMemory(size_t bytes);
 
 // All lanes of a wave meet; the last one to arrive runs operation(in, out, wave) on everybody's
 // pointers.

@@ -1,13 +1,24 @@
 // The tile policy of GPUs: matrix fragments in the registers of a wave's lanes, K and V staged in
-// shared memory for the waves of a block. `P` is one of matrix_policies.h; a block of kWaves waves
-// holds kWaves * P::Y rows.
+// shared memory for the waves of a block. `P` is one of matrix_policies.h.
+//
+// The waves of a block divide its rows, or the keys of each step, or both (BlockShape): prompts
+// have rows enough for all of them, a decoded token has a handful of rows, whose keys they share
+// out. In the latter case each wave has statistics and an output of its own, merged in Finish().
+//
+// Where the machine copies in the background, K and V of the next steps are on their way while one
+// is computed: step i + kShape.stages - 1 is requested when step i begins, and the block table is
+// read for the step behind that.
 #pragma once
+
+#include <cstdint>
+#include <type_traits>
 
 #include "attention/kernel/kernel_args.h"
 #include "attention/kernel/key_range.h"
 #include "attention/kernel/logits.h"
 #include "attention/kernel/matrix_policies.h"
 #include "attention/kernel/simt.h"
+#include "tessera/dtype.h"
 
 namespace tessera::kernel::lanes {
 
@@ -21,7 +32,7 @@ struct LaneOps {
   SIMT_DEVICE float Add(float a, float b) { return a + b; }
   SIMT_DEVICE float Sub(float a, float b) { return a - b; }
   SIMT_DEVICE float Exp2(float x) { return simt::Exp2(x); }
-  SIMT_DEVICE float Max(float a, float b) { return b > a ? b : a; }
+  SIMT_DEVICE float Max(float a, float b) { return simt::Max(a, b); }
   // 1 - 2 / (e^(2x) + 1): runs into its limits without overflow trouble (infinity gives 1, 0 gives
   // -1).
   SIMT_DEVICE float Tanh(float x) {
@@ -42,248 +53,569 @@ struct LaneOps {
   }
 };
 
-// bfloat16 queries and cache; output bfloat16 or float32 by kFloatOutput.
-template <class P, int kHeadSize, int kStepKeys, int kWaves, bool kFloatOutput>
+struct BlockShape {
+  int row_waves = 4;
+  int key_waves = 1;
+  int row_tiles = 1;   // of P::Y rows, for each wave; with more than one the query stays in shared
+                       // memory
+  int wave_keys = 32;  // keys of a step, for each wave
+  int stages = 1;      // steps in shared memory at a time
+};
+
+// bfloat16 queries and cache; output bfloat16 or float32.
+template <class P, int kHeadSize, BlockShape kShape>
 class SimtTiles {
+  static constexpr int kWaveKeys = kShape.wave_keys;
+  static constexpr int kRowTiles = kShape.row_tiles;
+  static constexpr int kWaveRows = P::Y * kRowTiles;
+  static constexpr int kSlots = P::SLOTS * kRowTiles;
+  static constexpr int kKeyTiles = kWaveKeys / P::X;
+  static constexpr int kDimTiles = kHeadSize / P::X;
+  static constexpr bool kQueryInShared = kRowTiles > 1;
+  // Rows are padded so that lanes that read a column meet different banks.
+  static constexpr int kRowStride = kHeadSize + 8;
+
  public:
   using Ops = LaneOps;
-  static constexpr int32_t kKeys = kStepKeys;
-  static constexpr int32_t kRows = P::Y * kWaves;
-  static constexpr int32_t kThreads = P::WAVE * kWaves;
-  static_assert(kHeadSize % P::X == 0 && kHeadSize % P::K == 0);
-  static_assert(kStepKeys % P::X == 0 && kStepKeys % P::K == 0);
+  static constexpr int32_t kKeys = kWaveKeys * kShape.key_waves;
+  static constexpr int32_t kRows = kWaveRows * kShape.row_waves;
+  static constexpr int32_t kThreads = P::WAVE * kShape.row_waves * kShape.key_waves;
+  static_assert(kHeadSize % (P::X * P::kTiles) == 0 && kHeadSize % P::K == 0);
+  static_assert(kWaveKeys % (P::X * P::kTiles) == 0 && kWaveKeys % P::K == 0);
+  static_assert(kKeys <= kThreads);
 
-  // Rows are padded so that lanes that read a column meet different banks.
+ private:
+  static constexpr int kValueRows = P::kTransposes ? kKeys : kHeadSize;
+  static constexpr int kValueStride = P::kTransposes ? kRowStride : kKeys + 4;
+  struct Stage {
+    alignas(16) uint16_t keys[kKeys * kRowStride];
+    alignas(16) uint16_t values[kValueRows * kValueStride];
+  };
+  struct Merge {  // of key waves
+    float output[kShape.key_waves][kRows][kHeadSize];
+    float maximum[kShape.key_waves][kRows];
+    float sum[kShape.key_waves][kRows];
+  };
+  struct NoMerge {};
+
+ public:
   struct Shared {
-    alignas(16) uint16_t keys[kStepKeys][kHeadSize + 8];
-    alignas(16) uint16_t values[kHeadSize][kStepKeys + 4];  // transposed
+    union {
+      Stage stages[kShape.stages];
+      std::conditional_t<(kShape.key_waves > 1), Merge, NoMerge> merge;
+    };
+    alignas(16) KeyPlace places[2][kKeys];
+    alignas(16) uint16_t query[kQueryInShared ? kRows * kRowStride : 8];
   };
 
   struct Query {
-    Fragment<P::NY> f[kHeadSize / P::K];
+    Fragment<P::NY> f[kQueryInShared ? 1 : kHeadSize / P::K];
   };
   struct Scores {
-    Accumulator<P::NE> t[kStepKeys / P::X];
+    Accumulator<P::NE> t[kRowTiles][kKeyTiles];
   };
   struct Output {
-    Accumulator<P::NE> t[kHeadSize / P::X];
+    Accumulator<P::NE> t[kRowTiles][kDimTiles];
   };
   struct RowStats {
-    float v[P::SLOTS];
+    float v[kSlots];
   };
 
   SIMT_METHOD SimtTiles(const KernelArgs& args, const WorkItem& item, Shared* shared)
       : args_(args),
         item_(item),
         shared_(shared),
+        first_token_(RowsOf(args, item).first_token),
         lane_(simt::Thread() % P::WAVE),
-        wave_row_(simt::Thread() / P::WAVE * P::Y) {}
+        wave_row_(simt::Thread() / P::WAVE % kShape.row_waves * kWaveRows),
+        key_wave_(simt::Thread() / P::WAVE / kShape.row_waves),
+        aligned_((reinterpret_cast<uintptr_t>(args.keys) % 16 |
+                  reinterpret_cast<uintptr_t>(args.values) % 16 |
+                  (args.block_stride | args.key_head_stride | args.key_token_stride |
+                   args.value_head_stride | args.value_token_stride) %
+                      8) == 0) {}
 
   SIMT_METHOD void LoadQuery(Query& q, float factor) {
     // bfloat16 could not hold the scaled query exactly, so the scores are scaled instead.
     factor_ = factor;
-    SIMT_UNROLL
-    for (int f = 0; f < kHeadSize / P::K; ++f) {
+    const bool aligned = (reinterpret_cast<uintptr_t>(args_.query) % 16 |
+                          (args_.query_token_stride | args_.query_head_stride) % 8) == 0;
+    const uint16_t* query = static_cast<const uint16_t*>(args_.query);
+    if constexpr (kQueryInShared) {
+      for (int i = simt::Thread(); i < kRows * kPieces; i += kThreads) {
+        const int row = i / kPieces, dim = i % kPieces * 8;
+        const bool valid = row < item_.row_count;
+        const int64_t offset =
+            valid ? RowOffset(row, args_.query_token_stride, args_.query_head_stride) : 0;
+        uint16_t* to = shared_->query + row * kRowStride + dim;
+        if (aligned) {
+          simt::CopyAsync16(to, query + offset + dim, valid);
+        } else {
+          simt::StorePiece(to,
+                           valid ? simt::LoadUnalignedPiece(query + offset + dim) : simt::Piece{});
+        }
+      }
+    }
+    Begin();
+    if constexpr (!kQueryInShared) {
       SIMT_UNROLL
-      for (int i = 0; i < 2 * P::NY; i += 2) {
-        const int row = wave_row_ + P::y(lane_, i);
-        const int dim = f * P::K + P::yk(lane_, i);
-        q.f[f].words[i / 2] =
-            row < item_.row_count
-                ? simt::LoadPair(static_cast<const uint16_t*>(args_.query) +
+      for (int f = 0; f < kHeadSize / P::K; ++f) {
+        SIMT_UNROLL
+        for (int i = 0; i < 2 * P::NY; i += 2) {
+          const int row = wave_row_ + P::y(lane_, i);
+          const uint16_t* from = query +
                                  RowOffset(row, args_.query_token_stride, args_.query_head_stride) +
-                                 dim)
-                : 0u;
+                                 f * P::K + P::yk(lane_, i);
+          uint32_t word = 0;
+          if (row < item_.row_count) word = aligned ? simt::LoadWord(from) : simt::LoadPair(from);
+          q.f[f].words[i / 2] = word;
+        }
       }
     }
   }
 
   SIMT_METHOD void Zero(Output& o) {
     SIMT_UNROLL
-    for (int t = 0; t < kHeadSize / P::X; ++t) {
+    for (int r = 0; r < kRowTiles; ++r) {
       SIMT_UNROLL
-      for (int e = 0; e < P::NE; ++e) o.t[t].v[e] = 0.0f;
+      for (int t = 0; t < kDimTiles; ++t) {
+        SIMT_UNROLL
+        for (int e = 0; e < P::NE; ++e) o.t[r][t].v[e] = 0.0f;
+      }
     }
   }
 
   SIMT_METHOD void Fill(RowStats& stats, float value) {
     SIMT_UNROLL
-    for (int u = 0; u < P::SLOTS; ++u) stats.v[u] = value;
+    for (int u = 0; u < kSlots; ++u) stats.v[u] = value;
   }
 
   template <class F>
   SIMT_METHOD void FillRows(RowStats& stats, const F& f) {
     SIMT_UNROLL
-    for (int u = 0; u < P::SLOTS; ++u) stats.v[u] = f(RowOfSlot(u));
+    for (int u = 0; u < kSlots; ++u) {
+      stats.v[u] = key_wave_ == 0 ? f(RowOfSlot(u)) : Ops::kMinusInfinity;
+    }
   }
 
-  SIMT_METHOD void LoadKeysValues(int32_t first, int32_t count) {
-    simt::Sync();  // the other waves have read the last step's
-    constexpr int kPairs = kHeadSize / 2;
-    for (int piece = simt::Thread(); piece < kStepKeys * kPairs; piece += kThreads) {
-      const int key = piece / kPairs;
-      const int dim = piece % kPairs * 2;
-      uint32_t k = 0, v = 0;  // what lies past the range may be NaN in memory
-      if (key < count) {
-        const KeyPlace place = PlaceOfKey(args_, item_, first + key);
-        k = simt::LoadPair(static_cast<const uint16_t*>(args_.keys) + place.key + dim);
-        v = simt::LoadPair(static_cast<const uint16_t*>(args_.values) + place.value + dim);
-      }
-      shared_->keys[key][dim] = static_cast<uint16_t>(k);
-      shared_->keys[key][dim + 1] = static_cast<uint16_t>(k >> 16);
-      shared_->values[dim][key] = static_cast<uint16_t>(v);
-      shared_->values[dim + 1][key] = static_cast<uint16_t>(v >> 16);
-    }
+  // For the steps from item.key_begin on, one after another.
+  SIMT_METHOD void LoadKeysValues(int32_t /*first*/, int32_t /*count*/) {
+    if constexpr (kShape.stages > 1) simt::WaitForCopies<kShape.stages - 2>();
+    PublishPlaces();
 #if !defined(TESSERA_DROP_STAGING_BARRIER)  // defined only by the test that shows that the emulator
                                             // notices
+    // Everybody's part of this step has arrived, and nobody reads the last step's any more.
     simt::Sync();
 #endif
+    CopyStep();
+    FindPlaces();
+    if constexpr (kShape.stages == 1) simt::Sync();
+    stage_ = shared_->stages + next_stage_;  // the oldest one
+    // Only scores that nobody has scaled yet carry the factor with them.
+    pending_ = factor_;
   }
 
   SIMT_METHOD void QueryKey(const Query& q, Scores& s) {
     SIMT_UNROLL
-    for (int t = 0; t < kStepKeys / P::X; ++t) {
+    for (int r = 0; r < kRowTiles; ++r) {
       SIMT_UNROLL
-      for (int e = 0; e < P::NE; ++e) s.t[t].v[e] = 0.0f;
-      SIMT_UNROLL
-      for (int f = 0; f < kHeadSize / P::K; ++f) {
-        Fragment<P::NX> k;
+      for (int t = 0; t < kKeyTiles; ++t) {
         SIMT_UNROLL
-        for (int i = 0; i < 2 * P::NX; i += 2) {
-          k.words[i / 2] =
-              simt::LoadPair(&shared_->keys[t * P::X + P::x(lane_, i)][f * P::K + P::xk(lane_, i)]);
+        for (int e = 0; e < P::NE; ++e) s.t[r][t].v[e] = 0.0f;
+      }
+    }
+    const uint16_t* keys = stage_->keys + key_wave_ * kWaveKeys * kRowStride;
+    SIMT_UNROLL
+    for (int f = 0; f < kHeadSize / P::K; ++f) {
+      Fragment<P::NY> row[kRowTiles];
+      SIMT_UNROLL
+      for (int r = 0; r < kRowTiles; ++r) {
+        if constexpr (kQueryInShared) {
+          P::LoadQuery(shared_->query + (wave_row_ + r * P::Y) * kRowStride + f * P::K, kRowStride,
+                       lane_, &row[r]);
+        } else {
+          row[r] = q.f[f];
         }
-        P::MultiplyAdd(k, q.f[f], s.t[t]);
       }
       SIMT_UNROLL
-      for (int e = 0; e < P::NE; ++e) s.t[t].v[e] *= factor_;
+      for (int t = 0; t < kKeyTiles; t += P::kTiles) {
+        Fragment<P::NX> k[P::kTiles];
+        P::LoadKeys(keys + t * P::X * kRowStride + f * P::K, kRowStride, lane_, k);
+        SIMT_UNROLL
+        for (int j = 0; j < P::kTiles; ++j) {
+          SIMT_UNROLL
+          for (int r = 0; r < kRowTiles; ++r) P::MultiplyAdd(k[j], row[r], s.t[r][t + j]);
+        }
+      }
+    }
+    if (factor_ <= 0.0f) {  // the largest product would not be the largest score
+      MapElements(s, [&](float& x, int, int) { x *= factor_; });
+      pending_ = 1.0f;
     }
   }
 
   template <class F>
   SIMT_METHOD void MapScores(Scores& s, int32_t first, const F& f) {
+    first += key_wave_ * kWaveKeys;
     SIMT_UNROLL
-    for (int u = 0; u < P::SLOTS; ++u) {
+    for (int u = 0; u < kSlots; ++u) {
       const auto& row = f.Row(RowOfSlot(u));
-      SIMT_UNROLL
-      for (int t = 0; t < kStepKeys / P::X; ++t) {
-        SIMT_UNROLL
-        for (int e = 0; e < P::NE; ++e) {
-          if (P::slot(e) != u) continue;
-          s.t[t].v[e] = row(s.t[t].v[e], first + t * P::X + P::cx(lane_, e));
-        }
-      }
+      MapElements(s, [&](float& x, int slot, int key) {
+        if (slot == u) x = row(x * pending_, first + key);
+      });
     }
+    pending_ = 1.0f;
   }
 
   // Caches with a scale for each token and head are not staged by this policy yet.
   SIMT_METHOD void ScaleKeys(Scores&) {}
   SIMT_METHOD void ScaleValues(Scores&) {}
 
-  SIMT_METHOD void MaxOverKeys(const Scores& s, RowStats& m) {
+  SIMT_METHOD void MaxOverKeys(Scores& s, RowStats& m) {
+    RowStats largest;
+    Fill(largest, Ops::kMinusInfinity);
+    MapElements(s,
+                [&](float& x, int slot, int) { largest.v[slot] = Ops::Max(largest.v[slot], x); });
     SIMT_UNROLL
-    for (int t = 0; t < kStepKeys / P::X; ++t) {
-      SIMT_UNROLL
-      for (int e = 0; e < P::NE; ++e) m.v[P::slot(e)] = Ops::Max(m.v[P::slot(e)], s.t[t].v[e]);
-    }
-    SIMT_UNROLL
-    for (int u = 0; u < P::SLOTS; ++u) {
+    for (int u = 0; u < kSlots; ++u) {
       SIMT_UNROLL
       for (int r = 0; r < P::NRED; ++r) {
-        m.v[u] = Ops::Max(m.v[u], simt::ShuffleXor<P::WAVE>(m.v[u], P::red(r)));
+        largest.v[u] = Ops::Max(largest.v[u], simt::ShuffleXor<P::WAVE>(largest.v[u], P::red(r)));
       }
+      m.v[u] = Ops::Max(m.v[u], largest.v[u] * pending_);
     }
   }
 
   SIMT_METHOD void Exp2(Scores& s, const RowStats& m, const RowStats& factor, RowStats& l) {
+    RowStats reference;
     SIMT_UNROLL
-    for (int u = 0; u < P::SLOTS; ++u) l.v[u] *= factor.v[u];
-    SIMT_UNROLL
-    for (int t = 0; t < kStepKeys / P::X; ++t) {
-      SIMT_UNROLL
-      for (int e = 0; e < P::NE; ++e) {
-        const int u = P::slot(e);
-        s.t[t].v[e] = simt::Exp2(s.t[t].v[e] - Ops::ZeroIfMinusInfinity(m.v[u]));
-        l.v[u] += s.t[t].v[e];
-      }
+    for (int u = 0; u < kSlots; ++u) {
+      l.v[u] *= factor.v[u];
+      reference.v[u] = Ops::ZeroIfMinusInfinity(m.v[u]);
     }
+    MapElements(s, [&](float& x, int slot, int) {
+      x = simt::Exp2(x * pending_ - reference.v[slot]);
+      l.v[slot] += x;
+    });
   }
 
   template <class F>
   SIMT_METHOD void MapRows(RowStats& a, RowStats& b, const F& f) {
     SIMT_UNROLL
-    for (int u = 0; u < P::SLOTS; ++u) f(a.v[u], b.v[u]);
+    for (int u = 0; u < kSlots; ++u) f(a.v[u], b.v[u]);
   }
 
   SIMT_METHOD void ScaleRows(Output& o, const RowStats& factor) {
+    bool changed = false;  // maxima settle early in a long row
     SIMT_UNROLL
-    for (int t = 0; t < kHeadSize / P::X; ++t) {
+    for (int u = 0; u < kSlots; ++u) changed = changed || factor.v[u] != 1.0f;
+    if (!simt::Any<P::WAVE>(changed)) return;
+    SIMT_UNROLL
+    for (int r = 0; r < kRowTiles; ++r) {
       SIMT_UNROLL
-      for (int e = 0; e < P::NE; ++e) o.t[t].v[e] *= factor.v[P::slot(e)];
+      for (int t = 0; t < kDimTiles; ++t) {
+        SIMT_UNROLL
+        for (int e = 0; e < P::NE; ++e) o.t[r][t].v[e] *= factor.v[r * P::SLOTS + P::slot(e)];
+      }
     }
   }
 
   SIMT_METHOD void ProbabilityValue(const Scores& s, Output& o) {
+    const int first = key_wave_ * kWaveKeys;
     SIMT_UNROLL
-    for (int f = 0; f < kStepKeys / P::K; ++f) {
-      Fragment<P::NY> p;
+    for (int f = 0; f < kWaveKeys / P::K; ++f) {
+      Fragment<P::NY> p[kRowTiles];
       SIMT_UNROLL
-      for (int i = 0; i < 2 * P::NY; i += 2) {
-        p.words[i / 2] = simt::PackBFloat16(s.t[P::p_tile(f, i)].v[P::p_elem(f, i)],
-                                            s.t[P::p_tile(f, i + 1)].v[P::p_elem(f, i + 1)]);
+      for (int r = 0; r < kRowTiles; ++r) {
+        SIMT_UNROLL
+        for (int i = 0; i < 2 * P::NY; i += 2) {
+          p[r].words[i / 2] =
+              simt::PackBFloat16(s.t[r][P::p_tile(f, i)].v[P::p_elem(f, i)],
+                                 s.t[r][P::p_tile(f, i + 1)].v[P::p_elem(f, i + 1)]);
+        }
       }
       SIMT_UNROLL
-      for (int t = 0; t < kHeadSize / P::X; ++t) {
-        Fragment<P::NX> v;
+      for (int t = 0; t < kDimTiles; t += P::kTiles) {
+        const int key = first + f * P::K, dim = t * P::X;
+        Fragment<P::NX> v[P::kTiles];
+        P::LoadValues(
+            stage_->values + (P::kTransposes ? key * kValueStride + dim : dim * kValueStride + key),
+            kValueStride, lane_, v);
         SIMT_UNROLL
-        for (int i = 0; i < 2 * P::NX; i += 2) {
-          v.words[i / 2] = simt::LoadPair(
-              &shared_->values[t * P::X + P::x(lane_, i)][f * P::K + P::xk(lane_, i)]);
+        for (int j = 0; j < P::kTiles; ++j) {
+          SIMT_UNROLL
+          for (int r = 0; r < kRowTiles; ++r) P::MultiplyAdd(v[j], p[r], o.t[r][t + j]);
         }
-        P::MultiplyAdd(v, p, o.t[t]);
       }
     }
   }
 
   SIMT_METHOD void SumOverLanes(RowStats& l) {
     SIMT_UNROLL
-    for (int u = 0; u < P::SLOTS; ++u) {
+    for (int u = 0; u < kSlots; ++u) {
       SIMT_UNROLL
       for (int r = 0; r < P::NRED; ++r) l.v[u] += simt::ShuffleXor<P::WAVE>(l.v[u], P::red(r));
     }
   }
 
   SIMT_METHOD void Finish(Output& o, const RowStats& m, const RowStats& l, float scale) {
-    constexpr float kLn2 = 0.69314718055994530942f;
-    SIMT_UNROLL
-    for (int t = 0; t < kHeadSize / P::X; ++t) {
+    if constexpr (kShape.key_waves > 1) {
+      MergeWaves(o, m, l, scale);
+    } else {
       SIMT_UNROLL
-      for (int e = 0; e < P::NE; ++e) {
-        const int row = wave_row_ + P::cy(lane_, e);
+      for (int u = 0; u < kSlots; ++u) {
+        const int row = RowOfSlot(u);
         if (row >= item_.row_count) continue;
-        const int dim = t * P::X + P::cx(lane_, e);
-        const float sum = l.v[P::slot(e)];
-        const bool saw_key = sum != 0.0f;
-        Store(row, dim, saw_key ? o.t[t].v[e] * scale / sum : 0.0f);
-        if (dim == 0) {
-          StoreLse(row, saw_key ? (m.v[P::slot(e)] + simt::Log2(sum)) * kLn2 : Ops::kMinusInfinity);
+        const float sum = l.v[u];
+        // A row that saw no key: 0, not 0 / 0.
+        const float inverse = sum != 0.0f ? scale / sum : 0.0f;
+        const RowWriter writer(*this, row);
+        SIMT_UNROLL
+        for (int t = 0; t < kDimTiles; ++t) {
+          SIMT_UNROLL
+          for (int e = 0; e < P::NE; e += 2) {
+            if (P::slot(e) != u % P::SLOTS) continue;
+            const Accumulator<P::NE>& values = o.t[u / P::SLOTS][t];
+            writer.Pair(t * P::X + P::cx(lane_, e), values.v[e] * inverse,
+                        values.v[e + 1] * inverse);
+          }
         }
+        if (P::cx(lane_, 0) == 0) writer.Lse(m.v[u], sum);
       }
     }
   }
 
  private:
+  static constexpr int kPieces = kHeadSize / 8;  // 16 bytes each, of a row of K or V
+  static constexpr int kCopies = (kKeys * kPieces + kThreads - 1) / kThreads;  // by each thread
+
+  // f(element, slot, key) for every score; the key counts from the wave's first.
+  template <class F>
+  SIMT_METHOD void MapElements(Scores& s, const F& f) {
+    SIMT_UNROLL
+    for (int r = 0; r < kRowTiles; ++r) {
+      SIMT_UNROLL
+      for (int t = 0; t < kKeyTiles; ++t) {
+        SIMT_UNROLL
+        for (int e = 0; e < P::NE; ++e) {
+          f(s.t[r][t].v[e], r * P::SLOTS + P::slot(e), t * P::X + P::cx(lane_, e));
+        }
+      }
+    }
+  }
+
   // A slot's elements lie in one row.
   SIMT_METHOD int RowOfSlot(int u) const {
     int row = 0;
     SIMT_UNROLL
     for (int e = 0; e < P::NE; ++e) {
-      if (P::slot(e) == u) row = P::cy(lane_, e);
+      if (P::slot(e) == u % P::SLOTS) row = P::cy(lane_, e);
     }
-    return wave_row_ + row;
+    return wave_row_ + u / P::SLOTS * P::Y + row;
   }
+
+  // Requests the item's first steps.
+  SIMT_METHOD void Begin() {
+    left_ = item_.key_end - item_.key_begin;
+    FindPlaces();
+    SIMT_UNROLL
+    for (int stage = 1; stage < kShape.stages; ++stage) {
+      PublishPlaces();
+      simt::Sync();
+      CopyStep();
+      FindPlaces();
+    }
+  }
+
+  // Each of the first kKeys threads looks up one key of the step that is to be copied next. What it
+  // finds is used a step later only: nobody waits for the block table.
+  SIMT_METHOD void FindPlaces() {
+    if (simt::Thread() < kKeys && simt::Thread() < left_) {
+      found_ = FindKey(args_, item_, item_.key_end - left_ + simt::Thread());
+    }
+    left_ -= kKeys;
+  }
+  SIMT_METHOD void PublishPlaces() {
+    places_ ^= 1;
+    if (simt::Thread() < kKeys) {
+      shared_->places[places_][simt::Thread()] = PlaceOf(args_, item_, found_);
+    }
+  }
+
+  // Copies the step whose places were published. Keys past the item's end become zeros: there may
+  // be NaN in memory.
+  SIMT_METHOD void CopyStep() {
+    Stage* stage = shared_->stages + next_stage_;
+    const int count = left_ + kKeys;
+    const KeyPlace* places = shared_->places[places_];
+    if (aligned_) {
+      KeyPlace place[kCopies];  // read together, not each one when its turn comes
+      SIMT_UNROLL
+      for (int i = 0; i < kCopies; ++i) place[i] = places[KeyOfPiece(i) % kKeys];
+      SIMT_UNROLL
+      for (int i = 0; i < kCopies; ++i) CopyPieces<true>(stage, i, place[i], count);
+      if constexpr (!P::kTransposes) {
+        SIMT_UNROLL
+        for (int i = 0; i < (kCopies + 1) / 2; ++i) TransposePieces<true>(stage, i, count);
+      }
+    } else {
+      SIMT_ROLLED
+      for (int i = 0; i < kCopies; ++i) {
+        CopyPieces<false>(stage, i, places[KeyOfPiece(i) % kKeys], count);
+        if (!P::kTransposes) TransposePieces<false>(stage, i, count);
+      }
+    }
+    simt::CommitCopies();
+    next_stage_ = next_stage_ + 1 == kShape.stages ? 0 : next_stage_ + 1;
+  }
+
+  // A step is kKeys * kPieces pieces; the thread's i-th one is:
+  SIMT_METHOD static unsigned PieceOf(int i) {
+    return static_cast<unsigned>(i * kThreads + simt::Thread());
+  }
+  SIMT_METHOD static int KeyOfPiece(int i) { return static_cast<int>(PieceOf(i) / kPieces); }
+
+  template <bool kAligned>
+  SIMT_METHOD void CopyPieces(Stage* stage, int i, const KeyPlace& place, int count) {
+    const int key = KeyOfPiece(i), dim = static_cast<int>(PieceOf(i) % kPieces * 8);
+    if (kKeys * kPieces % kThreads != 0 && key >= kKeys) return;
+    CopyPiece<kAligned>(stage->keys + key * kRowStride + dim,
+                        static_cast<const uint16_t*>(args_.keys) + dim + place.key, key < count);
+    if constexpr (P::kTransposes) {
+      CopyPiece<kAligned>(stage->values + key * kRowStride + dim,
+                          static_cast<const uint16_t*>(args_.values) + dim + place.value,
+                          key < count);
+    }
+  }
+
+  // Pieces of V at the same dims of two neighbouring keys become eight words of V transposed. Four
+  // lanes read 64 bytes of a row.
+  template <bool kAligned>
+  SIMT_METHOD void TransposePieces(Stage* stage, int i, int count) {
+    const unsigned piece = PieceOf(i);
+    if (piece >= kKeys * kPieces / 2) return;
+    const int key = static_cast<int>(piece / 4 % (kKeys / 2) * 2);
+    const int dim = static_cast<int>(piece % 4 + piece / (2 * kKeys) * 4) * 8;
+    const KeyPlace* places = shared_->places[places_] + key;
+    const uint16_t* values = static_cast<const uint16_t*>(args_.values) + dim;
+    const simt::Piece a = ReadPiece<kAligned>(values + places[0].value, key < count);
+    const simt::Piece b = ReadPiece<kAligned>(values + places[1].value, key + 1 < count);
+    uint16_t* to = stage->values + dim * kValueStride + key;
+    SIMT_UNROLL
+    for (int w = 0; w < 4; ++w) {
+      simt::StoreWord(to + 2 * w * kValueStride, (a.words[w] & 0xffffu) | (b.words[w] << 16));
+      simt::StoreWord(to + (2 * w + 1) * kValueStride,
+                      (a.words[w] >> 16) | (b.words[w] & 0xffff0000u));
+    }
+  }
+
+  template <bool kAligned>
+  SIMT_METHOD static void CopyPiece(uint16_t* to, const uint16_t* from, bool valid) {
+    if constexpr (kAligned) {
+      simt::CopyAsync16(to, from, valid);
+    } else {
+      simt::StorePiece(to, ReadPiece<false>(from, valid));
+    }
+  }
+  template <bool kAligned>
+  SIMT_METHOD static simt::Piece ReadPiece(const uint16_t* from, bool valid) {
+    if (!valid) return simt::Piece{};
+    return kAligned ? simt::LoadPiece(from) : simt::LoadUnalignedPiece(from);
+  }
+
+  // The waves' shares of each row, weighted by their maxima.
+  SIMT_METHOD void MergeWaves(const Output& o, const RowStats& m, const RowStats& l, float scale) {
+    simt::WaitForCopies<0>();
+    simt::Sync();  // the stages are free
+    Merge& merge = shared_->merge;
+    SIMT_UNROLL
+    for (int u = 0; u < kSlots; ++u) {
+      const int row = RowOfSlot(u);
+      if (row >= item_.row_count) continue;
+      SIMT_UNROLL
+      for (int t = 0; t < kDimTiles; ++t) {
+        SIMT_UNROLL
+        for (int e = 0; e < P::NE; ++e) {
+          if (P::slot(e) != u % P::SLOTS) continue;
+          merge.output[key_wave_][row][t * P::X + P::cx(lane_, e)] = o.t[u / P::SLOTS][t].v[e];
+        }
+      }
+      if (P::cx(lane_, 0) == 0) {
+        merge.maximum[key_wave_][row] = m.v[u];
+        merge.sum[key_wave_][row] = l.v[u];
+      }
+    }
+    simt::Sync();
+    for (int i = simt::Thread(); i < item_.row_count * (kHeadSize / 2); i += kThreads) {
+      const int row = i / (kHeadSize / 2), dim = i % (kHeadSize / 2) * 2;
+      float maximum = Ops::kMinusInfinity;
+      SIMT_UNROLL
+      for (int w = 0; w < kShape.key_waves; ++w) {
+        maximum = Ops::Max(maximum, merge.maximum[w][row]);
+      }
+      const float reference = Ops::ZeroIfMinusInfinity(maximum);
+      float sum = 0.0f, low = 0.0f, high = 0.0f;
+      SIMT_UNROLL
+      for (int w = 0; w < kShape.key_waves; ++w) {
+        const float weight = simt::Exp2(merge.maximum[w][row] - reference);
+        sum += weight * merge.sum[w][row];
+        low += weight * merge.output[w][row][dim];
+        high += weight * merge.output[w][row][dim + 1];
+      }
+      const float inverse = sum != 0.0f ? scale / sum : 0.0f;
+      const RowWriter writer(*this, row);
+      writer.Pair(dim, low * inverse, high * inverse);
+      if (dim == 0) writer.Lse(maximum, sum);
+    }
+  }
+
+  // Where one row of the result goes: into the output, or among the partial ones.
+  class RowWriter {
+   public:
+    SIMT_METHOD RowWriter(const SimtTiles& tiles, int row) {
+      const KernelArgs& args = tiles.args_;
+      const WorkItem& item = tiles.item_;
+      if (item.partial_row >= 0) {
+        float32_ = args.partial_output + (item.partial_row + row) * kHeadSize;
+        lse_ = args.partial_lse + item.partial_row + row;
+        return;
+      }
+      const int64_t offset =
+          tiles.RowOffset(row, args.output_token_stride, args.output_head_stride);
+      if (args.output_dtype == static_cast<uint8_t>(DType::kFloat32)) {
+        float32_ = static_cast<float*>(args.output) + offset;
+      } else {
+        bfloat16_ = static_cast<uint16_t*>(args.output) + offset;
+      }
+      if (args.lse != nullptr) {
+        lse_ = args.lse + tiles.Token(row) * args.num_heads + tiles.Head(row);
+      }
+    }
+    SIMT_METHOD void Pair(int dim, float low, float high) const {
+      if (float32_ != nullptr) {
+        float32_[dim] = low;
+        float32_[dim + 1] = high;
+      } else if (reinterpret_cast<uintptr_t>(bfloat16_) % 4 == 0) {
+        simt::StoreWord(bfloat16_ + dim, simt::PackBFloat16(low, high));
+      } else {
+        bfloat16_[dim] = static_cast<uint16_t>(simt::BFloat16Bits(low));
+        bfloat16_[dim + 1] = static_cast<uint16_t>(simt::BFloat16Bits(high));
+      }
+    }
+    SIMT_METHOD void Lse(float maximum, float sum) const {
+      constexpr float kLn2 = 0.69314718055994530942f;
+      if (lse_ == nullptr) return;
+      *lse_ = sum != 0.0f ? (maximum + simt::Log2(sum)) * kLn2 : Ops::kMinusInfinity;
+    }
+
+   private:
+    float* float32_ = nullptr;
+    uint16_t* bfloat16_ = nullptr;
+    float* lse_ = nullptr;
+  };
+
   SIMT_METHOD int64_t Token(int row) const {
-    return int64_t{RowsOf(args_, item_).first_token} + (item_.row_begin + row) / args_.group;
+    return first_token_ + (item_.row_begin + row) / args_.group;
   }
   SIMT_METHOD int64_t Head(int row) const {
     return int64_t{item_.kv_head} * args_.group + (item_.row_begin + row) % args_.group;
@@ -291,42 +623,29 @@ class SimtTiles {
   SIMT_METHOD int64_t RowOffset(int row, int64_t token_stride, int64_t head_stride) const {
     return Token(row) * token_stride + Head(row) * head_stride;
   }
-  SIMT_METHOD void Store(int row, int dim, float value) const {
-    if (item_.partial_row >= 0) {
-      args_.partial_output[(item_.partial_row + row) * kHeadSize + dim] = value;
-      return;
-    }
-    const int64_t offset =
-        RowOffset(row, args_.output_token_stride, args_.output_head_stride) + dim;
-    if constexpr (kFloatOutput) {
-      static_cast<float*>(args_.output)[offset] = value;
-    } else {
-      static_cast<uint16_t*>(args_.output)[offset] =
-          static_cast<uint16_t>(simt::BFloat16Bits(value));
-    }
-  }
-  SIMT_METHOD void StoreLse(int row, float lse) const {
-    if (item_.partial_row >= 0) {
-      args_.partial_lse[item_.partial_row + row] = lse;
-    } else if (args_.lse != nullptr) {
-      args_.lse[Token(row) * args_.num_heads + Head(row)] = lse;
-    }
-  }
 
   const KernelArgs& args_;
   const WorkItem& item_;
   Shared* shared_;
+  const Stage* stage_ = nullptr;  // of the step that is computed
+  KeyInBlock found_ = {0, 0};     // to be published next
+  int64_t first_token_;           // of packed row 0
   int lane_;
   int wave_row_;  // first row of this wave in the item
+  int key_wave_;
+  bool aligned_;        // rows of K and V begin at multiples of 16 bytes
+  int places_ = 0;      // which were published last
+  int next_stage_ = 0;  // to be copied into next
+  int32_t left_ = 0;    // keys that were not looked up yet
   float factor_ = 1.0f;
+  float pending_ = 1.0f;  // what the scores are still to be multiplied by
 };
 
 // One thread block computes one item.
 template <class Tiles, Logits kLogits>
 SIMT_DEVICE void RunBlock(const KernelArgs& args, const WorkItem* items) {
-  SIMT_SHARED typename Tiles::Shared shared;
   const WorkItem item = items[simt::Block()];
-  Tiles tiles(args, item, &shared);
+  Tiles tiles(args, item, simt::SharedMemory<typename Tiles::Shared>());
   Attend<Tiles, kLogits>(tiles, args, item);
 }
 

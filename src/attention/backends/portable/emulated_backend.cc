@@ -1,9 +1,11 @@
 #include "attention/backends/portable/emulated_backend.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "attention/feature_check.h"
 #include "attention/host_backend.h"
+#include "attention/kernel/merge_simt.h"
 #include "attention/kernel/tiles_simt.h"
 #include "attention/planned_work.h"
 
@@ -18,7 +20,6 @@ using kernel::WorkItem;
 struct EmulatedKernel {
   const char* policy;
   int32_t head_size;
-  bool float_output;
   kernel::Logits logits;
   int32_t rows;
   int32_t wave;
@@ -28,22 +29,37 @@ struct EmulatedKernel {
 
 constexpr int32_t kStepKeys = 32;
 
-template <class P, int kHeadSize, int kWaves, bool kFloatOutput, kernel::Logits kLogits>
+template <class P, int kHeadSize, kernel::lanes::BlockShape kShape, kernel::Logits kLogits>
 EmulatedKernel MakeKernel() {
-  using Tiles = kernel::lanes::SimtTiles<P, kHeadSize, kStepKeys, kWaves, kFloatOutput>;
-  return {P::kName,     kHeadSize, kFloatOutput,    kLogits,
-          Tiles::kRows, P::WAVE,   Tiles::kThreads, &kernel::lanes::RunBlock<Tiles, kLogits>};
+  using Tiles = kernel::lanes::SimtTiles<P, kHeadSize, kShape>;
+  return {P::kName,
+          kHeadSize,
+          kLogits,
+          Tiles::kRows,
+          P::WAVE,
+          Tiles::kThreads,
+          &kernel::lanes::RunBlock<Tiles, kLogits>};
 }
 
+template <class P, int kHeadSize, kernel::lanes::BlockShape kShape>
+void AppendShape(std::vector<EmulatedKernel>* kernels) {
+  using kernel::Logits;
+  kernels->push_back(MakeKernel<P, kHeadSize, kShape, Logits::kScaled>());
+  kernels->push_back(MakeKernel<P, kHeadSize, kShape, Logits::kSoftCapped>());
+  kernels->push_back(MakeKernel<P, kHeadSize, kShape, Logits::kBiased>());
+}
+
+// Waves that divide the keys, then waves that divide the rows.
 template <class P, int kHeadSize>
 void AppendKernels(std::vector<EmulatedKernel>* kernels) {
-  using kernel::Logits;
-  kernels->push_back(MakeKernel<P, kHeadSize, 2, false, Logits::kScaled>());
-  kernels->push_back(MakeKernel<P, kHeadSize, 2, true, Logits::kScaled>());
-  kernels->push_back(MakeKernel<P, kHeadSize, 2, false, Logits::kSoftCapped>());
-  kernels->push_back(MakeKernel<P, kHeadSize, 2, true, Logits::kSoftCapped>());
-  kernels->push_back(MakeKernel<P, kHeadSize, 2, false, Logits::kBiased>());
-  kernels->push_back(MakeKernel<P, kHeadSize, 2, true, Logits::kBiased>());
+  constexpr int kStages = P::kTransposes ? 2 : 1;  // as GPUs use them
+  constexpr int kWaveKeys = P::X < 32 ? 16 : 32;
+  AppendShape<P, kHeadSize,
+              {.row_waves = 1, .key_waves = 2, .wave_keys = kWaveKeys, .stages = kStages}>(kernels);
+  AppendShape<P, kHeadSize,
+              {.row_waves = P::X < 32 && !P::kTransposes ? 4 : 2,
+               .row_tiles = P::kTransposes ? 2 : 1,
+               .stages = kStages}>(kernels);
 }
 
 template <class P>
@@ -105,7 +121,7 @@ class EmulatedBackend : public HostBackend {
     // As on a GPU: many blocks at a time, few rows in each.
     return PlanStep(spec, batch,
                     {.workers = 16,
-                     .max_rows = FindKernel(spec).rows,
+                     .max_rows = FindKernel(spec, kManyRows).rows,
                      .key_step = kStepKeys,
                      .min_split_keys = 2 * kStepKeys,
                      .invariant_split_keys = 4 * kStepKeys},
@@ -116,21 +132,37 @@ class EmulatedBackend : public HostBackend {
            const KvCache& cache, const RunArgs& run_args) override {
     auto& work = const_cast<PlannedWork&>(static_cast<const PlannedWork&>(plan));
     const KernelArgs args = MakeKernelArgs(spec, batch, cache, run_args, &work);
-    const EmulatedKernel& kernel = FindKernel(spec);
-    const std::vector<WorkItem>& items = work.work.items;
+    std::vector<WorkItem> items = work.work.items;
+    const auto many = std::stable_partition(items.begin(), items.end(), [&](const WorkItem& item) {
+      return item.row_count <= FindKernel(spec, 1).rows;
+    });
+    Launch(FindKernel(spec, 1), args, {items.begin(), many});
+    Launch(FindKernel(spec, kManyRows), args, {many, items.end()});
+    const std::vector<kernel::MergeItem>& merges = work.work.merges;
+    constexpr int kBlocksPerMerge = 2, kThreads = 32;
+    simt::emulator::Launch(
+        {.blocks = static_cast<int>(merges.size()) * kBlocksPerMerge,
+         .threads = kThreads,
+         .seed = seed_},
+        [&] { kernel::lanes::MergeBlock(args, merges.data(), kBlocksPerMerge, kThreads); });
+  }
+
+ private:
+  static constexpr int32_t kManyRows = 64;  // at most what every policy has
+
+  void Launch(const EmulatedKernel& kernel, const KernelArgs& args,
+              const std::vector<WorkItem>& items) const {
     simt::emulator::Launch({.blocks = static_cast<int>(items.size()),
                             .threads = kernel.threads,
                             .wave = kernel.wave,
                             .seed = seed_},
                            [&] { kernel.run_block(args, items.data()); });
-    for (const kernel::MergeItem& merge : work.work.merges) MergeRows(spec, args, merge);
   }
 
- private:
-  const EmulatedKernel& FindKernel(const AttentionSpec& spec) const {
+  // The smallest kernel that holds so many rows, or else the largest.
+  const EmulatedKernel& FindKernel(const AttentionSpec& spec, int32_t rows) const {
     for (const EmulatedKernel& kernel : Kernels()) {
-      if (kernel.policy == policy_ && kernel.head_size == spec.head_size &&
-          kernel.float_output == (spec.output_dtype == DType::kFloat32) &&
+      if (kernel.policy == policy_ && kernel.head_size == spec.head_size && kernel.rows >= rows &&
           kernel.logits == LogitsOf(spec)) {
         return kernel;
       }

@@ -1,0 +1,162 @@
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+
+#include "attention/kernel/merge_simt.h"
+#include "attention/kernel/tiles_simt.h"
+#include "cuda_attention.h"
+
+namespace tessera {
+
+namespace {
+
+using kernel::KernelArgs;
+using kernel::Logits;
+using kernel::WorkItem;
+using kernel::lanes::BlockShape;
+
+// A decoded token's few rows: the waves divide the keys. Three blocks fit a multiprocessor, with
+// 96 KiB of keys and values on their way.
+constexpr BlockShape kFewRows{
+    .row_waves = 1, .key_waves = 4, .row_tiles = 1, .wave_keys = 16, .stages = 2};
+constexpr int kFewRowsBlocks = 3;
+// Prompts: two tiles of rows share each fragment of keys and values.
+constexpr BlockShape kManyRows{
+    .row_waves = 4, .key_waves = 1, .row_tiles = 2, .wave_keys = 64, .stages = 2};
+constexpr int kManyRowsBlocks = 2;
+
+template <class Tiles, Logits kLogits, int kBlocks>
+__global__ void __launch_bounds__(Tiles::kThreads, kBlocks)
+    AttentionKernel(const __grid_constant__ KernelArgs args, const WorkItem* items) {
+  kernel::lanes::RunBlock<Tiles, kLogits>(args, items);
+}
+
+constexpr int kMergeThreads = 128, kBlocksPerMerge = 4;
+
+__global__ void __launch_bounds__(kMergeThreads)
+    MergeKernel(const __grid_constant__ KernelArgs args, const kernel::MergeItem* merges) {
+  kernel::lanes::MergeBlock(args, merges, kBlocksPerMerge, kMergeThreads);
+}
+
+template <int kHeadSize, Logits kLogits, BlockShape kShape, int kBlocks>
+void Append(std::vector<CudaKernel>* kernels) {
+  using Tiles = kernel::lanes::SimtTiles<kernel::MmaM16N8K16, kHeadSize, kShape>;
+  const int32_t shared = sizeof(typename Tiles::Shared);
+  const auto function = &AttentionKernel<Tiles, kLogits, kBlocks>;
+  CheckCuda(cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize, shared),
+            "shared memory");
+  kernels->push_back({kHeadSize, kLogits, Tiles::kRows, Tiles::kThreads, shared, function});
+}
+
+template <int kHeadSize>
+void AppendHeadSize(std::vector<CudaKernel>* kernels) {
+  Append<kHeadSize, Logits::kScaled, kFewRows, kFewRowsBlocks>(kernels);
+  Append<kHeadSize, Logits::kScaled, kManyRows, kManyRowsBlocks>(kernels);
+#if !defined(TESSERA_GPU_BENCH_ONLY)
+  Append<kHeadSize, Logits::kSoftCapped, kFewRows, kFewRowsBlocks>(kernels);
+  Append<kHeadSize, Logits::kSoftCapped, kManyRows, kManyRowsBlocks>(kernels);
+  Append<kHeadSize, Logits::kBiased, kFewRows, kFewRowsBlocks>(kernels);
+  Append<kHeadSize, Logits::kBiased, kManyRows, kManyRowsBlocks>(kernels);
+#endif
+}
+
+// Of each head size and logits the smallest first.
+const std::vector<CudaKernel>& Kernels() {
+  static const std::vector<CudaKernel> kernels = [] {
+    std::vector<CudaKernel> list;
+#if !defined(TESSERA_GPU_BENCH_ONLY)
+    AppendHeadSize<32>(&list);
+    AppendHeadSize<64>(&list);
+    AppendHeadSize<96>(&list);
+#endif
+    AppendHeadSize<128>(&list);
+    return list;
+  }();
+  return kernels;
+}
+
+const CudaKernel& FindKernel(const AttentionSpec& spec, int32_t rows) {
+  for (const CudaKernel& kernel : Kernels()) {
+    if (kernel.head_size == spec.head_size && kernel.logits == LogitsOf(spec) &&
+        kernel.rows >= rows) {
+      return kernel;
+    }
+  }
+  TESSERA_CHECK(false, "a spec that no kernel was compiled for: " + ToString(spec));
+  return Kernels().front();
+}
+
+}  // namespace
+
+void CheckCuda(cudaError_t error, const char* what) {
+  if (error == cudaSuccess) return;
+  std::fprintf(stderr, "%s: %s\n", what, cudaGetErrorString(error));
+  std::exit(1);
+}
+
+DeviceMemory::DeviceMemory(size_t bytes) {
+  CheckCuda(cudaMalloc(&data_, std::max<size_t>(bytes, 16)), "cudaMalloc");
+}
+DeviceMemory::DeviceMemory(const void* source, size_t bytes) : DeviceMemory(bytes) {
+  CheckCuda(cudaMemcpy(data_, source, bytes, cudaMemcpyHostToDevice), "copy to the device");
+}
+DeviceMemory::~DeviceMemory() { cudaFree(data_); }
+void DeviceMemory::CopyTo(void* destination, size_t bytes) const {
+  CheckCuda(cudaMemcpy(destination, data_, bytes, cudaMemcpyDeviceToHost), "copy from the device");
+}
+
+std::vector<int32_t> CudaHeadSizes() {
+  std::vector<int32_t> sizes;
+  for (const CudaKernel& kernel : Kernels()) {
+    if (sizes.empty() || sizes.back() != kernel.head_size) sizes.push_back(kernel.head_size);
+  }
+  return sizes;
+}
+
+PlannerOptions CudaPlannerOptions() {
+  PlannerOptions options;
+  options.workers = 132;
+  options.max_rows = 128;
+  options.key_step = 64;
+  options.min_split_keys = 256;
+  // A key of 512 bytes takes a multiprocessor as long to read as to multiply with 64 rows.
+  options.load_cost = 64;
+  return options;
+}
+
+CudaStep::CudaStep(const AttentionSpec& spec, const WorkList& work) {
+  std::vector<WorkItem> items = work.items;
+  const CudaKernel& few = FindKernel(spec, 1);
+  const auto many = std::stable_partition(
+      items.begin(), items.end(), [&](const WorkItem& i) { return i.row_count <= few.rows; });
+  const auto append = [&](const CudaKernel& kernel, std::vector<WorkItem> group) {
+    if (group.empty()) return;
+    groups_.push_back(
+        {&kernel, std::make_unique<DeviceMemory>(group), static_cast<unsigned>(group.size())});
+  };
+  append(FindKernel(spec, CudaPlannerOptions().max_rows), {many, items.end()});
+  append(few, {items.begin(), many});
+  merge_count_ = static_cast<unsigned>(work.merges.size());
+  merges_ = std::make_unique<DeviceMemory>(work.merges);
+  const size_t rows = static_cast<size_t>(work.partial_rows);
+  partial_output_ =
+      std::make_unique<DeviceMemory>(rows * static_cast<size_t>(spec.value_size()) * sizeof(float));
+  partial_lse_ = std::make_unique<DeviceMemory>(rows * sizeof(float));
+}
+
+void CudaStep::Launch(KernelArgs args, cudaStream_t stream) const {
+  args.partial_output = partial_output_->as<float>();
+  args.partial_lse = partial_lse_->as<float>();
+  for (const Group& group : groups_) {
+    group.kernel->function<<<group.count, static_cast<unsigned>(group.kernel->threads),
+                             static_cast<size_t>(group.kernel->shared_bytes), stream>>>(
+        args, group.items->as<WorkItem>());
+  }
+  if (merge_count_ > 0) {
+    MergeKernel<<<merge_count_ * kBlocksPerMerge, kMergeThreads, 0, stream>>>(
+        args, merges_->as<kernel::MergeItem>());
+  }
+  CheckCuda(cudaGetLastError(), "launch");
+}
+
+}  // namespace tessera
