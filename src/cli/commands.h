@@ -14,6 +14,7 @@ void AddGenerateCommand(CLI::App* app, CommandTable* commands);
 void AddChatCommand(CLI::App* app, CommandTable* commands);
 void AddServeCommand(CLI::App* app, CommandTable* commands);
 void AddEvalCommand(CLI::App* app, CommandTable* commands);
+void AddBenchCommand(CLI::App* app, CommandTable* commands);
 void AddVerifyCommand(CLI::App* app, CommandTable* commands);
 void AddBackendsCommand(CLI::App* app, CommandTable* commands);
 void AddBenchCommands(CLI::App* app, CommandTable* commands);

@@ -83,7 +83,8 @@ TEST(ApiTest, CompletionsAndChats) {
   EXPECT_EQ(json["choices"][0]["message"], json["choices"][1]["message"]);
   const ClientResponse chat_stream =
       server.Post("/v1/chat/completions", chat + R"("stream": true})");
-  EXPECT_EQ(TextOfStream(chat_stream.body, &finish), json["choices"][0]["message"]["content"]);
+  EXPECT_EQ(TextOfStream(chat_stream.body, &finish),
+            json["choices"][0]["message"]["content"].get<std::string>());
 }
 
 // The request that lm_eval scores multiple choices with.
