@@ -7,6 +7,7 @@
 // lane on a CPU core. The tile policy `Tiles` supplies what an instruction family knows:
 //
 //   kKeys                             keys of one step
+//   kUnit                             times what the policy multiplies is K or V
 //   Query, Scores, Output, RowStats   the wave's share of Q, S, O and of one number per row
 //   LoadQuery(q, factor)              q = Q * factor; rows past the item's end are 0
 //   LoadKeysValues(first, count)      K and V of keys first .. first+count-1 become readable; what lies past them reads as 0 or is
@@ -147,7 +148,8 @@ TESSERA_FN void Attend(Tiles& tiles, const KernelArgs& args, const WorkItem& ite
   typename Tiles::Query q;
   typename Tiles::Output o;
   typename Tiles::RowStats m, l;
-  tiles.LoadQuery(q, args.scale * key_scale * (kLogits == Logits::kScaled ? kLog2e : 1.0f));
+  tiles.LoadQuery(
+      q, args.scale * key_scale * Tiles::kUnit * (kLogits == Logits::kScaled ? kLog2e : 1.0f));
   tiles.Zero(o);
   // A sink takes part as a score without a value, in one of the parts of a split key range.
   const bool sinks = args.sinks != nullptr && item.first_part != 0;
@@ -195,5 +197,5 @@ TESSERA_FN void Attend(Tiles& tiles, const KernelArgs& args, const WorkItem& ite
     tiles.MapRows(sink, m, CorrectionTransform<Ops>{});
     tiles.MapRows(l, sink, AddTransform<Ops>{});
   }
-  tiles.Finish(o, m, l, value_scale);
+  tiles.Finish(o, m, l, value_scale * Tiles::kUnit);
 }

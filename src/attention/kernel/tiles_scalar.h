@@ -46,6 +46,7 @@ class ScalarTiles {
  public:
   using Ops = ScalarOps;
   static constexpr int32_t kKeys = 16;
+  static constexpr float kUnit = 1.0f;
   struct Query {};  // the tiles lie in WideMemory
   struct Scores {};
   struct Output {};

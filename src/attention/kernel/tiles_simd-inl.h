@@ -115,23 +115,37 @@ struct SimdOps {
 };
 
 // 8-bit floats by way of float16, whose conversion every instruction set has and which holds their
-// subnormal numbers: the exponent field is shifted into place and its bias corrected by a factor.
+// subnormal numbers: the byte comes in the upper half of a 16-bit lane, its exponent field is moved
+// into place. What the other exponent bias makes of the value is left to ElementUnit.
 template <class Element, class D, class V16>
-HWY_INLINE hn::Vec<D> FromByteFloats(D d, V16 bytes) {
+HWY_INLINE hn::Vec<D> FromByteFloats(D d, V16 upper) {
   const hn::Rebind<uint16_t, D> d16;
+  const hn::Rebind<int16_t, D> di16;
   const hn::Rebind<hwy::float16_t, D> df16;
   if constexpr (std::is_same_v<Element, E5M2Element>) {
-    return hn::PromoteTo(d, hn::BitCast(df16, hn::ShiftLeft<8>(bytes)));
+    return hn::PromoteTo(d, hn::BitCast(df16, upper));
   } else {
-    const auto nan_code = hn::Set(d16, std::is_same_v<Element, E4M3FNElement> ? 0x7f : 0x80);
-    const auto magnitude = hn::And(bytes, hn::Set(d16, 0x7f));
-    const auto sign = hn::ShiftLeft<8>(hn::And(bytes, hn::Set(d16, 0x80)));
-    const auto bits = hn::Or(sign, hn::ShiftLeft<7>(magnitude));
-    const auto compared = std::is_same_v<Element, E4M3FNElement> ? magnitude : bytes;
-    const auto with_nan = hn::IfThenElse(hn::Eq(compared, nan_code), hn::Set(d16, 0x7e00), bits);
-    const float factor = std::is_same_v<Element, E4M3FNElement> ? 256.0f : 128.0f;
-    return hn::Mul(hn::PromoteTo(d, hn::BitCast(df16, with_nan)), hn::Set(d, factor));
+    // The sign is shifted in twice; one copy is taken away.
+    const auto shifted = hn::BitCast(d16, hn::ShiftRight<1>(hn::BitCast(di16, upper)));
+    const auto bits = hn::And(shifted, hn::Set(d16, 0xbfff));
+    const auto nan = [&]() HWY_ATTR {
+      if constexpr (std::is_same_v<Element, E4M3FNElement>) {
+        return hn::Eq(hn::And(upper, hn::Set(d16, 0x7f00)), hn::Set(d16, 0x7f00));
+      } else {
+        return hn::Eq(upper, hn::Set(d16, 0x8000));
+      }
+    }();
+    return hn::PromoteTo(d, hn::BitCast(df16, hn::IfThenElse(nan, hn::Set(d16, 0x7e00), bits)));
   }
+}
+
+// What LoadElements' numbers must be multiplied by: 2 to the difference of the exponents' biases.
+// It goes into the query's factor and the output's.
+template <class Element>
+constexpr float ElementUnit() {
+  return std::is_same_v<Element, E4M3FNElement>     ? 256.0f
+         : std::is_same_v<Element, E4M3FNUZElement> ? 128.0f
+                                                    : 1.0f;
 }
 
 template <class Element>
@@ -151,8 +165,8 @@ HWY_INLINE FloatVec LoadElements(const void* row, int32_t i) {
   } else if constexpr (kByteFloat<Element>) {
     const hn::Rebind<uint8_t, FloatTag> d8;
     const hn::Rebind<uint16_t, FloatTag> d16;
-    return FromByteFloats<Element>(
-        d, hn::PromoteTo(d16, hn::LoadU(d8, static_cast<const uint8_t*>(row) + i)));
+    const auto bytes = hn::LoadU(d8, static_cast<const uint8_t*>(row) + i);
+    return FromByteFloats<Element>(d, hn::ShiftLeft<8>(hn::PromoteTo(d16, bytes)));
   } else if constexpr (std::is_same_v<Element, Int8Element>) {
     const hn::Rebind<int8_t, FloatTag> d8;
     return hn::ConvertTo(
@@ -307,6 +321,7 @@ class SimdTiles {
  public:
   using Ops = SimdOps;
   static constexpr int32_t kKeys = WideMemory::kMaxKeys;
+  static constexpr float kUnit = ElementUnit<Element>();
   struct Query {};  // the tiles lie in WideMemory
   struct Scores {};
   struct Output {};
@@ -493,7 +508,7 @@ class SimdTiles {
       for (; i + kLanes <= size; i += kLanes) {
         hn::Store(LoadElements<Element>(m_.value_rows[k], i), d, row + i);
       }
-      for (; i < size; ++i) row[i] = Element::Load(m_.value_rows[k], i);
+      for (; i < size; ++i) row[i] = Element::Load(m_.value_rows[k], i) / kUnit;
       for (; i < m_.value_stride; ++i) row[i] = 0.0f;
     }
   }
@@ -509,7 +524,7 @@ class SimdTiles {
       }
       for (; dim < m_.args.head_size; ++dim) {
         for (int32_t i = 0; i < 4; ++i) {
-          m_.keys[dim * WideMemory::kMaxKeys + k + i] = Element::Load(rows[i], dim);
+          m_.keys[dim * WideMemory::kMaxKeys + k + i] = Element::Load(rows[i], dim) / kUnit;
         }
       }
     }
@@ -571,16 +586,16 @@ class SimdTiles {
       hn::Store(hn::BitCast(d, hn::And(words, high)), d, out + (2 * w + 1) * WideMemory::kMaxKeys);
     } else if constexpr (kByteFloat<Element>) {
       const hn::FixedTag<uint16_t, 4> d16;
-      const auto byte = hn::Set(d32, 0xffu);
       float* first = out + 4 * w * WideMemory::kMaxKeys;
       const auto store = [&](V32 bytes, int32_t i) HWY_ATTR {
-        hn::Store(FromByteFloats<Element>(d, hn::TruncateTo(d16, hn::And(bytes, byte))), d,
+        const auto upper = hn::And(bytes, hn::Set(d32, 0xff00u));
+        hn::Store(FromByteFloats<Element>(d, hn::TruncateTo(d16, upper)), d,
                   first + i * WideMemory::kMaxKeys);
       };
-      store(words, 0);
-      store(hn::ShiftRight<8>(words), 1);
-      store(hn::ShiftRight<16>(words), 2);
-      store(hn::ShiftRight<24>(words), 3);
+      store(hn::ShiftLeft<8>(words), 0);
+      store(words, 1);
+      store(hn::ShiftRight<8>(words), 2);
+      store(hn::ShiftRight<16>(words), 3);
     } else if constexpr (std::is_same_v<Element, Int8Element>) {
       const hn::FixedTag<int32_t, 4> di32;
       float* first = out + 4 * w * WideMemory::kMaxKeys;

@@ -78,6 +78,7 @@ class SimtTiles {
  public:
   using Ops = LaneOps;
   static constexpr int32_t kKeys = kWaveKeys * kShape.key_waves;
+  static constexpr float kUnit = 1.0f;
   static constexpr int32_t kRows = kWaveRows * kShape.row_waves;
   static constexpr int32_t kThreads = P::WAVE * kShape.row_waves * kShape.key_waves;
   static_assert(kHeadSize % (P::X * P::kTiles) == 0 && kHeadSize % P::K == 0);
