@@ -2,9 +2,8 @@
 // 32 x 16 of B are one tile register each, B in pairs as bf16_family.inl has it. A is K as the
 // cache holds it, or V transposed.
 //
-// Four tiles of C are multiplied at a time: two of A and two of B are loaded for four products, so
-// that loading keeps pace. The numbers of tile registers are part of the instructions, hence the
-// functions without loops.
+// One tile of A meets all four of B's and C's at a time: four independent sums hide the latency of
+// a product. The numbers of tile registers are part of the instructions, hence no loops over them.
 //
 // No include guard and no namespace, as many_rows.inl; behind bf16_family.inl.
 
@@ -32,8 +31,10 @@ class TileRegisters {
 };
 
 struct AmxFamily {
-  static constexpr int32_t kKeyStep = 128;
+  static constexpr int32_t kKeyStep = 256;
   static constexpr int32_t kKeyMultiple = 32;
+  static constexpr int32_t kMaxBlocks = 8;
+  static constexpr int32_t kScoreStep = 32;
   static constexpr int32_t kMaxTerms = 2;
   static constexpr int64_t kCacheSize = 2;
   static constexpr bool kPairs = true;
@@ -45,152 +46,127 @@ struct AmxFamily {
     return BFloat16Family::QueryWords(row, word, term);
   }
   static __m512i Pairs(__m512 even, __m512 odd) { return BFloat16Family::Pairs(even, odd); }
+  // Where there is AMX, VDPBF16PS is slow.
+  static __m512 AddPair(__m512 sum, __m512i pair) {
+    __m512 both[2];
+    BFloat16Cache::Split(pair, both);
+    return _mm512_add_ps(sum, _mm512_add_ps(both[0], both[1]));
+  }
 
+  // to[16 keys][16 words][key][word]: each tile of A is one piece of memory, and those that are
+  // multiplied one after another lie so.
   static void StageKeys(const char* const* keys, int32_t count, int32_t padded, int32_t head_size,
                         int32_t stride, float* to) {
-    BFloat16Family::StageKeys(keys, count, padded, head_size, stride, to);
+    for (int32_t k = 0; k < padded; ++k) {
+      float* row = to + int64_t{k / kLanes} * kLanes * stride + k % kLanes * kLanes;
+      for (int32_t word = 0; word < stride; word += kLanes, row += kTileWords) {
+        _mm512_store_si512(row, BFloat16Family::LoadPiece(keys, k, count, 2 * word, head_size));
+      }
+    }
   }
 
-  // to[dimension][pair of keys], rows kKeyStep / 2 words apart.
+  // to[16 dimensions][32 keys][dimension][pair of keys], likewise.
   static void StageValues(const char* const* values, int32_t count, int32_t padded,
                           int32_t value_size, int32_t value_rows, float* to) {
-    for (int32_t k = 0; k < padded; k += 2 * kLanes) {
-      for (int32_t i = 0; i < value_rows; i += kPiece) {
-        __m512i low[kLanes], high[kLanes];
-        for (int32_t pair = 0; pair < kLanes; ++pair) {
-          const __m512i even =
-              BFloat16Family::LoadPiece(values, k + 2 * pair, count, i, value_size);
-          const __m512i odd =
-              BFloat16Family::LoadPiece(values, k + 2 * pair + 1, count, i, value_size);
-          low[pair] = _mm512_unpacklo_epi16(even, odd);
-          high[pair] = _mm512_unpackhi_epi16(even, odd);
-        }
-        Transpose(low);
-        Transpose(high);
-        // Unpacking took four of every eight dimensions each.
-        for (int32_t word = 0; word < kLanes; ++word) {
-          const int32_t dim = i + word / 4 * 8 + word % 4;
-          float* row = to + int64_t{dim} * (kKeyStep / 2) + k / 2;
-          _mm512_store_si512(row, low[word]);
-          _mm512_store_si512(row + 4 * int64_t{kKeyStep / 2}, high[word]);
-        }
+    for (int32_t k = 0; k < padded; k += 2 * kLanes, to += kTileWords) {
+      for (int32_t dim = 0; dim < value_rows; dim += kPiece) {
+        float* tiles = to + int64_t{dim / kLanes} * kValueTile;
+        StageTiles<false>(values, k, count, value_size, dim, tiles);
+        StageTiles<true>(values, k, count, value_size, dim, tiles);
       }
     }
   }
 
   template <int kVectors>
-  static void Scores(const float* keys, int32_t key_stride, int32_t count, const float* query,
-                     int32_t depth, int32_t terms, float* scores) {
-    for (int32_t k = 0; k < count; k += 2 * kLanes) {
-      const float* a = keys + int64_t{k} * key_stride;
+  static void Scores(const float* keys, int32_t key_stride, int32_t first, int32_t count,
+                     const float* query, int32_t depth, int32_t terms, float* scores) {
+    for (int32_t k = 0; k < count; k += kLanes) {
+      const float* a = keys + int64_t{first + k} * key_stride;
       float* c = scores + int64_t{k} * kBlockRows;
-      for (int32_t term = 0; term < terms; ++term) {
-        const float* b = query + int64_t{term} * depth * kBlockRows;
-        MultiplyRows<kVectors>(term > 0, a, key_stride, b, depth, c);
+      MultiplyTiles<kVectors, false>(a, query, depth, c);
+      if (terms > 1) {
+        MultiplyTiles<kVectors, true>(a, query + int64_t{depth} * kBlockRows, depth, c);
       }
     }
   }
 
   template <int kVectors>
-  static void Outputs(const float* values, int32_t value_rows, int32_t count,
-                      const float* probabilities, const __m512* factors, float* output) {
-    Rescale<kVectors>(value_rows, factors, output);
-    for (int32_t dim = 0; dim < value_rows; dim += 2 * kLanes) {
-      MultiplyRows<kVectors>(true, values + int64_t{dim} * (kKeyStep / 2), kKeyStep / 2,
-                             probabilities, count / 2, output + int64_t{dim} * kBlockRows);
+  static void Outputs(const float* values, int32_t value_rows, int32_t first, int32_t count,
+                      const float* probabilities, float* output) {
+    for (int32_t dim = 0; dim < value_rows; dim += kLanes) {
+      const float* a =
+          values + int64_t{dim / kLanes} * kValueTile + int64_t{first / 32} * kTileWords;
+      MultiplyTiles<kVectors, true>(a, probabilities, count / 2,
+                                    output + int64_t{dim} * kBlockRows);
     }
   }
 
  private:
   static constexpr int64_t kRowBytes = kBlockRows * 4;
+  static constexpr int64_t kTileRowBytes = 64;
+  static constexpr int64_t kTileWords = 256;
+  // Of 16 dimensions of all keys; a line more, so that dimensions do not share a cache's set.
+  static constexpr int64_t kValueTile = kKeyStep / 32 * kTileWords + kLanes;
 
-  // Tiles are added to in memory, which no factor can reach on the way. Once a row has met its
-  // largest score, the factor is 1.
-  template <int kVectors>
-  static void Rescale(int32_t value_rows, const __m512* factors, float* output) {
-    __mmask16 changed = 0;
+  // 16 of the 32 dimensions from `dim` on, of 32 keys from `k` on.
+  template <bool kHigh>
+  static void StageTiles(const char* const* values, int32_t k, int32_t count, int32_t size,
+                         int32_t dim, float* to) {
+    __m512i words[kLanes];
     TESSERA_UNROLL
-    for (int j = 0; j < kVectors; ++j) {
-      changed |= _mm512_cmpneq_ps_mask(factors[j], _mm512_set1_ps(1.0f));
+    for (int32_t pair = 0; pair < kLanes; ++pair) {
+      const __m512i even = BFloat16Family::LoadPiece(values, k + 2 * pair, count, dim, size);
+      const __m512i odd = BFloat16Family::LoadPiece(values, k + 2 * pair + 1, count, dim, size);
+      words[pair] = kHigh ? _mm512_unpackhi_epi16(even, odd) : _mm512_unpacklo_epi16(even, odd);
     }
-    if (changed == 0) return;
-    for (int32_t dim = 0; dim < value_rows; ++dim) {
-      TESSERA_UNROLL
-      for (int j = 0; j < kVectors; ++j) {
-        float* o = output + int64_t{dim} * kBlockRows + j * kLanes;
-        _mm512_store_ps(o, _mm512_mul_ps(_mm512_load_ps(o), factors[j]));
-      }
+    Transpose(words);
+    // Unpacking took four of every eight dimensions.
+    for (int32_t i = 0; i < kLanes; ++i) {
+      const int32_t row = i / 4 * 8 + i % 4 + (kHigh ? 4 : 0);
+      _mm512_store_si512(to + row / kLanes * kValueTile + row % kLanes * kLanes, words[i]);
     }
   }
 
-  // C [32, rows] (+)= A [32, depth words] B [depth, rows]; `a_row` in words.
-  template <int kVectors>
-  static void MultiplyRows(bool add, const float* a, int32_t a_row, const float* b, int32_t depth,
-                           float* c) {
-    TESSERA_UNROLL
-    for (int j = 0; j + 1 < kVectors; j += 2) {
-      Multiply32x32(add, a, a_row * int64_t{4}, b + j * kLanes, depth, c + j * kLanes);
-    }
-    if constexpr (kVectors % 2 == 1) {
-      Multiply32x16(add, a, a_row * int64_t{4}, b + (kVectors - 1) * kLanes, depth,
-                    c + (kVectors - 1) * kLanes);
-    }
-  }
-
-  static void Multiply32x32(bool add, const float* a, int64_t a_bytes, const float* b,
-                            int32_t depth, float* c) {
+  // C [16, 16 kVectors] (+)= A [16, depth words] B [depth, 16 kVectors]. Each tile of A, which
+  // comes from the second-level cache, is loaded once for all rows of the block; B stays in the
+  // first.
+  template <int kVectors, bool kAdd>
+  static void MultiplyTiles(const float* a, const float* b, int32_t depth, float* c) {
     // The compiler does not know that tiles are loaded from what was stored before.
     std::atomic_signal_fence(std::memory_order_seq_cst);
-    float* c_low = c + int64_t{kLanes} * kBlockRows;
-    const float* a_low = a + a_bytes / 4 * kLanes;
-    if (add) {
+    if constexpr (kAdd) {
       _tile_loadd(0, c, kRowBytes);
-      _tile_loadd(1, c + kLanes, kRowBytes);
-      _tile_loadd(2, c_low, kRowBytes);
-      _tile_loadd(3, c_low + kLanes, kRowBytes);
+      if constexpr (kVectors > 1) _tile_loadd(1, c + kLanes, kRowBytes);
+      if constexpr (kVectors > 2) _tile_loadd(2, c + 2 * kLanes, kRowBytes);
+      if constexpr (kVectors > 3) _tile_loadd(3, c + 3 * kLanes, kRowBytes);
     } else {
       _tile_zero(0);
       _tile_zero(1);
       _tile_zero(2);
       _tile_zero(3);
     }
-    for (int32_t k = 0; k < depth; k += kLanes, b += int64_t{kLanes} * kBlockRows) {
-      _tile_loadd(4, a + k, a_bytes);
-      _tile_loadd(6, b, kRowBytes);
-      _tile_dpbf16ps(0, 4, 6);
-      _tile_loadd(7, b + kLanes, kRowBytes);
-      _tile_dpbf16ps(1, 4, 7);
-      _tile_loadd(5, a_low + k, a_bytes);
-      _tile_dpbf16ps(2, 5, 6);
-      _tile_dpbf16ps(3, 5, 7);
+    for (int32_t k = 0; k < depth; k += kLanes) {
+      _tile_loadd(4, a, kTileRowBytes);
+      _tile_loadd(5, b, kRowBytes);
+      _tile_dpbf16ps(0, 4, 5);
+      if constexpr (kVectors > 1) {
+        _tile_loadd(6, b + kLanes, kRowBytes);
+        _tile_dpbf16ps(1, 4, 6);
+      }
+      if constexpr (kVectors > 2) {
+        _tile_loadd(7, b + 2 * kLanes, kRowBytes);
+        _tile_dpbf16ps(2, 4, 7);
+      }
+      if constexpr (kVectors > 3) {
+        _tile_loadd(5, b + 3 * kLanes, kRowBytes);
+        _tile_dpbf16ps(3, 4, 5);
+      }
+      a += kTileWords;
+      b += int64_t{kLanes} * kBlockRows;
     }
     _tile_stored(0, c, kRowBytes);
-    _tile_stored(1, c + kLanes, kRowBytes);
-    _tile_stored(2, c_low, kRowBytes);
-    _tile_stored(3, c_low + kLanes, kRowBytes);
-  }
-
-  static void Multiply32x16(bool add, const float* a, int64_t a_bytes, const float* b,
-                            int32_t depth, float* c) {
-    // The compiler does not know that tiles are loaded from what was stored before.
-    std::atomic_signal_fence(std::memory_order_seq_cst);
-    float* c_low = c + int64_t{kLanes} * kBlockRows;
-    const float* a_low = a + a_bytes / 4 * kLanes;
-    if (add) {
-      _tile_loadd(0, c, kRowBytes);
-      _tile_loadd(2, c_low, kRowBytes);
-    } else {
-      _tile_zero(0);
-      _tile_zero(2);
-    }
-    for (int32_t k = 0; k < depth; k += kLanes, b += int64_t{kLanes} * kBlockRows) {
-      _tile_loadd(4, a + k, a_bytes);
-      _tile_loadd(6, b, kRowBytes);
-      _tile_dpbf16ps(0, 4, 6);
-      _tile_loadd(5, a_low + k, a_bytes);
-      _tile_dpbf16ps(2, 5, 6);
-    }
-    _tile_stored(0, c, kRowBytes);
-    _tile_stored(2, c_low, kRowBytes);
+    if constexpr (kVectors > 1) _tile_stored(1, c + kLanes, kRowBytes);
+    if constexpr (kVectors > 2) _tile_stored(2, c + 2 * kLanes, kRowBytes);
+    if constexpr (kVectors > 3) _tile_stored(3, c + 3 * kLanes, kRowBytes);
   }
 };

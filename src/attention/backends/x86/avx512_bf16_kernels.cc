@@ -29,6 +29,7 @@ int64_t Memory(int32_t head_size, int32_t value_size) {
 Kernels Avx512Bf16Kernels() {
   Kernels kernels = Avx512Kernels(DType::kBFloat16);
   kernels.many_rows = &RunMany;
+  kernels.max_rows = BFloat16Family::kMaxBlocks * kBlockRows;
   kernels.memory = &Memory;
   return kernels;
 }

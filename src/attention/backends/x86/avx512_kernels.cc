@@ -33,7 +33,8 @@ int64_t Memory(int32_t head_size, int32_t value_size) {
 
 template <class Cache>
 Kernels Instances() {
-  return {&RunFew<Cache>, &RunMany<Cache>, kFewRowsLimit, &Memory<Cache>};
+  return {&RunFew<Cache>, &RunMany<Cache>, kFewRowsLimit,
+          Float32Family<Cache>::kMaxBlocks * kBlockRows, &Memory<Cache>};
 }
 
 }  // namespace

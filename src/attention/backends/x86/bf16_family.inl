@@ -9,6 +9,8 @@
 struct BFloat16Family {
   static constexpr int32_t kKeyStep = 64;
   static constexpr int32_t kKeyMultiple = 16;
+  static constexpr int32_t kMaxBlocks = 8;
+  static constexpr int32_t kScoreStep = 64;
   static constexpr int32_t kMaxTerms = 2;
   static constexpr int64_t kCacheSize = 2;
   static constexpr bool kPairs = true;
@@ -32,6 +34,12 @@ struct BFloat16Family {
         _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6,
                          21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
     return _mm512_permutexvar_epi16(interleave, (__m512i)_mm512_cvtne2ps_pbh(odd, even));
+  }
+
+  static __m512 AddPair(__m512 sum, __m512i pair) {
+    constexpr int32_t kTwoOnes = 0x3f803f80;
+    return MultiplyAdd(sum, _mm512_castsi512_ps(pair),
+                       _mm512_castsi512_ps(_mm512_set1_epi32(kTwoOnes)));
   }
 
   static __m512 MultiplyAdd(__m512 c, __m512 a, __m512 b) {
@@ -75,20 +83,21 @@ struct BFloat16Family {
   }
 
   template <int kVectors>
-  static void Scores(const float* keys, int32_t key_stride, int32_t count, const float* query,
-                     int32_t depth, int32_t terms, float* scores) {
-    const PanelOperand operand{keys, key_stride, 1};
-    Multiply<BFloat16Family, Start::kZero, kVectors>(operand, count, query, depth, nullptr, scores);
+  static void Scores(const float* keys, int32_t key_stride, int32_t first, int32_t count,
+                     const float* query, int32_t depth, int32_t terms, float* scores) {
+    const PanelOperand operand{keys + int64_t{first} * key_stride, key_stride, 1};
+    Multiply<BFloat16Family, Start::kZero, kVectors>(operand, count, query, depth, scores);
     if (terms > 1) {
       Multiply<BFloat16Family, Start::kAdd, kVectors>(
-          operand, count, query + int64_t{depth} * kBlockRows, depth, nullptr, scores);
+          operand, count, query + int64_t{depth} * kBlockRows, depth, scores);
     }
   }
 
   template <int kVectors>
-  static void Outputs(const float* values, int32_t value_rows, int32_t count,
-                      const float* probabilities, const __m512* factors, float* output) {
-    Multiply<BFloat16Family, Start::kScale, kVectors>({values, 1, value_rows}, value_rows,
-                                                      probabilities, count / 2, factors, output);
+  static void Outputs(const float* values, int32_t value_rows, int32_t first, int32_t count,
+                      const float* probabilities, float* output) {
+    Multiply<BFloat16Family, Start::kAdd, kVectors>(
+        {values + int64_t{first / 2} * value_rows, 1, value_rows}, value_rows, probabilities,
+        count / 2, output);
   }
 };

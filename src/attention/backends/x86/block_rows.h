@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "attention/backends/x86/avx512_math.h"
+#include "attention/backends/x86/convert_rows.h"
 #include "attention/backends/x86/item_rows.h"
 #include "tessera/dtype.h"
 
@@ -13,8 +14,6 @@ namespace tessera::x86 {
 
 // Rows of a block; every [.., rows] array has that many columns.
 inline constexpr int32_t kBlockRows = 64;
-inline constexpr int32_t kMaxBlocks = 4;
-inline constexpr int32_t kMaxManyRows = kBlockRows * kMaxBlocks;
 
 inline constexpr int32_t RoundUp(int32_t value, int32_t multiple) {
   return (value + multiple - 1) / multiple * multiple;

@@ -9,6 +9,7 @@
 #include <cstdint>
 
 #include "attention/backends/x86/avx512_math.h"
+#include "attention/backends/x86/convert_rows.h"
 #include "attention/backends/x86/item_rows.h"
 
 TESSERA_TARGET_BEGIN_AVX512
@@ -92,13 +93,14 @@ class FewRows {
 
   void LoadQueries() {
     for (int32_t r = 0; r < count_; ++r) {
-      float row[kPiece];
       float* query = query_ + int64_t{r} * query_stride_;
-      rows_.LoadQuery(r, query);
-      std::fill(query + rows_.args.head_size, query + query_stride_, 0.0f);
+      // Scores can be compared before they are scaled.
+      ReadRow(static_cast<DType>(rows_.args.query_dtype), rows_.Query(r), rows_.args.head_size,
+              rows_.args.scale < 0 ? -1.0f : 1.0f, query);
       for (int32_t i = 0; i < query_stride_; i += kPiece) {
-        std::copy_n(query + i, kPiece, row);
-        for (int32_t j = 0; j < kPiece; ++j) query[i + Cache::Place(j)] = row[j];
+        float piece[kPiece];
+        std::copy_n(query + i, kPiece, piece);
+        for (int32_t j = 0; j < kPiece; ++j) query[i + Cache::Place(j)] = piece[j];
       }
     }
   }
@@ -294,7 +296,9 @@ class FewRows {
         for (int32_t j = 0; j < kPiece; ++j) row[j] = output[i + Cache::Place(j)] * inverse;
         std::copy_n(row, kPiece, output + i);
       }
-      rows_.Store(r, output, maximum_[r], sum_[r]);
+      const ItemRows::Target target = rows_.Output(r);
+      WriteRow(target.dtype, output, rows_.args.value_size, target.data);
+      rows_.StoreLse(r, maximum_[r], sum_[r]);
     }
   }
 

@@ -7,6 +7,8 @@ template <class Cache>
 struct Float32Family {
   static constexpr int32_t kKeyStep = 64;
   static constexpr int32_t kKeyMultiple = 16;
+  static constexpr int32_t kMaxBlocks = 8;
+  static constexpr int32_t kScoreStep = 64;
   static constexpr int32_t kMaxTerms = 1;
   static constexpr int64_t kCacheSize = Cache::kSize;
   static constexpr bool kPairs = false;
@@ -33,17 +35,18 @@ struct Float32Family {
   }
 
   template <int kVectors>
-  static void Scores(const float* keys, int32_t key_stride, int32_t count, const float* query,
-                     int32_t depth, int32_t, float* scores) {
-    Multiply<Float32Family<void>, Start::kZero, kVectors>({keys, key_stride, 1}, count, query,
-                                                          depth, nullptr, scores);
+  static void Scores(const float* keys, int32_t key_stride, int32_t first, int32_t count,
+                     const float* query, int32_t depth, int32_t, float* scores) {
+    Multiply<Float32Family<void>, Start::kZero, kVectors>(
+        {keys + int64_t{first} * key_stride, key_stride, 1}, count, query, depth, scores);
   }
 
   template <int kVectors>
-  static void Outputs(const float* values, int32_t value_rows, int32_t count,
-                      const float* probabilities, const __m512* factors, float* output) {
-    Multiply<Float32Family<void>, Start::kScale, kVectors>({values, 1, value_rows}, value_rows,
-                                                           probabilities, count, factors, output);
+  static void Outputs(const float* values, int32_t value_rows, int32_t first, int32_t count,
+                      const float* probabilities, float* output) {
+    Multiply<Float32Family<void>, Start::kAdd, kVectors>(
+        {values + int64_t{first} * value_rows, 1, value_rows}, value_rows, probabilities, count,
+        output);
   }
 
  private:

@@ -2,10 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <limits>
-
-#include "tessera/dtype.h"
 
 namespace tessera::x86 {
 
@@ -32,17 +29,12 @@ float ItemRows::SinkLog2(int32_t row) const {
   return args.sinks[PlaceOf(row).head] * 1.44269504088896340736f;
 }
 
-void ItemRows::LoadQuery(int32_t row, float* query) const {
-  const DType dtype = static_cast<DType>(args.query_dtype);
+const char* ItemRows::Query(int32_t row) const {
   const Place place = PlaceOf(row);
   const int64_t offset =
       place.token * args.query_token_stride + place.head * args.query_head_stride;
-  ConvertToFloat(
-      dtype, static_cast<const char*>(args.query) + offset * static_cast<int64_t>(SizeOf(dtype)),
-      args.head_size, query);
-  if (args.scale < 0) {
-    for (int32_t i = 0; i < args.head_size; ++i) query[i] = -query[i];
-  }
+  return static_cast<const char*>(args.query) +
+         offset * static_cast<int64_t>(SizeOf(static_cast<DType>(args.query_dtype)));
 }
 
 void ItemRows::FindKeys(int32_t first, int32_t count, int64_t element_size, const char** keys,
@@ -64,24 +56,28 @@ void ItemRows::FindKeys(int32_t first, int32_t count, int64_t element_size, cons
   }
 }
 
-void ItemRows::Store(int32_t row, const float* row_output, float maximum_log2, float sum) const {
-  constexpr float kLn2 = 0.69314718055994530942f;
-  const float lse = sum != 0.0f ? (maximum_log2 + std::log2(sum)) * kLn2
-                                : -std::numeric_limits<float>::infinity();
+ItemRows::Target ItemRows::Output(int32_t row) const {
   if (item.partial_row >= 0) {
-    const int64_t partial = item.partial_row + row;
-    std::memcpy(args.partial_output + partial * args.value_size, row_output,
-                sizeof(float) * static_cast<size_t>(args.value_size));
-    args.partial_lse[partial] = lse;
-    return;
+    float* partial = args.partial_output + (item.partial_row + row) * args.value_size;
+    return {DType::kFloat32, reinterpret_cast<char*>(partial)};
   }
   const DType dtype = static_cast<DType>(args.output_dtype);
   const Place place = PlaceOf(row);
   const int64_t offset =
       place.token * args.output_token_stride + place.head * args.output_head_stride;
-  ConvertFromFloat(dtype, row_output, args.value_size,
-                   static_cast<char*>(args.output) + offset * static_cast<int64_t>(SizeOf(dtype)));
-  if (args.lse != nullptr) args.lse[place.token * args.num_heads + place.head] = lse;
+  return {dtype, static_cast<char*>(args.output) + offset * static_cast<int64_t>(SizeOf(dtype))};
+}
+
+void ItemRows::StoreLse(int32_t row, float maximum_log2, float sum) const {
+  constexpr float kLn2 = 0.69314718055994530942f;
+  const float lse = sum != 0.0f ? (maximum_log2 + std::log2(sum)) * kLn2
+                                : -std::numeric_limits<float>::infinity();
+  if (item.partial_row >= 0) {
+    args.partial_lse[item.partial_row + row] = lse;
+  } else if (args.lse != nullptr) {
+    const Place place = PlaceOf(row);
+    args.lse[place.token * args.num_heads + place.head] = lse;
+  }
 }
 
 }  // namespace tessera::x86

@@ -10,11 +10,14 @@
 // bf16_family.inl, amx_family.inl) supplies the words' meaning:
 //   kKeyStep, kKeyMultiple        keys of a step; what the number of staged keys is rounded up to
 //   kCacheSize                    bytes of an element of the cache
+//   kMaxBlocks                    blocks of an item
+//   kScoreStep                    keys whose scores are made at a time, to stay in the first cache
 //   kPairs                        a word of B is two bfloat16 (else one float32)
 //   Depth(size), Terms(dtype)     words of a query's term; terms of which the query is the sum
 //   QueryWords(row, word, term)   16 words of a query row
-//   StageKeys, StageValues        cache rows -> A
-//   Scores<kVectors>, Outputs<kVectors>   the two products for a block of kVectors * 16 rows
+//   Pairs(p, q), AddPair(sum, w)  probabilities of two keys -> words; sum + both, as they were
+//   rounded StageKeys, StageValues        cache rows -> A Scores<kVectors>, Outputs<kVectors>   the
+//   two products for a block of kVectors * 16 rows
 //
 // No include guard and no namespace: each family's source file includes this inside a namespace and
 // a target region of its own, so that small functions of the family are inlined here, after
@@ -30,11 +33,12 @@ struct ManyRowsLayout {
         row_stride(std::max(RoundUp(head_size, kPiece), value_rows)),
         query_block(int64_t{Family::kMaxTerms} * key_stride * kBlockRows),
         output_block(int64_t{value_rows} * kBlockRows),
-        output(kMaxBlocks * query_block),
-        keys(output + kMaxBlocks * output_block),
+        output(Family::kMaxBlocks * query_block),
+        keys(output + Family::kMaxBlocks * output_block),
         values(keys + int64_t{Family::kKeyStep} * key_stride),
         scores(values + int64_t{Family::kKeyStep} * value_rows),
-        rows(scores + int64_t{Family::kKeyStep} * kBlockRows),
+        probabilities(scores + int64_t{Family::kScoreStep} * kBlockRows),
+        rows(probabilities + int64_t{Family::kKeyStep} / (Family::kPairs ? 2 : 1) * kBlockRows),
         words(rows + int64_t{kLanes} * row_stride) {}
 
   int32_t depth;
@@ -44,10 +48,11 @@ struct ManyRowsLayout {
   int64_t query_block;   // [terms, depth, kBlockRows]
   int64_t output_block;  // [value_rows, kBlockRows]
   int64_t output;
-  int64_t keys;    // [kKeyStep, key_stride]
-  int64_t values;  // as the family likes it
-  int64_t scores;  // [kKeyStep, kBlockRows]; then the probabilities, [kKeyStep (/ 2), kBlockRows]
-  int64_t rows;    // [kLanes, row_stride]: plain queries, then plain results
+  int64_t keys;           // [kKeyStep, key_stride]
+  int64_t values;         // as the family likes it
+  int64_t scores;         // [kScoreStep, kBlockRows]
+  int64_t probabilities;  // [kKeyStep (/ 2), kBlockRows]
+  int64_t rows;           // [kLanes, row_stride]: plain queries, then plain results
   int64_t words;
 };
 
@@ -119,6 +124,10 @@ class ManyRows {
   float* Keys() { return memory_ + layout_.keys; }
   float* Values() { return memory_ + layout_.values; }
   float* Scores() { return memory_ + layout_.scores; }
+  // From that of key `key` of the step on.
+  float* Probabilities(int32_t key) {
+    return memory_ + layout_.probabilities + int64_t{key} / (Family::kPairs ? 2 : 1) * kBlockRows;
+  }
   float* PlainRow(int32_t i) { return memory_ + layout_.rows + i * int64_t{layout_.row_stride}; }
 
   void Start() {
@@ -127,7 +136,7 @@ class ManyRows {
       begin_[row] = visible.begin;
       end_[row] = visible.end;
       const float sink = row < count_ ? rows_.SinkLog2(row) : kMinusInfinity;
-      maximum_[row] = sink / to_log2_;
+      reference_[row] = sink / to_log2_;
       sum_[row] = sink == kMinusInfinity ? 0.0f : 1.0f;
       if (row >= count_) continue;
       Block& block = ranges_[row / kBlockRows];
@@ -144,8 +153,13 @@ class ManyRows {
     for (int32_t i = 0; i < kLanes; ++i) {
       float* plain = PlainRow(i);
       const bool exists = row + i < count_;
-      if (exists) rows_.LoadQuery(row + i, plain);
-      std::fill(plain + (exists ? rows_.args.head_size : 0), plain + layout_.row_stride, 0.0f);
+      if (!exists) {
+        std::fill_n(plain, layout_.row_stride, 0.0f);
+        continue;
+      }
+      // Scores can be compared before they are scaled.
+      ReadRow(static_cast<DType>(rows_.args.query_dtype), rows_.Query(row + i),
+              rows_.args.head_size, rows_.args.scale < 0 ? -1.0f : 1.0f, plain);
     }
     float* query = Query(row / kBlockRows) + row % kBlockRows;
     for (int32_t term = 0; term < terms_; ++term) {
@@ -177,14 +191,29 @@ class ManyRows {
 
   template <int kVectors>
   void BlockStep(int32_t block, int32_t first, int32_t padded, bool all_visible) {
-    Family::template Scores<kVectors>(Keys(), layout_.key_stride, padded, Query(block),
-                                      layout_.depth, terms_, Scores());
-    if (cap_scale_ > 0) CapScores<kVectors>(padded);
-    if (!all_visible) MaskScores<kVectors>(block, first, padded);
-    __m512 factors[kVectors];
-    Softmax<kVectors>(block, padded, factors);
-    Family::template Outputs<kVectors>(Values(), layout_.value_rows, padded, Scores(), factors,
-                                       Output(block));
+    // Keys from `begin` on have probabilities that await their values.
+    int32_t begin = 0;
+    for (int32_t k = 0; k < padded; k += Family::kScoreStep) {
+      const int32_t keys = std::min(Family::kScoreStep, padded - k);
+      Family::template Scores<kVectors>(Keys(), layout_.key_stride, k, keys, Query(block),
+                                        layout_.depth, terms_, Scores());
+      if (cap_scale_ > 0) CapScores<kVectors>(keys);
+      if (!all_visible) MaskScores<kVectors>(block, int64_t{first} + k, keys);
+      __m512 maximum[kVectors];
+      if (Exceeds<kVectors>(block, keys, maximum)) {
+        if (k > begin) AddValues<kVectors>(block, begin, k);
+        begin = k;
+        Rescale<kVectors>(block, maximum);
+      }
+      Exponentials<kVectors>(block, keys, Probabilities(k));
+    }
+    AddValues<kVectors>(block, begin, padded);
+  }
+
+  template <int kVectors>
+  void AddValues(int32_t block, int32_t begin, int32_t end) {
+    Family::template Outputs<kVectors>(Values(), layout_.value_rows, begin, end - begin,
+                                       Probabilities(begin), Output(block));
   }
 
   template <int kVectors>
@@ -199,13 +228,13 @@ class ManyRows {
   }
 
   template <int kVectors>
-  void MaskScores(int32_t block, int32_t first, int32_t keys) {
+  void MaskScores(int32_t block, int64_t first, int32_t keys) {
     for (int j = 0; j < kVectors; ++j) {
       const __m512i begin = _mm512_load_si512(begin_ + block * kBlockRows + j * kLanes);
       const __m512i end = _mm512_load_si512(end_ + block * kBlockRows + j * kLanes);
       for (int32_t k = 0; k < keys; ++k) {
         // Keys that only fill the step up may lie past the largest int32; nobody sees those.
-        const int64_t position = int64_t{first} + k;
+        const int64_t position = first + k;
         const __m512i key = _mm512_set1_epi32(
             static_cast<int32_t>(std::min<int64_t>(position, std::numeric_limits<int32_t>::max())));
         const __mmask16 keep =
@@ -217,16 +246,14 @@ class ManyRows {
     }
   }
 
-  // Scores -> probabilities relative to the new maximum, in their place; factors move earlier sums
-  // to it.
+  // The keys' maxima, and whether a row's is so far above its reference that probabilities relative
+  // to that would grow beyond 2^8. Until then the reference stays, which may well be below the
+  // maximum: sums and outputs need no correction.
   template <int kVectors>
-  void Softmax(int32_t block, int32_t keys, __m512* factors) {
-    float* scores = Scores();
-    float* maxima = maximum_ + block * kBlockRows;
-    float* sums = sum_ + block * kBlockRows;
-    __m512 maximum[kVectors], reference[kVectors], sum[kVectors];
+  bool Exceeds(int32_t block, int32_t keys, __m512* maximum) {
+    const float* scores = Scores();
     TESSERA_UNROLL
-    for (int j = 0; j < kVectors; ++j) maximum[j] = _mm512_load_ps(maxima + j * kLanes);
+    for (int j = 0; j < kVectors; ++j) maximum[j] = _mm512_set1_ps(kMinusInfinity);
     for (int32_t k = 0; k < keys; ++k) {
       TESSERA_UNROLL
       for (int j = 0; j < kVectors; ++j) {
@@ -234,35 +261,76 @@ class ManyRows {
             _mm512_max_ps(maximum[j], _mm512_load_ps(scores + k * kBlockRows + j * kLanes));
       }
     }
-    const __m512 to_log2 = _mm512_set1_ps(to_log2_);
+    const __m512 margin = _mm512_set1_ps(8.0f / to_log2_);
+    __mmask16 above = 0;
     TESSERA_UNROLL
     for (int j = 0; j < kVectors; ++j) {
-      reference[j] = _mm512_mul_ps(ZeroIfMinusInfinity(maximum[j]), to_log2);
-      factors[j] =
-          Exp2(_mm512_fmsub_ps(_mm512_load_ps(maxima + j * kLanes), to_log2, reference[j]));
-      sum[j] = _mm512_mul_ps(_mm512_load_ps(sums + j * kLanes), factors[j]);
-      _mm512_store_ps(maxima + j * kLanes, maximum[j]);
+      const __m512 reference = _mm512_load_ps(reference_ + block * kBlockRows + j * kLanes);
+      above |= _mm512_cmp_ps_mask(maximum[j], _mm512_add_ps(reference, margin), _CMP_GT_OQ);
+    }
+    return above != 0;
+  }
+
+  // References become the maxima; what is summed up follows.
+  template <int kVectors>
+  void Rescale(int32_t block, const __m512* maximum) {
+    const __m512 to_log2 = _mm512_set1_ps(to_log2_);
+    __m512 factors[kVectors];
+    TESSERA_UNROLL
+    for (int j = 0; j < kVectors; ++j) {
+      float* reference = reference_ + block * kBlockRows + j * kLanes;
+      float* sum = sum_ + block * kBlockRows + j * kLanes;
+      const __m512 old_reference = _mm512_load_ps(reference);
+      const __m512 new_reference = _mm512_max_ps(old_reference, maximum[j]);
+      factors[j] = Exp2(
+          _mm512_mul_ps(_mm512_sub_ps(old_reference, ZeroIfMinusInfinity(new_reference)), to_log2));
+      _mm512_store_ps(reference, new_reference);
+      _mm512_store_ps(sum, _mm512_mul_ps(_mm512_load_ps(sum), factors[j]));
+    }
+    float* output = Output(block);
+    for (int32_t dim = 0; dim < layout_.value_rows; ++dim, output += kBlockRows) {
+      TESSERA_UNROLL
+      for (int j = 0; j < kVectors; ++j) {
+        float* o = output + j * kLanes;
+        _mm512_store_ps(o, _mm512_mul_ps(_mm512_load_ps(o), factors[j]));
+      }
+    }
+  }
+
+  // Scores -> probabilities relative to the references.
+  template <int kVectors>
+  void Exponentials(int32_t block, int32_t keys, float* to) {
+    const float* s = Scores();
+    float* sums = sum_ + block * kBlockRows;
+    const __m512 to_log2 = _mm512_set1_ps(to_log2_);
+    __m512 reference[kVectors], sum[kVectors];
+    TESSERA_UNROLL
+    for (int j = 0; j < kVectors; ++j) {
+      const __m512 raw = _mm512_load_ps(reference_ + block * kBlockRows + j * kLanes);
+      reference[j] = _mm512_mul_ps(ZeroIfMinusInfinity(raw), to_log2);
+      sum[j] = _mm512_load_ps(sums + j * kLanes);
     }
     if constexpr (Family::kPairs) {
-      for (int32_t k = 0; k < keys; k += 2) {
+      for (int32_t k = 0; k < keys; k += 2, s += 2 * kBlockRows, to += kBlockRows) {
         TESSERA_UNROLL
         for (int j = 0; j < kVectors; ++j) {
-          const float* s = scores + k * kBlockRows + j * kLanes;
-          const __m512 p = Exp2<true>(_mm512_fmsub_ps(_mm512_load_ps(s), to_log2, reference[j]));
-          const __m512 q =
-              Exp2<true>(_mm512_fmsub_ps(_mm512_load_ps(s + kBlockRows), to_log2, reference[j]));
-          sum[j] = _mm512_add_ps(sum[j], _mm512_add_ps(p, q));
-          _mm512_store_si512(scores + k / 2 * kBlockRows + j * kLanes, Family::Pairs(p, q));
+          const __m512 p =
+              Exp2<true>(_mm512_fmsub_ps(_mm512_load_ps(s + j * kLanes), to_log2, reference[j]));
+          const __m512 q = Exp2<true>(
+              _mm512_fmsub_ps(_mm512_load_ps(s + kBlockRows + j * kLanes), to_log2, reference[j]));
+          const __m512i pair = Family::Pairs(p, q);
+          sum[j] = Family::AddPair(sum[j], pair);
+          _mm512_store_si512(to + j * kLanes, pair);
         }
       }
     } else {
-      for (int32_t k = 0; k < keys; ++k) {
+      for (int32_t k = 0; k < keys; ++k, s += kBlockRows, to += kBlockRows) {
         TESSERA_UNROLL
         for (int j = 0; j < kVectors; ++j) {
-          float* s = scores + k * kBlockRows + j * kLanes;
-          const __m512 p = Exp2(_mm512_fmsub_ps(_mm512_load_ps(s), to_log2, reference[j]));
+          const __m512 p =
+              Exp2(_mm512_fmsub_ps(_mm512_load_ps(s + j * kLanes), to_log2, reference[j]));
           sum[j] = _mm512_add_ps(sum[j], p);
-          _mm512_store_ps(s, p);
+          _mm512_store_ps(to + j * kLanes, p);
         }
       }
     }
@@ -287,7 +355,9 @@ class ManyRows {
       for (int i = 0; i < kLanes; ++i) _mm512_storeu_si512(PlainRow(i) + dim, words[i]);
     }
     for (int32_t i = 0; i < std::min(kLanes, count_ - row); ++i) {
-      rows_.Store(row + i, PlainRow(i), maximum_[row + i] * to_log2_, sum_[row + i]);
+      const ItemRows::Target target = rows_.Output(row + i);
+      WriteRow(target.dtype, PlainRow(i), rows_.args.value_size, target.data);
+      rows_.StoreLse(row + i, reference_[row + i] * to_log2_, sum_[row + i]);
     }
   }
 
@@ -300,11 +370,11 @@ class ManyRows {
   float to_log2_;    // of a score as it lies in Scores(), positive
   float cap_scale_;  // 0: no soft cap
   float cap_log2_;
-  Block ranges_[kMaxBlocks];
-  alignas(64) int32_t begin_[kMaxManyRows];
-  alignas(64) int32_t end_[kMaxManyRows];
-  alignas(64) float maximum_[kMaxManyRows];  // of scores
-  alignas(64) float sum_[kMaxManyRows];
+  Block ranges_[Family::kMaxBlocks];
+  alignas(64) int32_t begin_[Family::kMaxBlocks * kBlockRows];
+  alignas(64) int32_t end_[Family::kMaxBlocks * kBlockRows];
+  alignas(64) float reference_[Family::kMaxBlocks * kBlockRows];  // a score
+  alignas(64) float sum_[Family::kMaxBlocks * kBlockRows];
   const char* keys_[Family::kKeyStep];
   const char* values_[Family::kKeyStep];
 };

@@ -5,7 +5,7 @@
 //
 // No include guard and no namespace, as many_rows.inl.
 
-enum class Start { kZero, kAdd, kScale };
+enum class Start { kZero, kAdd };
 
 // Word (i, k) of A lies at data[i * row + k * step].
 struct PanelOperand {
@@ -15,19 +15,14 @@ struct PanelOperand {
 };
 
 template <class Family, Start kStart, int kRows, int kVectors>
-inline void Panel(const PanelOperand& a, const float* b, int32_t depth, const __m512* factors,
-                  float* c) {
+inline void Panel(const PanelOperand& a, const float* b, int32_t depth, float* c) {
   __m512 sums[kRows][kVectors];
   TESSERA_UNROLL
   for (int i = 0; i < kRows; ++i) {
     TESSERA_UNROLL
     for (int j = 0; j < kVectors; ++j) {
-      if constexpr (kStart == Start::kZero) {
-        sums[i][j] = _mm512_setzero_ps();
-      } else {
-        sums[i][j] = _mm512_load_ps(c + i * kBlockRows + j * kLanes);
-        if constexpr (kStart == Start::kScale) sums[i][j] = _mm512_mul_ps(sums[i][j], factors[j]);
-      }
+      sums[i][j] = kStart == Start::kZero ? _mm512_setzero_ps()
+                                          : _mm512_load_ps(c + i * kBlockRows + j * kLanes);
     }
   }
   const float* data = a.data;
@@ -60,11 +55,11 @@ inline void Panel(const PanelOperand& a, const float* b, int32_t depth, const __
 // `rows`, the number of i, is a multiple of 16. Not inlined: one copy serves a family's caches.
 template <class Family, Start kStart, int kVectors>
 __attribute__((noinline)) void Multiply(PanelOperand a, int32_t rows, const float* b, int32_t depth,
-                                        const __m512* factors, float* c) {
+                                        float* c) {
   // As many sums as hide the latency of an addition: at least ten; registers are 32.
   constexpr int kRows = kVectors == 1 ? 16 : kVectors == 4 ? 4 : 8;
   for (int32_t i = 0; i < rows; i += kRows) {
-    Panel<Family, kStart, kRows, kVectors>(a, b, depth, factors, c);
+    Panel<Family, kStart, kRows, kVectors>(a, b, depth, c);
     a.data += kRows * a.row;
     c += kRows * kBlockRows;
   }

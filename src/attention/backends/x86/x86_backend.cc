@@ -74,10 +74,11 @@ class X86Backend : public Backend {
 
   std::unique_ptr<AttentionPlan> Plan(const AttentionSpec& spec, const AttentionBatch& batch,
                                       std::unique_ptr<AttentionPlan> reuse) override {
-    return PlanStep(
-        spec, batch,
-        {.workers = threads_->num_threads(), .max_rows = x86::kItemRows, .key_step = 128},
-        std::move(reuse));
+    return PlanStep(spec, batch,
+                    {.workers = threads_->num_threads(),
+                     .max_rows = x86::KernelsFor(family_, spec.cache_dtype).max_rows,
+                     .key_step = 256},
+                    std::move(reuse));
   }
 
   void WriteKv(const AttentionSpec& spec, const AttentionBatch& batch, const WriteKvArgs& args,

@@ -34,8 +34,9 @@ using RunItem = void (*)(const kernel::KernelArgs& args, const kernel::WorkItem&
 // The kernels for one cache type.
 struct Kernels {
   RunItem few_rows = nullptr;   // up to few_rows_limit rows; null: nothing is compiled for this CPU
-  RunItem many_rows = nullptr;  // up to kItemRows rows
+  RunItem many_rows = nullptr;  // up to max_rows rows
   int32_t few_rows_limit = 0;
+  int32_t max_rows = 0;
   // Floats of memory that both need for heads of these sizes.
   int64_t (*memory)(int32_t head_size, int32_t value_size) = nullptr;
 };
@@ -43,8 +44,5 @@ struct Kernels {
 // For a cache of float32, float16 or bfloat16. The matrix families compute the first two as
 // kAvx512 does.
 Kernels KernelsFor(Family family, DType cache_dtype);
-
-// Rows of an item.
-inline constexpr int32_t kItemRows = 256;
 
 }  // namespace tessera::x86
