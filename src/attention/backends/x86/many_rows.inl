@@ -137,7 +137,7 @@ class ManyRows {
       end_[row] = visible.end;
       const float sink = row < count_ ? rows_.SinkLog2(row) : kMinusInfinity;
       reference_[row] = sink / to_log2_;
-      sum_[row] = sink == kMinusInfinity ? 0.0f : 1.0f;
+      weight_[row] = sum_[row] = sink == kMinusInfinity ? 0.0f : 1.0f;
       if (row >= count_) continue;
       Block& block = ranges_[row / kBlockRows];
       if (row % kBlockRows == 0) block = {visible, visible};
@@ -280,12 +280,14 @@ class ManyRows {
     for (int j = 0; j < kVectors; ++j) {
       float* reference = reference_ + block * kBlockRows + j * kLanes;
       float* sum = sum_ + block * kBlockRows + j * kLanes;
+      float* weight = weight_ + block * kBlockRows + j * kLanes;
       const __m512 old_reference = _mm512_load_ps(reference);
       const __m512 new_reference = _mm512_max_ps(old_reference, maximum[j]);
       factors[j] = Exp2(
           _mm512_mul_ps(_mm512_sub_ps(old_reference, ZeroIfMinusInfinity(new_reference)), to_log2));
       _mm512_store_ps(reference, new_reference);
       _mm512_store_ps(sum, _mm512_mul_ps(_mm512_load_ps(sum), factors[j]));
+      _mm512_store_ps(weight, _mm512_mul_ps(_mm512_load_ps(weight), factors[j]));
     }
     float* output = Output(block);
     for (int32_t dim = 0; dim < layout_.value_rows; ++dim, output += kBlockRows) {
@@ -302,13 +304,15 @@ class ManyRows {
   void Exponentials(int32_t block, int32_t keys, float* to) {
     const float* s = Scores();
     float* sums = sum_ + block * kBlockRows;
+    float* weights = weight_ + block * kBlockRows;
     const __m512 to_log2 = _mm512_set1_ps(to_log2_);
-    __m512 reference[kVectors], sum[kVectors];
+    __m512 reference[kVectors], sum[kVectors], weight[kVectors];
     TESSERA_UNROLL
     for (int j = 0; j < kVectors; ++j) {
       const __m512 raw = _mm512_load_ps(reference_ + block * kBlockRows + j * kLanes);
       reference[j] = _mm512_mul_ps(ZeroIfMinusInfinity(raw), to_log2);
       sum[j] = _mm512_load_ps(sums + j * kLanes);
+      weight[j] = _mm512_load_ps(weights + j * kLanes);
     }
     if constexpr (Family::kPairs) {
       for (int32_t k = 0; k < keys; k += 2, s += 2 * kBlockRows, to += kBlockRows) {
@@ -319,7 +323,8 @@ class ManyRows {
           const __m512 q = Exp2<true>(
               _mm512_fmsub_ps(_mm512_load_ps(s + kBlockRows + j * kLanes), to_log2, reference[j]));
           const __m512i pair = Family::Pairs(p, q);
-          sum[j] = Family::AddPair(sum[j], pair);
+          sum[j] = _mm512_add_ps(sum[j], _mm512_add_ps(p, q));
+          weight[j] = Family::AddPair(weight[j], pair);
           _mm512_store_si512(to + j * kLanes, pair);
         }
       }
@@ -330,21 +335,25 @@ class ManyRows {
           const __m512 p =
               Exp2(_mm512_fmsub_ps(_mm512_load_ps(s + j * kLanes), to_log2, reference[j]));
           sum[j] = _mm512_add_ps(sum[j], p);
+          weight[j] = sum[j];
           _mm512_store_ps(to + j * kLanes, p);
         }
       }
     }
     TESSERA_UNROLL
-    for (int j = 0; j < kVectors; ++j) _mm512_store_ps(sums + j * kLanes, sum[j]);
+    for (int j = 0; j < kVectors; ++j) {
+      _mm512_store_ps(sums + j * kLanes, sum[j]);
+      _mm512_store_ps(weights + j * kLanes, weight[j]);
+    }
   }
 
   // 16 rows from `row` on.
   void Store(int32_t row) {
     const float* output = Output(row / kBlockRows) + row % kBlockRows;
-    const __m512 sum = _mm512_load_ps(sum_ + row);
+    const __m512 weight = _mm512_load_ps(weight_ + row);
     // NaN stays visible.
     const __m512 inverse = _mm512_maskz_div_ps(
-        _mm512_cmp_ps_mask(sum, _mm512_setzero_ps(), _CMP_NEQ_UQ), _mm512_set1_ps(1.0f), sum);
+        _mm512_cmp_ps_mask(weight, _mm512_setzero_ps(), _CMP_NEQ_UQ), _mm512_set1_ps(1.0f), weight);
     for (int32_t dim = 0; dim < layout_.value_rows; dim += kLanes) {
       __m512i words[kLanes];
       for (int i = 0; i < kLanes; ++i) {
@@ -374,7 +383,8 @@ class ManyRows {
   alignas(64) int32_t begin_[Family::kMaxBlocks * kBlockRows];
   alignas(64) int32_t end_[Family::kMaxBlocks * kBlockRows];
   alignas(64) float reference_[Family::kMaxBlocks * kBlockRows];  // a score
-  alignas(64) float sum_[Family::kMaxBlocks * kBlockRows];
+  alignas(64) float sum_[Family::kMaxBlocks * kBlockRows];        // of probabilities, for the lse
+  alignas(64) float weight_[Family::kMaxBlocks * kBlockRows];  // as they were rounded, for outputs
   const char* keys_[Family::kKeyStep];
   const char* values_[Family::kKeyStep];
 };
