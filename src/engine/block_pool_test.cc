@@ -50,6 +50,35 @@ TEST(BlockPool, ABlockIsFreeOnlyWithoutReferences) {
   EXPECT_EQ(pool.Allocate(), block);
 }
 
+TEST(BlockPool, RetainedBlocksAreGivenOutLastAndOldestFirst) {
+  BlockPool pool(4);
+  std::vector<int32_t> evicted;
+  pool.OnEviction([&](int32_t block) { evicted.push_back(block); });
+  const int32_t a = pool.Allocate(), b = pool.Allocate(), c = pool.Allocate();
+  pool.Retain(a);
+  pool.Retain(b);
+  pool.Release(b);
+  pool.Release(a);
+  pool.Release(c);
+  EXPECT_EQ(pool.num_free(), 4);
+  EXPECT_TRUE(pool.CheckIntegrity().ok());
+  pool.AddReference(b);  // as it is
+  EXPECT_EQ(pool.num_free(), 3);
+  EXPECT_EQ(pool.Allocate(), c);
+  pool.Allocate();
+  EXPECT_TRUE(evicted.empty());
+  pool.Release(b);
+  EXPECT_TRUE(pool.CheckIntegrity().ok());
+  EXPECT_EQ(pool.Allocate(), a);  // free for longer than b
+  EXPECT_EQ(evicted, std::vector<int32_t>{a});
+  EXPECT_FALSE(pool.retained(a));
+  pool.Discard(b);
+  EXPECT_EQ(pool.Allocate(), b);
+  EXPECT_EQ(evicted, std::vector<int32_t>{a});
+  EXPECT_EQ(pool.Allocate(), BlockPool::kNoBlock);
+  EXPECT_TRUE(pool.CheckIntegrity().ok());
+}
+
 TEST(BlockPoolDeathTest, BrokenPromisesStopTheProgram) {
   BlockPool pool(2);
   const int32_t block = pool.Allocate();

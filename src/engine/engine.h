@@ -30,6 +30,9 @@ struct EngineOptions {
   int32_t max_running = 256;        // requests in a step; at most max_batch_tokens
   int num_threads = 0;              // 0: all cores
   bool batch_invariant = false;
+  // Beginnings that requests have in common are computed once. Not for prompts whose log
+  // probabilities are asked for.
+  bool prefix_caching = true;
   // While loading, from the loading thread.
   std::function<void(const std::string& phase, int64_t done, int64_t total)> progress;
 };
@@ -37,6 +40,8 @@ struct EngineOptions {
 struct EngineStats {
   int64_t steps = 0;
   int64_t prompt_tokens_computed = 0;  // recomputation after a preemption included
+  int64_t prefix_cache_queries = 0;    // tokens of requests as they start to run
+  int64_t prefix_cache_hits = 0;       // how many of these were in the cache
   int64_t tokens_generated = 0;
   int64_t preemptions = 0;
   int32_t waiting = 0;

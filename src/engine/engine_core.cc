@@ -46,6 +46,7 @@ SchedulerOptions MakeSchedulerOptions(const EngineOptions& options, int64_t voca
   result.block_size = options.block_size;
   result.max_batch_tokens = options.max_batch_tokens;
   result.max_running = std::min(options.max_running, options.max_batch_tokens);
+  result.prefix_caching = options.prefix_caching;
   const int64_t rows = kLogitBytes / (vocab_size * static_cast<int64_t>(sizeof(float)));
   result.max_logit_rows = static_cast<int32_t>(std::clamp<int64_t>(
       rows, result.max_running, std::max(result.max_running, result.max_batch_tokens)));
@@ -205,6 +206,8 @@ void EngineCore::Step() {
   if (status.ok()) {
     scheduler_->Complete(step_);
     stats_.prompt_tokens_computed += step_.num_prefill_tokens;
+    stats_.prefix_cache_queries += step_.num_new_tokens;
+    stats_.prefix_cache_hits += step_.num_cached_tokens;
     Emit();
   }
   const double seconds = SecondsSince(start);

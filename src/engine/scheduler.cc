@@ -18,7 +18,7 @@ int32_t ScheduledChunk::num_logit_rows() const {
 }
 
 Scheduler::Scheduler(const SchedulerOptions& options, BlockPool* pool)
-    : options_(options), pool_(pool) {
+    : options_(options), pool_(pool), prefixes_(pool, options.block_size) {
   TESSERA_CHECK(options.block_size > 0 && options.max_running > 0 &&
                 options.max_batch_tokens >= options.max_running &&
                 options.max_logit_rows >= options.max_running);
@@ -49,8 +49,22 @@ void Scheduler::Release(Sequence* sequence) {
     pool_->Release(*block);
   }
   sequence->blocks.clear();
+  sequence->known = {};
   sequence->num_computed = 0;
   sequence->running = false;
+}
+
+// Gives a newcomer the blocks of its beginning that are known. At least one token is left to
+// compute, whose logits make the next one; and so is all whose prompt logits are wanted.
+void Scheduler::MatchPrefix(Sequence* sequence) {
+  if (!options_.prefix_caching) return;
+  int32_t tokens = sequence->size() - 1;
+  if (sequence->prompt_logits_from < sequence->num_prompt_tokens - 1) {
+    tokens = std::min(tokens, sequence->prompt_logits_from);
+  }
+  prefixes_.Match(sequence->tokens, tokens / options_.block_size, &sequence->blocks,
+                  &sequence->known);
+  sequence->num_computed = sequence->known.blocks * options_.block_size;
 }
 
 void Scheduler::PreemptYoungest() {
@@ -100,6 +114,7 @@ void Scheduler::ScheduleChunk(Sequence* sequence, ScheduledStep* step) {
 void Scheduler::Schedule(ScheduledStep* step) {
   step->chunks.clear();
   step->num_tokens = step->num_prefill_tokens = step->num_logit_rows = 0;
+  step->num_new_tokens = step->num_cached_tokens = 0;
 
   // Decodes, oldest first. A preemption takes the youngest running sequence, which this loop has
   // not reached yet or is about to leave: what is in the step stays in it.
@@ -124,11 +139,17 @@ void Scheduler::Schedule(ScheduledStep* step) {
   while (!waiting_.empty() && num_running() < options_.max_running &&
          step->num_tokens < options_.max_batch_tokens) {
     Sequence* sequence = waiting_.begin()->second;
-    const int64_t needed = BlocksFor(sequence->size());
-    if (needed + num_running() > pool_->num_free()) break;
+    MatchPrefix(sequence);
+    const int64_t needed = BlocksFor(sequence->size()) - sequence->known.blocks;
     const size_t chunks = step->chunks.size();
-    ScheduleChunk(sequence, step);
-    if (step->chunks.size() == chunks) break;
+    if (needed + num_running() <= pool_->num_free()) ScheduleChunk(sequence, step);
+    if (step->chunks.size() == chunks) {
+      Release(sequence);  // of what was matched
+      break;
+    }
+    if (sequence->decoding()) ++step->num_prefill_tokens;  // all but its last token were cached
+    step->num_new_tokens += sequence->size();
+    step->num_cached_tokens += sequence->num_computed;
     waiting_.erase(waiting_.begin());
     running_.emplace(sequence->id, sequence);
     sequence->running = true;
@@ -142,6 +163,9 @@ void Scheduler::Complete(const ScheduledStep& step) {
     TESSERA_CHECK(chunk.sequence->running && chunk.sequence->num_computed == chunk.begin);
     chunk.sequence->num_computed = chunk.end;
     chunk.sequence->prompt_logits_from = chunk.last_prompt_logit();
+    if (!options_.prefix_caching) continue;
+    prefixes_.Insert(chunk.sequence->tokens, chunk.sequence->blocks,
+                     chunk.end / options_.block_size, &chunk.sequence->known);
   }
 }
 

@@ -16,6 +16,7 @@ struct SchedulerOptions {
   int32_t max_batch_tokens = 2048;  // rows of a step; at least max_running
   int32_t max_running = 256;        // sequences of a step
   int32_t max_logit_rows = 256;     // rows of a step whose logits are wanted; at least max_running
+  bool prefix_caching = false;      // blocks are found again by what they contain
 };
 
 // The tokens [begin, end) of a sequence are rows of the step.
@@ -38,6 +39,9 @@ struct ScheduledStep {
   int32_t num_tokens = 0;
   int32_t num_prefill_tokens = 0;
   int32_t num_logit_rows = 0;
+  // Of newcomers: their tokens, and how many of these the prefix cache had.
+  int32_t num_new_tokens = 0;
+  int32_t num_cached_tokens = 0;
 
   bool empty() const { return chunks.empty(); }
 };
@@ -73,11 +77,13 @@ class Scheduler {
   int32_t BlocksFor(int32_t tokens) const;
   bool ProvideBlocks(Sequence* sequence);
   void PreemptYoungest();
+  void MatchPrefix(Sequence* sequence);
   void ScheduleChunk(Sequence* sequence, ScheduledStep* step);
   void Release(Sequence* sequence);
 
   const SchedulerOptions options_;
   BlockPool* const pool_;
+  PrefixCache prefixes_;
   // By id, that is by arrival: a preempted sequence returns to its own place in the queue.
   std::map<uint64_t, Sequence*> waiting_;
   std::map<uint64_t, Sequence*> running_;

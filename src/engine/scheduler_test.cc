@@ -119,11 +119,17 @@ TEST(SchedulerDeathTest, RefusesWhatCanNeverRun) {
   EXPECT_DEATH(Scheduler({2, 3, 4, 8}, &pool), "check failed");
 }
 
-// A workload at random, with the cache played by a table that remembers which token of which
-// sequence was written to each slot.
+// What a slot of the cache depends on: the token and all before it.
+uint64_t Extend(uint64_t prefix, int32_t token) {
+  return (prefix ^ static_cast<uint64_t>(token)) * 0x9e3779b97f4a7c15u + 1;
+}
+
+// A workload at random, with the cache played by a table that remembers which tokens each slot was
+// computed from.
 class Workload {
  public:
-  explicit Workload(uint32_t seed) : random_(seed) {
+  Workload(uint32_t seed, bool prefix_caching) : random_(seed) {
+    options_.prefix_caching = prefix_caching;
     options_.block_size = Draw(1, 5);
     options_.max_running = Draw(1, 9);
     options_.max_batch_tokens = options_.max_running + Draw(0, 20);
@@ -140,7 +146,7 @@ class Workload {
     if (Draw(0, 99) < 5 && !live_.empty()) {
       Remove(static_cast<size_t>(Draw(0, static_cast<int32_t>(live_.size()) - 1)));
     }
-    scheduler_->Schedule(&step_);
+    Schedule();
     CheckStep();
     scheduler_->Complete(step_);
     Emit();
@@ -152,7 +158,7 @@ class Workload {
     while (!live_.empty()) {
       const uint64_t oldest = live_.front().sequence->id;
       const int32_t before = Missing(live_.front());
-      scheduler_->Schedule(&step_);
+      Schedule();
       CheckStep();
       scheduler_->Complete(step_);
       Emit();
@@ -167,6 +173,7 @@ class Workload {
 
   int64_t preemptions() const { return scheduler_->num_preemptions(); }
   int64_t finished() const { return finished_; }
+  int64_t cached_tokens() const { return cached_tokens_; }
 
  private:
   struct Live {
@@ -176,7 +183,7 @@ class Workload {
     bool wants_prompt_logits = false;
   };
   struct Slot {
-    uint64_t id = 0;
+    uint64_t prefix = 0;
     int32_t position = -1;
   };
 
@@ -193,6 +200,11 @@ class Workload {
     Live live;
     live.wants_prompt_logits = Draw(0, 3) == 0;
     live.sequence = MakeSequence(++last_id_, prompt, live.wants_prompt_logits);
+    // Few different tokens, and mostly the same ones at the beginning.
+    const int32_t common = Draw(0, prompt);
+    for (int32_t i = common; i < prompt; ++i) {
+      live.sequence->tokens[static_cast<size_t>(i)] = Draw(1, 2);
+    }
     live.final_size = size;
     live.prompt_logits.assign(static_cast<size_t>(prompt), false);
     scheduler_->Add(live.sequence.get());
@@ -202,6 +214,14 @@ class Workload {
   void Remove(size_t index) {
     scheduler_->Remove(live_[index].sequence.get());
     live_.erase(live_.begin() + static_cast<std::ptrdiff_t>(index));
+  }
+
+  void Schedule() {
+    ran_before_.clear();
+    for (const Live& live : live_) {
+      if (live.sequence->running) ran_before_.insert(live.sequence->id);
+    }
+    scheduler_->Schedule(&step_);
   }
 
   Live& Find(uint64_t id) {
@@ -229,8 +249,10 @@ class Workload {
       ASSERT_LT(chunk.begin, chunk.end);
       ASSERT_LE(chunk.end, sequence.size());
       ASSERT_GE(static_cast<int32_t>(sequence.blocks.size()) * options_.block_size, chunk.end);
-      ASSERT_FALSE(prefill_seen && sequence.decoding()) << "decodes come first";
-      prefill_seen |= !sequence.decoding();
+      // A newcomer that lacks but its last token is no decode yet.
+      const bool decode = sequence.decoding() && ran_before_.count(sequence.id) > 0;
+      ASSERT_FALSE(prefill_seen && decode) << "decodes come first";
+      prefill_seen |= !decode;
       tokens += chunk.rows();
       logit_rows += chunk.num_logit_rows();
       for (int32_t p = chunk.first_prompt_logit(); p < chunk.last_prompt_logit(); ++p) {
@@ -260,18 +282,23 @@ class Workload {
 
   // Plays the model: writes the rows, reads the context, appends tokens, ends what is complete.
   void Emit() {
+    cached_tokens_ += step_.num_cached_tokens;
     for (const ScheduledChunk& chunk : step_.chunks) {
-      for (int32_t p = chunk.begin; p < chunk.end; ++p) {
-        SlotOf(*chunk.sequence, p) = {chunk.sequence->id, p};
+      uint64_t prefix = 0;
+      for (int32_t p = 0; p < chunk.end; ++p) {
+        prefix = Extend(prefix, chunk.sequence->tokens[static_cast<size_t>(p)]);
+        if (p >= chunk.begin) SlotOf(*chunk.sequence, p) = {prefix, p};
       }
     }
     for (const ScheduledChunk& chunk : step_.chunks) {
       Sequence* sequence = chunk.sequence;
+      uint64_t prefix = 0;
       for (int32_t p = 0; p < chunk.end; ++p) {
+        prefix = Extend(prefix, sequence->tokens[static_cast<size_t>(p)]);
         const Slot& slot = SlotOf(*sequence, p);
-        ASSERT_TRUE(slot.id == sequence->id && slot.position == p) << "a slot was overwritten";
+        ASSERT_TRUE(slot.prefix == prefix && slot.position == p) << "a slot was overwritten";
       }
-      if (chunk.end == sequence->size()) sequence->tokens.push_back(1);
+      if (chunk.end == sequence->size()) sequence->tokens.push_back(Draw(1, 2));
     }
     for (size_t i = 0; i < live_.size();) {
       const Live& live = live_[i];
@@ -294,29 +321,67 @@ class Workload {
   std::vector<Slot> slots_;
   std::vector<Live> live_;  // by id
   ScheduledStep step_;
+  std::set<uint64_t> ran_before_;
   int32_t limit_ = 0;
   int32_t arrivals_ = 0;  // percent of steps that bring one
   uint64_t last_id_ = 0;
   int64_t finished_ = 0;
+  int64_t cached_tokens_ = 0;
 };
 
+// 1e5 steps each with and without a prefix cache, besides those of draining.
 TEST(SchedulerProperty, RandomWorkloads) {
-  int64_t preemptions = 0;
-  int64_t finished = 0;
-  for (uint32_t seed = 0; seed < 500; ++seed) {
-    SCOPED_TRACE(seed);
-    Workload workload(seed);
-    for (int step = 0; step < 200; ++step) {
-      workload.Step();
+  for (const bool prefix_caching : {false, true}) {
+    int64_t preemptions = 0, finished = 0, cached_tokens = 0;
+    for (uint32_t seed = 0; seed < 500; ++seed) {
+      SCOPED_TRACE(seed);
+      Workload workload(seed, prefix_caching);
+      for (int step = 0; step < 200; ++step) {
+        workload.Step();
+        if (HasFatalFailure()) return;
+      }
+      workload.Drain();
       if (HasFatalFailure()) return;
+      preemptions += workload.preemptions();
+      finished += workload.finished();
+      cached_tokens += workload.cached_tokens();
     }
-    workload.Drain();
-    if (HasFatalFailure()) return;
-    preemptions += workload.preemptions();
-    finished += workload.finished();
+    EXPECT_GT(preemptions, 1000);
+    EXPECT_GT(finished, 10000);
+    EXPECT_EQ(cached_tokens > 10000, prefix_caching) << cached_tokens;
   }
-  EXPECT_GT(preemptions, 1000);
-  EXPECT_GT(finished, 10000);
+}
+
+TEST(Scheduler, ACachedBeginningIsNotComputedAgain) {
+  BlockPool pool(20);
+  Scheduler scheduler({.block_size = 4,
+                       .max_batch_tokens = 32,
+                       .max_running = 4,
+                       .max_logit_rows = 8,
+                       .prefix_caching = true},
+                      &pool);
+  ScheduledStep step;
+  const auto first = MakeSequence(1, 11);
+  const auto second = MakeSequence(2, 11);
+  const auto whole = MakeSequence(3, 8);
+  const auto logits = MakeSequence(4, 11, true);
+  scheduler.Add(first.get());
+  EXPECT_EQ(StepOnce(&scheduler, &step), "1:0-11*");
+  EXPECT_EQ(step.num_cached_tokens, 0);
+  scheduler.Remove(first.get());
+  scheduler.Add(second.get());
+  scheduler.Add(whole.get());
+  EXPECT_EQ(StepOnce(&scheduler, &step), "2:8-11* 3:4-8*");  // the last token must be computed
+  EXPECT_EQ(step.num_cached_tokens, 12);
+  EXPECT_EQ(step.num_new_tokens, 19);
+  EXPECT_EQ(second->blocks[0], whole->blocks[0]);
+  scheduler.Remove(second.get());
+  scheduler.Remove(whole.get());
+  scheduler.Add(logits.get());
+  EXPECT_EQ(StepOnce(&scheduler, &step), "4:0-8");  // all of its prompt's logits are wanted
+  EXPECT_EQ(step.num_cached_tokens, 0);
+  scheduler.Remove(logits.get());
+  EXPECT_EQ(pool.num_used(), 0);
 }
 
 }  // namespace

@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "engine/prefix_cache.h"
+
 namespace tessera {
 
 // The owner keeps it alive from Scheduler::Add to Scheduler::Remove and appends sampled tokens; all
@@ -19,6 +21,7 @@ struct Sequence {
 
   int32_t num_computed = 0;     // leading tokens whose keys and values lie in the cache
   std::vector<int32_t> blocks;  // block i holds the tokens i * block_size onwards
+  PrefixPosition known;         // how many of them the prefix cache knows
   bool running = false;         // else waiting
 
   int32_t size() const { return static_cast<int32_t>(tokens.size()); }
