@@ -14,7 +14,6 @@ void AddGenerateCommand(CLI::App* app, CommandTable* commands);
 void AddChatCommand(CLI::App* app, CommandTable* commands);
 void AddServeCommand(CLI::App* app, CommandTable* commands);
 void AddEvalCommand(CLI::App* app, CommandTable* commands);
-void AddBenchCommand(CLI::App* app, CommandTable* commands);
 void AddVerifyCommand(CLI::App* app, CommandTable* commands);
 void AddBackendsCommand(CLI::App* app, CommandTable* commands);
 void AddBenchCommands(CLI::App* app, CommandTable* commands);
@@ -22,5 +21,7 @@ void AddDoctorCommand(CLI::App* app, CommandTable* commands);
 
 // Subcommands of `bench`.
 void AddBenchAttentionCommand(CLI::App* bench, CommandTable* commands);
+void AddBenchServeCommand(CLI::App* bench, CommandTable* commands);
+void AddBenchEngineCommand(CLI::App* bench, CommandTable* commands);
 
 }  // namespace tessera

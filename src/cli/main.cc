@@ -32,7 +32,6 @@ int Main(int argc, char** argv) {
   AddChatCommand(&app, &commands);
   AddServeCommand(&app, &commands);
   AddEvalCommand(&app, &commands);
-  AddBenchCommand(&app, &commands);
   AddVerifyCommand(&app, &commands);
   AddBackendsCommand(&app, &commands);
   AddDoctorCommand(&app, &commands);

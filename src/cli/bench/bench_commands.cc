@@ -7,6 +7,8 @@ void AddBenchCommands(CLI::App* app, CommandTable* commands) {
   CLI::App* bench = app->add_subcommand("bench", "Measure, beside what this machine allows");
   bench->require_subcommand(1);
   AddBenchAttentionCommand(bench, commands);
+  AddBenchServeCommand(bench, commands);
+  AddBenchEngineCommand(bench, commands);
 }
 
 }  // namespace tessera

@@ -127,7 +127,9 @@ void AddLoadFlags(CLI::App* command, BenchFlags* flags) {
       ->group("Output");
 }
 
-void AddServeBench(CLI::App* bench, CommandTable* commands) {
+}  // namespace
+
+void AddBenchServeCommand(CLI::App* bench, CommandTable* commands) {
   const auto flags = std::make_shared<BenchFlags>();
   CLI::App* command =
       bench->add_subcommand("serve", "Load a running server, and measure what its clients see");
@@ -166,7 +168,7 @@ void AddServeBench(CLI::App* bench, CommandTable* commands) {
   };
 }
 
-void AddEngineBench(CLI::App* bench, CommandTable* commands) {
+void AddBenchEngineCommand(CLI::App* bench, CommandTable* commands) {
   const auto flags = std::make_shared<BenchFlags>();
   CLI::App* command =
       bench->add_subcommand("engine", "The same load on an engine in this process, all at once");
@@ -175,18 +177,6 @@ void AddEngineBench(CLI::App* bench, CommandTable* commands) {
   (*commands)[command] = [flags] {
     const auto result = BenchEngine(*flags);
     return result.ok() ? *result : Report(result.error());
-  };
-}
-
-}  // namespace
-
-void AddBenchCommand(CLI::App* app, CommandTable* commands) {
-  CLI::App* command = app->add_subcommand("bench", "Measure a server or the engine under load");
-  command->require_subcommand(1);
-  AddServeBench(command, commands);
-  AddEngineBench(command, commands);
-  (*commands)[command] = [command, commands] {
-    return commands->at(command->get_subcommands()[0])();
   };
 }
 
