@@ -2,6 +2,7 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "attention/kernel/block_shapes.h"
 #include "attention/kernel/merge_simt.h"
 #include "attention/kernel/tiles_simt.h"
 #include "cuda_attention.h"
@@ -15,15 +16,11 @@ using kernel::Logits;
 using kernel::WorkItem;
 using kernel::lanes::BlockShape;
 
-// A decoded token's few rows: the waves divide the keys. Three blocks fit a multiprocessor, with
-// 96 KiB of keys and values on their way.
-constexpr BlockShape kFewRows{
-    .row_waves = 1, .key_waves = 4, .row_tiles = 1, .wave_keys = 16, .stages = 2};
-constexpr int kFewRowsBlocks = 3;
-// Prompts: two tiles of rows share each fragment of keys and values.
-constexpr BlockShape kManyRows{
-    .row_waves = 4, .key_waves = 1, .row_tiles = 2, .wave_keys = 64, .stages = 2};
-constexpr int kManyRowsBlocks = 2;
+constexpr BlockShape kFewRows = kernel::lanes::kNvidiaFewRows;
+constexpr int kFewRowsBlocks = kernel::lanes::kNvidiaFewRowsBlocks;
+constexpr BlockShape kManyRows = kernel::lanes::kNvidiaManyRows;
+constexpr int kManyRowsBlocks = kernel::lanes::kNvidiaManyRowsBlocks;
+constexpr int kMaxRows = 16 * kManyRows.row_waves * kManyRows.row_tiles;
 
 template <class Tiles, Logits kLogits, int kBlocks>
 __global__ void __launch_bounds__(Tiles::kThreads, kBlocks)
@@ -113,14 +110,25 @@ std::vector<int32_t> CudaHeadSizes() {
   return sizes;
 }
 
-PlannerOptions CudaPlannerOptions() {
+PlannerOptions CudaPlannerOptions(const AttentionSpec& spec, const AttentionBatch& batch) {
+  int32_t processors = 0;
+  CheckCuda(cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, 0), "device");
+  bool few = true;
+  for (int32_t seq = 0; seq < batch.num_seqs; ++seq) {
+    few = few && batch.QueryLen(seq) * spec.group_size() <= FindKernel(spec, 1).rows;
+  }
   PlannerOptions options;
-  options.workers = 132;
-  options.max_rows = 128;
+  options.workers = processors * (few ? kFewRowsBlocks : kManyRowsBlocks);
+  options.max_rows = kMaxRows;
   options.key_step = 64;
-  options.min_split_keys = 256;
-  // A key of 512 bytes takes a multiprocessor as long to read as to multiply with 64 rows.
-  options.load_cost = 64;
+  options.min_split_keys = 128;
+  // Measured on an H200: what a key of 512 bytes takes to read, 128 rows of products take half as
+  // long again; 40 keys until an item's first ones have arrived; 2 for each row of a partial
+  // result.
+  options.load_cost = 176;
+  options.item_cost = 7000;
+  options.merge_cost = 360;
+  options.whole_waves = true;
   return options;
 }
 
@@ -134,7 +142,7 @@ CudaStep::CudaStep(const AttentionSpec& spec, const WorkList& work) {
     groups_.push_back(
         {&kernel, std::make_unique<DeviceMemory>(group), static_cast<unsigned>(group.size())});
   };
-  append(FindKernel(spec, CudaPlannerOptions().max_rows), {many, items.end()});
+  append(FindKernel(spec, kMaxRows), {many, items.end()});
   append(few, {items.begin(), many});
   merge_count_ = static_cast<unsigned>(work.merges.size());
   merges_ = std::make_unique<DeviceMemory>(work.merges);

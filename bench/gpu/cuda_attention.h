@@ -51,7 +51,7 @@ struct CudaKernel {
 std::vector<int32_t> CudaHeadSizes();
 
 // How items are cut for these kernels.
-PlannerOptions CudaPlannerOptions();
+PlannerOptions CudaPlannerOptions(const AttentionSpec& spec, const AttentionBatch& batch);
 
 // A step's work on the device: items of few rows, items of many, merges, each one launch.
 class CudaStep {

@@ -45,7 +45,7 @@ class CudaCheckBackend : public HostBackend {
   }
   std::unique_ptr<AttentionPlan> Plan(const AttentionSpec& spec, const AttentionBatch& batch,
                                       std::unique_ptr<AttentionPlan> reuse) override {
-    return PlanStep(spec, batch, CudaPlannerOptions(), std::move(reuse));
+    return PlanStep(spec, batch, CudaPlannerOptions(spec, batch), std::move(reuse));
   }
   void Run(const AttentionPlan& plan, const AttentionSpec& spec, const AttentionBatch& batch,
            const KvCache& cache, const RunArgs& run_args) override {

@@ -148,7 +148,7 @@ class Bench {
     batch.seq_lens = lens.data();
     batch.block_table = table.data();
     batch.block_table_stride = most_pages;
-    auto plan = PlanStep(spec_, batch, CudaPlannerOptions(), nullptr);
+    auto plan = PlanStep(spec_, batch, CudaPlannerOptions(spec_, batch), nullptr);
     const CudaStep step(spec_, plan->work);
 
     const int64_t row = int64_t{spec_.num_heads} * spec_.head_size;

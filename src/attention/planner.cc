@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
+#include <queue>
 
 #include "attention/kernel/key_range.h"
 
@@ -22,9 +24,7 @@ struct Tile {
 };
 
 double Cost(const Tile& tile, int32_t keys, const PlannerOptions& options) {
-  // The constant stands for fetching the query and writing the result, which even a row without
-  // keys needs.
-  return 64.0 + keys * (options.load_cost + tile.row_count);
+  return options.item_cost + keys * (options.load_cost + tile.row_count);
 }
 
 // Keys before `skip_keys` are left out: the cascade brings them.
@@ -90,6 +90,57 @@ int32_t PartKeys(const Tile& tile, double share, const AttentionSpec& spec,
 int32_t PartCount(const Tile& tile, int32_t part_keys) {
   return static_cast<int32_t>(
       std::max<int64_t>(1, (int64_t{tile.length()} + part_keys - 1) / part_keys));
+}
+
+// How long `workers` take for all tiles of one KV head, the dearest item first, if none may cost
+// more than `share`. Ends early where there are more items than `max_items`: 0 then.
+double Makespan(const std::vector<Tile>& tiles, double share, int32_t workers, size_t max_items,
+                const AttentionSpec& spec, const PlannerOptions& options) {
+  std::vector<double> costs;
+  double merging = 0;
+  for (const Tile& tile : tiles) {
+    const int32_t part_keys = PartKeys(tile, share, spec, options);
+    const int32_t parts = PartCount(tile, part_keys);
+    const double extra = parts > 1 ? tile.row_count * options.merge_cost : 0.0;
+    if (parts > 1) merging = options.item_cost;  // one more pass over the device
+    for (int32_t part = 0; part < parts; ++part) {
+      const int32_t keys = std::min(part_keys, tile.length() - part * part_keys);
+      costs.push_back(Cost(tile, std::max(0, keys), options) + extra);
+    }
+    if (costs.size() > max_items) return 0;
+  }
+  std::sort(costs.begin(), costs.end(), std::greater<>());
+  std::priority_queue<double, std::vector<double>, std::greater<>> free_at;
+  for (int32_t i = 0; i < workers; ++i) free_at.push(0.0);
+  double end = 0;
+  for (const double cost : costs) {
+    const double done = free_at.top() + cost;
+    free_at.pop();
+    free_at.push(done);
+    end = std::max(end, done);
+  }
+  return end + merging;
+}
+
+// The largest cost of an item that lets all workers end early.
+double BestShare(const std::vector<Tile>& tiles, const AttentionSpec& spec,
+                 const PlannerOptions& options) {
+  double longest = 1;
+  for (const Tile& tile : tiles) longest = std::max(longest, Cost(tile, tile.length(), options));
+  const int32_t workers = std::max(1, options.workers / spec.num_kv_heads);
+  // More items than this balance well by themselves.
+  const size_t max_items = tiles.size() + 4 * static_cast<size_t>(workers);
+  double best = longest, best_end = 0;
+  for (int32_t parts = 1; parts <= 4 * workers; parts += std::max(1, parts / 4)) {
+    const double share = longest / parts * (1 + 1e-9);
+    const double end = Makespan(tiles, share, workers, max_items, spec, options);
+    if (end == 0) break;
+    if (best_end == 0 || end < best_end) {
+      best = share;
+      best_end = end;
+    }
+  }
+  return best;
 }
 
 struct Ranked {
@@ -178,7 +229,8 @@ void PlanWork(const AttentionSpec& spec, const AttentionBatch& batch, const Plan
   }
   total *= spec.num_kv_heads;
   // Four shares a worker leave room to balance; a lone worker has nobody to balance with.
-  const double share = options.workers == 1 ? total + 1 : total / (4.0 * options.workers);
+  double share = options.workers == 1 ? total + 1 : total / (4.0 * options.workers);
+  if (options.whole_waves && cascade_keys == 0) share = BestShare(tiles, spec, options);
 
   std::vector<Ranked> ranked;
   const Cascade cascade = AppendCascade(spec, batch, cascade_keys, share, options, list, &ranked);

@@ -26,6 +26,12 @@ struct PlannerOptions {
   int32_t min_split_keys = 256;  // key ranges are not split finer
   // Cost of loading one key for an item, in units of multiplying one row with one key.
   double load_cost = 8.0;
+  // Cost of an item as such: fetching the query, writing the result.
+  double item_cost = 64.0;
+  // GPUs: all `workers` begin together, and a last wave of a few items leaves most of them idle, so
+  // the division with the shortest predicted makespan is looked for.
+  bool whole_waves = false;
+  double merge_cost = 0.0;  // of one row of one part, where key ranges are split (whole_waves)
   // Keys per item under spec.batch_invariant, where the division may depend on the request alone.
   int32_t invariant_split_keys = 2048;
   bool split_keys = true;  // false: every row's keys in one item

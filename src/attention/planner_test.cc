@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <map>
 #include <random>
@@ -114,6 +115,21 @@ TEST(Planner, NoItemCostsMuchMoreThanAFairShare) {
     largest = std::max(largest, cost(item));
   }
   EXPECT_LE(largest, 0.6 * total / options.workers);
+}
+
+// GPUs: as many equal items as run at a time, or a little less than a multiple of that.
+TEST(Planner, WholeWavesLeaveFewWorkersIdle) {
+  const AttentionSpec spec{.num_heads = 8, .num_kv_heads = 2, .head_size = 64};
+  for (int requests : {1, 3, 7, 16, 40, 50, 120}) {
+    const Step step(
+        std::vector<std::pair<int32_t, int32_t>>(static_cast<size_t>(requests), {1, 100000}));
+    WorkList list;
+    PlanWork(spec, step.batch,
+             {.workers = 96, .item_cost = 1000, .whole_waves = true, .merge_cost = 10}, &list);
+    ExpectExactCover(spec, step.batch, list);
+    const double waves = static_cast<double>(list.items.size()) / 96;
+    EXPECT_GE(waves / std::ceil(waves), 0.8) << requests << " requests";
+  }
 }
 
 TEST(Planner, InvariantSplitsDependOnTheRequestAlone) {

@@ -3,17 +3,20 @@
 // The kernel computes S^T[key][row] = K Q^T and O^T[dim][row] += V^T P^T, so "X" is the K or V^T
 // operand and "Y" the Q or P operand of D[x][y] += sum_k X[x][k] Y[y][k]. A policy gives the lane
 // layout as constexpr functions:
+// clang-format off
 //   X, Y, K               sizes of one instruction
-//   NX, NY, NE            words (of two 16-bit elements) of an X and a Y fragment, and elements of
-//   an accumulator, for each lane x, xk, y, yk          coordinates of element i of a lane's
-//   fragment;   cx, cy  those of accumulator element e slot(e)               which of the lane's
-//   SLOTS rows an accumulator element belongs to red(i)                the xor masks under which
-//   lanes share a row (NRED of them) p_tile, p_elem        where element i of the P fragment f lies
-//   among the accumulators of S
+//   NX, NY, NE            words (of two 16-bit elements) of an X and a Y fragment, and elements of an
+//                         accumulator, for each lane
+//   x, xk, y, yk          coordinates of element i of a lane's fragment
+//   cx, cy                those of accumulator element e
+//   slot(e)               which of the lane's SLOTS rows an accumulator element belongs to
+//   red(i)                the xor masks under which lanes share a row (NRED of them)
+//   p_tile, p_elem        where element i of the P fragment f lies among the accumulators of S
 // and how fragments are read from shared memory:
-//   kTransposes           whether loads can transpose: then V lies there as [key][dim], else as
-//   [dim][key] LoadKeys, LoadValues   kTiles fragments of X at one k: of kTiles * X keys, or dims
-//   LoadQuery              one fragment of Y from [row][dim]
+//   kTransposes           whether loads can transpose: then V lies there as [key][dim], else as [dim][key]
+//   LoadKeys, LoadValues  kTiles fragments of X at one k: of kTiles * X keys, or dims
+//   LoadQuery             one fragment of Y from [row][dim]
+// clang-format on
 // CheckPolicy proves for every lane, at compile time, that the accumulators of the first product
 // already are the Y fragments of the second: probabilities never leave their registers.
 //
@@ -223,6 +226,7 @@ struct MmaM16N8K16 {
   SIMT_DEVICE void LoadKeys(const uint16_t* tile, int stride, int lane, Fragment<NX>* f) {
 #if defined(__CUDA_ARCH__)
     uint32_t w[4];
+    // In this order a fragment is a pair of neighbouring registers, as the instruction wants it.
     LoadMatrices(tile + (lane / 16 * 8 + lane % 8) * stride + lane / 8 % 2 * 8, w);
     f[0] = {{w[0], w[1]}};
     f[1] = {{w[2], w[3]}};

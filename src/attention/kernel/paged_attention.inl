@@ -136,14 +136,17 @@ struct AddTransform {
   }
 };
 
+// The scale of the item's KV head, or of the tensor; `scales` may be null.
+TESSERA_FN float HeadScale(const KernelArgs& args, const WorkItem& item, const float* scales) {
+  return scales != nullptr ? scales[item.kv_head * args.scale_head_stride] : 1.0f;
+}
+
 template <class Tiles, Logits kLogits>
 TESSERA_FN void Attend(Tiles& tiles, const KernelArgs& args, const WorkItem& item) {
   using Ops = typename Tiles::Ops;
   constexpr float kLog2e = 1.44269504088896340736f;
   const ItemRows rows = RowsOf(args, item);
-  const int64_t scale_index = item.kv_head * args.scale_head_stride;
-  const float key_scale = args.key_scales != nullptr ? args.key_scales[scale_index] : 1.0f;
-  const float value_scale = args.value_scales != nullptr ? args.value_scales[scale_index] : 1.0f;
+  const float key_scale = HeadScale(args, item, args.key_scales);
 
   typename Tiles::Query q;
   typename Tiles::Output o;
@@ -197,5 +200,5 @@ TESSERA_FN void Attend(Tiles& tiles, const KernelArgs& args, const WorkItem& ite
     tiles.MapRows(sink, m, CorrectionTransform<Ops>{});
     tiles.MapRows(l, sink, AddTransform<Ops>{});
   }
-  tiles.Finish(o, m, l, value_scale * Tiles::kUnit);
+  tiles.Finish(o, m, l, HeadScale(args, item, args.value_scales) * Tiles::kUnit);
 }

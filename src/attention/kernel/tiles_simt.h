@@ -6,13 +6,14 @@
 // out. In the latter case each wave has statistics and an output of its own, merged in Finish().
 //
 // Where the machine copies in the background, K and V of the next steps are on their way while one
-// is computed: step i + kShape.stages - 1 is requested when step i begins, and the block table is
+// is computed: step i + kStages - 1 is requested when step i begins, and the block table is
 // read for the step behind that.
 #pragma once
 
 #include <cstdint>
 #include <type_traits>
 
+#include "attention/kernel/block_shapes.h"
 #include "attention/kernel/kernel_args.h"
 #include "attention/kernel/key_range.h"
 #include "attention/kernel/logits.h"
@@ -53,15 +54,6 @@ struct LaneOps {
   }
 };
 
-struct BlockShape {
-  int row_waves = 4;
-  int key_waves = 1;
-  int row_tiles = 1;   // of P::Y rows, for each wave; with more than one the query stays in shared
-                       // memory
-  int wave_keys = 32;  // keys of a step, for each wave
-  int stages = 1;      // steps in shared memory at a time
-};
-
 // bfloat16 queries and cache; output bfloat16 or float32.
 template <class P, int kHeadSize, BlockShape kShape>
 class SimtTiles {
@@ -77,6 +69,7 @@ class SimtTiles {
 
  public:
   using Ops = LaneOps;
+  static constexpr int kStages = kShape.stages;
   static constexpr int32_t kKeys = kWaveKeys * kShape.key_waves;
   static constexpr float kUnit = 1.0f;
   static constexpr int32_t kRows = kWaveRows * kShape.row_waves;
@@ -102,10 +95,10 @@ class SimtTiles {
  public:
   struct Shared {
     union {
-      Stage stages[kShape.stages];
+      Stage stages[kStages];
       std::conditional_t<(kShape.key_waves > 1), Merge, NoMerge> merge;
     };
-    alignas(16) KeyPlace places[2][kKeys];
+    KeyPlace places[kStages][kKeys];
     alignas(16) uint16_t query[kQueryInShared ? kRows * kRowStride : 8];
   };
 
@@ -126,10 +119,10 @@ class SimtTiles {
       : args_(args),
         item_(item),
         shared_(shared),
-        first_token_(RowsOf(args, item).first_token),
         lane_(simt::Thread() % P::WAVE),
-        wave_row_(simt::Thread() / P::WAVE % kShape.row_waves * kWaveRows),
-        key_wave_(simt::Thread() / P::WAVE / kShape.row_waves),
+        wave_row_(kShape.row_waves == 1 ? 0
+                                        : simt::Thread() / P::WAVE % kShape.row_waves * kWaveRows),
+        key_wave_(kShape.key_waves == 1 ? 0 : simt::Thread() / P::WAVE / kShape.row_waves),
         aligned_((reinterpret_cast<uintptr_t>(args.keys) % 16 |
                   reinterpret_cast<uintptr_t>(args.values) % 16 |
                   (args.block_stride | args.key_head_stride | args.key_token_stride |
@@ -200,18 +193,18 @@ class SimtTiles {
   }
 
   // For the steps from item.key_begin on, one after another.
-  SIMT_METHOD void LoadKeysValues(int32_t /*first*/, int32_t /*count*/) {
-    if constexpr (kShape.stages > 1) simt::WaitForCopies<kShape.stages - 2>();
+  SIMT_METHOD void LoadKeysValues(int32_t first, int32_t /*count*/) {
+    if constexpr (kStages > 1) simt::WaitForCopies<kStages - 2>();
     PublishPlaces();
 #if !defined(TESSERA_DROP_STAGING_BARRIER)  // defined only by the test that shows that the emulator
                                             // notices
     // Everybody's part of this step has arrived, and nobody reads the last step's any more.
     simt::Sync();
 #endif
-    CopyStep();
-    FindPlaces();
-    if constexpr (kShape.stages == 1) simt::Sync();
-    stage_ = shared_->stages + next_stage_;  // the oldest one
+    const int32_t left = item_.key_end - first - (kStages - 1) * kKeys;
+    CopyStep(left);
+    FindPlaces(left - kKeys);
+    if constexpr (kStages == 1) simt::Sync();
     // Only scores that nobody has scaled yet carry the factor with them.
     pending_ = factor_;
   }
@@ -225,7 +218,7 @@ class SimtTiles {
         for (int e = 0; e < P::NE; ++e) s.t[r][t].v[e] = 0.0f;
       }
     }
-    const uint16_t* keys = stage_->keys + key_wave_ * kWaveKeys * kRowStride;
+    const uint16_t* keys = shared_->stages[next_stage_].keys + key_wave_ * kWaveKeys * kRowStride;
     SIMT_UNROLL
     for (int f = 0; f < kHeadSize / P::K; ++f) {
       Fragment<P::NY> row[kRowTiles];
@@ -323,6 +316,7 @@ class SimtTiles {
 
   SIMT_METHOD void ProbabilityValue(const Scores& s, Output& o) {
     const int first = key_wave_ * kWaveKeys;
+    const uint16_t* values = shared_->stages[next_stage_].values;
     SIMT_UNROLL
     for (int f = 0; f < kWaveKeys / P::K; ++f) {
       Fragment<P::NY> p[kRowTiles];
@@ -340,7 +334,7 @@ class SimtTiles {
         const int key = first + f * P::K, dim = t * P::X;
         Fragment<P::NX> v[P::kTiles];
         P::LoadValues(
-            stage_->values + (P::kTransposes ? key * kValueStride + dim : dim * kValueStride + key),
+            values + (P::kTransposes ? key * kValueStride + dim : dim * kValueStride + key),
             kValueStride, lane_, v);
         SIMT_UNROLL
         for (int j = 0; j < P::kTiles; ++j) {
@@ -417,38 +411,36 @@ class SimtTiles {
 
   // Requests the item's first steps.
   SIMT_METHOD void Begin() {
-    left_ = item_.key_end - item_.key_begin;
-    FindPlaces();
+    int32_t left = item_.key_end - item_.key_begin;
+    FindPlaces(left);
     SIMT_UNROLL
-    for (int stage = 1; stage < kShape.stages; ++stage) {
+    for (int stage = 1; stage < kStages; ++stage) {
       PublishPlaces();
       simt::Sync();
-      CopyStep();
-      FindPlaces();
+      CopyStep(left);
+      left -= kKeys;
+      FindPlaces(left);
     }
   }
 
-  // Each of the first kKeys threads looks up one key of the step that is to be copied next. What it
-  // finds is used a step later only: nobody waits for the block table.
-  SIMT_METHOD void FindPlaces() {
-    if (simt::Thread() < kKeys && simt::Thread() < left_) {
-      found_ = FindKey(args_, item_, item_.key_end - left_ + simt::Thread());
+  // Each of the first kKeys threads looks up one key of the step that begins where `left` keys of
+  // the item are left. What it finds is used a step later only: nobody waits for the block table.
+  SIMT_METHOD void FindPlaces(int32_t left) {
+    if (simt::Thread() < kKeys && simt::Thread() < left) {
+      found_ = FindKey(args_, item_, item_.key_end - left + simt::Thread());
     }
-    left_ -= kKeys;
   }
   SIMT_METHOD void PublishPlaces() {
-    places_ ^= 1;
     if (simt::Thread() < kKeys) {
-      shared_->places[places_][simt::Thread()] = PlaceOf(args_, item_, found_);
+      shared_->places[next_stage_][simt::Thread()] = PlaceOf(args_, item_, found_);
     }
   }
 
-  // Copies the step whose places were published. Keys past the item's end become zeros: there may
-  // be NaN in memory.
-  SIMT_METHOD void CopyStep() {
+  // Copies the step whose places were published: its first `count` keys. Keys past the item's end
+  // become zeros: there may be NaN in memory.
+  SIMT_METHOD void CopyStep(int32_t count) {
     Stage* stage = shared_->stages + next_stage_;
-    const int count = left_ + kKeys;
-    const KeyPlace* places = shared_->places[places_];
+    const KeyPlace* places = shared_->places[next_stage_];
     if (aligned_) {
       KeyPlace place[kCopies];  // read together, not each one when its turn comes
       SIMT_UNROLL
@@ -467,7 +459,7 @@ class SimtTiles {
       }
     }
     simt::CommitCopies();
-    next_stage_ = next_stage_ + 1 == kShape.stages ? 0 : next_stage_ + 1;
+    next_stage_ = next_stage_ + 1 == kStages ? 0 : next_stage_ + 1;
   }
 
   // A step is kKeys * kPieces pieces; the thread's i-th one is:
@@ -497,7 +489,7 @@ class SimtTiles {
     if (piece >= kKeys * kPieces / 2) return;
     const int key = static_cast<int>(piece / 4 % (kKeys / 2) * 2);
     const int dim = static_cast<int>(piece % 4 + piece / (2 * kKeys) * 4) * 8;
-    const KeyPlace* places = shared_->places[places_] + key;
+    const KeyPlace* places = shared_->places[next_stage_] + key;
     const uint16_t* values = static_cast<const uint16_t*>(args_.values) + dim;
     const simt::Piece a = ReadPiece<kAligned>(values + places[0].value, key < count);
     const simt::Piece b = ReadPiece<kAligned>(values + places[1].value, key + 1 < count);
@@ -616,7 +608,7 @@ class SimtTiles {
   };
 
   SIMT_METHOD int64_t Token(int row) const {
-    return first_token_ + (item_.row_begin + row) / args_.group;
+    return int64_t{RowsOf(args_, item_).first_token} + (item_.row_begin + row) / args_.group;
   }
   SIMT_METHOD int64_t Head(int row) const {
     return int64_t{item_.kv_head} * args_.group + (item_.row_begin + row) % args_.group;
@@ -628,16 +620,12 @@ class SimtTiles {
   const KernelArgs& args_;
   const WorkItem& item_;
   Shared* shared_;
-  const Stage* stage_ = nullptr;  // of the step that is computed
-  KeyInBlock found_ = {0, 0};     // to be published next
-  int64_t first_token_;           // of packed row 0
+  KeyInBlock found_ = {0, 0};  // to be published next
   int lane_;
   int wave_row_;  // first row of this wave in the item
   int key_wave_;
   bool aligned_;        // rows of K and V begin at multiples of 16 bytes
-  int places_ = 0;      // which were published last
-  int next_stage_ = 0;  // to be copied into next
-  int32_t left_ = 0;    // keys that were not looked up yet
+  int next_stage_ = 0;  // to be copied into next, which until then is the one that is computed
   float factor_ = 1.0f;
   float pending_ = 1.0f;  // what the scores are still to be multiplied by
 };
@@ -645,7 +633,9 @@ class SimtTiles {
 // One thread block computes one item.
 template <class Tiles, Logits kLogits>
 SIMT_DEVICE void RunBlock(const KernelArgs& args, const WorkItem* items) {
-  const WorkItem item = items[simt::Block()];
+  // A copy in registers where the copies in the background would have it read anew in every step.
+  std::conditional_t<(Tiles::kStages > 1), const WorkItem, const WorkItem&> item =
+      items[simt::Block()];
   Tiles tiles(args, item, simt::SharedMemory<typename Tiles::Shared>());
   Attend<Tiles, kLogits>(tiles, args, item);
 }
