@@ -10,7 +10,8 @@
 namespace tessera::kernel {
 
 void RunBlockWithoutBarrier(const KernelArgs& args, const WorkItem* items) {
-  using Tiles = lanes_without_barrier::SimtTiles<MmaM16N8K16, 64, {.row_waves = 2, .stages = 2}>;
+  constexpr lanes_without_barrier::BlockShape kShape{.row_waves = 2, .stages = 2};
+  using Tiles = lanes_without_barrier::SimtTiles<MmaM16N8K16, 64, kShape>;
   lanes_without_barrier::RunBlock<Tiles, Logits::kScaled>(args, items);
 }
 

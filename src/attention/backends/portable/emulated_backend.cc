@@ -54,12 +54,14 @@ template <class P, int kHeadSize>
 void AppendKernels(std::vector<EmulatedKernel>* kernels) {
   constexpr int kStages = P::kTransposes ? 2 : 1;  // as GPUs use them
   constexpr int kWaveKeys = P::X < 32 ? 16 : 32;
-  AppendShape<P, kHeadSize,
-              {.row_waves = 1, .key_waves = 2, .wave_keys = kWaveKeys, .stages = kStages}>(kernels);
-  AppendShape<P, kHeadSize,
-              {.row_waves = P::X < 32 && !P::kTransposes ? 4 : 2,
-               .row_tiles = P::kTransposes ? 2 : 1,
-               .stages = kStages}>(kernels);
+  using kernel::lanes::BlockShape;
+  constexpr BlockShape kFewRows{
+      .row_waves = 1, .key_waves = 2, .wave_keys = kWaveKeys, .stages = kStages};
+  constexpr BlockShape kMostRows{.row_waves = P::X < 32 && !P::kTransposes ? 4 : 2,
+                                 .row_tiles = P::kTransposes ? 2 : 1,
+                                 .stages = kStages};
+  AppendShape<P, kHeadSize, kFewRows>(kernels);
+  AppendShape<P, kHeadSize, kMostRows>(kernels);
 }
 
 template <class P>
