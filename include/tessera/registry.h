@@ -25,11 +25,14 @@ const std::vector<BackendEntry>& BackendEntries();
 std::string BackendNames();
 
 struct SelectionRequest {
-  // "auto" or a name; vLLM's names are understood as well. Empty: TESSERA_ATTENTION_BACKEND, else
-  // "auto".
+  // Who shall compute: "auto", a name (vLLM's are understood as well), or by phase and kind of
+  // layer, as "prefill=portable,decode=x86" or "portable,sliding=reference"; phases are prefill and
+  // decode, kinds full and sliding, both together sliding/decode. Empty: TESSERA_ATTENTION_BACKEND,
+  // else what vLLM's variables say, else "auto".
   std::string backend;
   AttentionSpec spec;
   int32_t block_size = 16;
+  std::vector<BackendEntry> plugins = {};  // candidates beside those of this build
 };
 
 struct Candidate {
@@ -39,16 +42,19 @@ struct Candidate {
 
 struct Selection {
   std::unique_ptr<Backend> backend;
-  std::vector<Candidate> candidates;  // every backend, the chosen one first, then by predicted
-                                      // cost, then the refused ones
-  std::vector<std::string> warnings;  // about variables that are dead or misspelled
+  // Every backend, the chosen one first, then by predicted cost, then the refused ones. Where the
+  // phases were chosen apart, prefill's.
+  std::vector<Candidate> candidates;
+  std::vector<Candidate> decode_candidates;  // the same of decode; empty: one choice for both
+  bool automatic = false;                    // nobody named it: by predicted cost
+  std::vector<std::string> warnings;         // about variables that are dead or misspelled
 
   // One line: the choice, and the runners-up with their reasons.
   std::string Explain() const;
 };
 
-// An explicit choice that cannot serve is an error that lists every reason; an unknown name lists
-// the known ones.
+// The cheapest one that can serve, or the one that was asked for. An explicit choice that cannot
+// serve is an error that lists every reason; an unknown name lists the known ones.
 Result<Selection> SelectBackend(const SelectionRequest& request, const BackendContext& context);
 
 }  // namespace tessera

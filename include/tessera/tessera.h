@@ -10,6 +10,7 @@
 #include "tessera/kv_cache.h"          // IWYU pragma: export
 #include "tessera/merge.h"             // IWYU pragma: export
 #include "tessera/packed_cache.h"      // IWYU pragma: export
+#include "tessera/plugin.h"            // IWYU pragma: export
 #include "tessera/registry.h"          // IWYU pragma: export
 #include "tessera/result.h"            // IWYU pragma: export
 #include "tessera/thread_pool.h"       // IWYU pragma: export

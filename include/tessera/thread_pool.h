@@ -29,7 +29,7 @@ class ThreadPool {
 
   ThreadPool() : ThreadPool(Options{}) {}
   explicit ThreadPool(const Options& options);
-  ~ThreadPool();
+  virtual ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
 
@@ -72,11 +72,13 @@ class ThreadPool {
   }
 
   // Inside Run: returns once all workers have called it. Orders memory as Run does.
-  void Barrier();
+  virtual void Barrier();
 
  private:
   struct State;
-  void RunErased(void (*call)(void*, int), void* function) noexcept;
+  // Virtual, as Barrier is, so that a plugin runs the code of the program that made the pool: the
+  // C++ library finds sleeping threads through tables that each module may have for itself.
+  virtual void RunErased(void (*call)(void*, int), void* function) noexcept;
 
   int num_threads_;
   std::unique_ptr<State> state_;

@@ -4,19 +4,21 @@
 #include <cstdlib>
 
 #include "attention/feature_check.h"
-#include "attention/vllm_names.h"
 #include "tessera/registry.h"
 
 namespace tessera {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 
 class SelectionTest : public ::testing::Test {
  protected:
   void SetUp() override {
     unsetenv("TESSERA_ATTENTION_BACKEND");
     unsetenv("VLLM_ATTENTION_BACKEND");
+    unsetenv("VLLM_ROCM_USE_AITER");
   }
   void TearDown() override { SetUp(); }
 
@@ -53,12 +55,90 @@ TEST_F(SelectionTest, ExplicitNameThenVariableThenAuto) {
 }
 
 TEST_F(SelectionTest, UnderstandsVllmNames) {
-  EXPECT_EQ(Select("TRITON_ATTN")->backend->Name(), "portable");
+  // On a CPU vLLM has one backend, whatever the name.
   EXPECT_EQ(Select("CPU_ATTN")->backend->Name(), Best());
+  EXPECT_THAT(Select("CPU_ATTN")->warnings, IsEmpty());
+  for (const char* name : {"TRITON_ATTN", "ROCM_ATTN_VLLM_V1"}) {
+    const auto selection = Select(name);
+    ASSERT_TRUE(selection.ok());
+    EXPECT_EQ(selection->backend->Name(), Best());
+    EXPECT_THAT(selection->warnings, ElementsAre(HasSubstr("cannot be had on a CPU")));
+  }
   setenv("VLLM_ATTENTION_BACKEND", "TRITON_ATTN_VLLM_V1", 1);
-  EXPECT_EQ(Select("")->backend->Name(), "portable");
-  EXPECT_EQ(FromVllmName("ROCM_ATTN_VLLM_V1"), "rocm");
-  EXPECT_EQ(FromVllmName("something"), "something");
+  setenv("VLLM_ROCM_USE_AITER", "1", 1);
+  const auto selection = Select("");
+  EXPECT_EQ(selection->backend->Name(), Best());
+  EXPECT_THAT(selection->warnings, ElementsAre(HasSubstr("TRITON_ATTN_VLLM_V1"),
+                                               HasSubstr("VLLM_ROCM_USE_AITER has an effect")));
+  // Tessera's own words outweigh vLLM's.
+  EXPECT_EQ(Select("reference")->backend->Name(), "reference");
+  setenv("TESSERA_ATTENTION_BACKEND", "reference", 1);
+  EXPECT_EQ(Select("")->backend->Name(), "reference");
+  unsetenv("TESSERA_ATTENTION_BACKEND");
+  setenv("VLLM_ATTENTION_BACKEND", "reference", 1);
+  EXPECT_THAT(Select("").error().message, HasSubstr("not one of vLLM's names"));
+}
+
+TEST_F(SelectionTest, VllmNamesOfBackendsThatThisBuildLacks) {
+  context_.device.kind = DeviceKind::kHip;
+  context_.device.arch = "gfx942";
+  auto selection = Select("ROCM_ATTN");
+  ASSERT_FALSE(selection.ok());
+  EXPECT_EQ(selection.error().code, ErrorCode::kNotFound);
+  EXPECT_THAT(selection.error().message, HasSubstr("'ROCM_ATTN' means rocm, which this build"));
+  setenv("VLLM_ATTENTION_BACKEND", "ROCM_ATTN", 1);
+  EXPECT_THAT(Select("").error().message, HasSubstr("'rocm'"));
+  EXPECT_THAT(Select("TRITON_ATTN").error().message, HasSubstr("'portable' cannot serve"));
+}
+
+TEST_F(SelectionTest, ByPhase) {
+  auto selection = Select("prefill=portable,decode=reference");
+  ASSERT_TRUE(selection.ok()) << selection.error().message;
+  EXPECT_EQ(selection->backend->Name(), "prefill=portable,decode=reference");
+  EXPECT_EQ(selection->candidates.front().name, "portable");
+  EXPECT_EQ(selection->decode_candidates.front().name, "reference");
+  EXPECT_EQ(selection->decode_candidates.size(), BackendEntries().size());
+  EXPECT_THAT(selection->Explain(), HasSubstr("prefill: portable | "));
+  EXPECT_THAT(selection->Explain(), HasSubstr("; decode: reference | "));
+  EXPECT_THAT(selection->Explain(), HasSubstr("portable: usable, faster"));
+
+  selection = Select("decode=reference");
+  EXPECT_EQ(selection->backend->Name(), "prefill=" + Best() + ",decode=reference");
+  EXPECT_EQ(Select("prefill=portable,decode=portable")->backend->Name(), "portable");
+  setenv("TESSERA_ATTENTION_BACKEND", "portable,decode=reference", 1);
+  EXPECT_EQ(Select("")->backend->Name(), "prefill=portable,decode=reference");
+
+  spec_.batch_invariant = true;
+  EXPECT_THAT(Select("prefill=portable,decode=reference").error().message,
+              HasSubstr("batch invariance"));
+  EXPECT_TRUE(Select("prefill=portable,decode=portable").ok());
+}
+
+TEST_F(SelectionTest, ByKindOfLayer) {
+  EXPECT_EQ(Select("portable,sliding=reference")->backend->Name(), "portable");
+  spec_.window_left = 100;
+  EXPECT_EQ(Select("portable,sliding=reference")->backend->Name(), "reference");
+  EXPECT_EQ(Select("decode=portable,sliding=reference")->backend->Name(), "reference");
+  EXPECT_EQ(Select("portable,sliding/decode=reference")->backend->Name(),
+            "prefill=portable,decode=reference");
+}
+
+TEST_F(SelectionTest, ErrorsOfListsNameTheirItem) {
+  const struct {
+    const char* text;
+    const char* message;
+  } cases[] = {
+      {"decode=flash", "'flash' is unknown to this build; it has auto, "},
+      {"decod=portable", "'decod=portable' begins with no phase"},
+      {"portable,", "names no backend"},
+  };
+  for (const auto& c : cases) {
+    EXPECT_THAT(Select(c.text).error().message, HasSubstr(c.message)) << c.text;
+  }
+  spec_.head_size = 5000;
+  EXPECT_THAT(Select("decode=portable,prefill=reference").error().message,
+              HasSubstr("cannot serve the prefill of"));
+  EXPECT_THAT(Select("decode=auto").error().message, HasSubstr("no attention backend"));
 }
 
 TEST_F(SelectionTest, UnknownNameListsTheKnownOnes) {

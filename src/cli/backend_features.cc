@@ -3,8 +3,6 @@
 #include <functional>
 #include <memory>
 
-#include "tessera/registry.h"
-
 namespace tessera {
 namespace {
 
@@ -102,10 +100,13 @@ std::vector<FeatureProbe> FeatureProbes() {
   return probes;
 }
 
-std::vector<BackendReport> ReportBackends(const BackendContext& context) {
+std::vector<BackendReport> ReportBackends(const BackendContext& context,
+                                          const std::vector<BackendEntry>& plugins) {
   const std::vector<FeatureProbe> probes = FeatureProbes();
   std::vector<BackendReport> reports;
-  for (const BackendEntry& entry : BackendEntries()) {
+  std::vector<BackendEntry> entries = BackendEntries();
+  entries.insert(entries.end(), plugins.begin(), plugins.end());
+  for (const BackendEntry& entry : entries) {
     const std::unique_ptr<Backend> backend = entry.create(context);
     BackendReport report{entry.name, entry.description, backend->Probe(context.device), {}};
     for (const FeatureProbe& probe : probes) {

@@ -6,6 +6,7 @@
 
 #include "tessera/attention_spec.h"
 #include "tessera/backend.h"
+#include "tessera/registry.h"
 
 namespace tessera {
 
@@ -28,8 +29,9 @@ struct BackendReport {
   std::vector<Support> features;  // in the order of FeatureProbes()
 };
 
-// All backends of this build, in the registry's order.
-std::vector<BackendReport> ReportBackends(const BackendContext& context);
+// All backends of this build, in the registry's order, then the plugins'.
+std::vector<BackendReport> ReportBackends(const BackendContext& context,
+                                          const std::vector<BackendEntry>& plugins = {});
 
 // "a; b"
 std::string JoinReasons(const Support& support);

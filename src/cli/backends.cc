@@ -5,9 +5,14 @@
 #include <string>
 #include <vector>
 
+#include "cli/backend_explain.h"
 #include "cli/backend_features.h"
+#include "cli/backend_matrix.h"
 #include "cli/commands.h"
+#include "cli/engine_flags.h"
 #include "cli/exit_code.h"
+#include "model/model.h"
+#include "tessera/plugin.h"
 #include "tessera/registry.h"
 #include "tessera/thread_pool.h"
 
@@ -15,9 +20,11 @@ namespace tessera {
 namespace {
 
 struct BackendsFlags {
+  EngineFlags engine;
   bool json = false;
   bool reasons = false;
   bool explain = false;
+  bool matrix = false;
 };
 
 void PrintJson(const std::vector<BackendReport>& reports, const std::vector<FeatureProbe>& probes) {
@@ -70,20 +77,37 @@ void PrintReasons(const std::vector<BackendReport>& reports,
   }
 }
 
+// Who computes the layers of a model, and why.
+Result<int> Explain(const BackendsFlags& flags, const BackendContext& context,
+                    const std::vector<BackendEntry>& plugins) {
+  TESSERA_ASSIGN_OR_RETURN(const std::string directory, ModelDirectory(flags.engine));
+  TESSERA_ASSIGN_OR_RETURN(const DType dtype, ModelDType(flags.engine));
+  TESSERA_ASSIGN_OR_RETURN(std::vector<AttentionSpec> layers, LoadLayerSpecs(directory, dtype));
+  for (AttentionSpec& spec : layers) spec.batch_invariant = flags.engine.batch_invariant;
+  SelectionRequest request;
+  request.backend = flags.engine.attention_backend;
+  request.block_size = flags.engine.block_size;
+  request.plugins = plugins;
+  TESSERA_ASSIGN_OR_RETURN(const auto choices, ChooseForLayers(layers, request, context));
+  std::printf("%s", flags.json ? (ExplainAsJson(choices).dump(2) + "\n").c_str()
+                               : ExplainAsText(choices).c_str());
+  return kExitOk;
+}
+
 Result<int> Backends(const BackendsFlags& flags) {
-  ThreadPool::Options pool_options;
-  pool_options.num_threads = 1;
-  ThreadPool threads(pool_options);
-  const BackendContext context{DetectCpu(), &threads};
-  const std::vector<FeatureProbe> probes = FeatureProbes();
-  if (flags.explain) {
-    SelectionRequest request;
-    request.spec = probes[0].spec;
-    TESSERA_ASSIGN_OR_RETURN(const Selection selection, SelectBackend(request, context));
-    std::printf("%s\n", selection.Explain().c_str());
+  if (flags.matrix) {
+    std::printf("%s", BackendMatrix().c_str());
     return kExitOk;
   }
-  const std::vector<BackendReport> reports = ReportBackends(context);
+  ThreadPool::Options pool_options;
+  pool_options.num_threads = flags.engine.threads;
+  ThreadPool threads(pool_options);
+  const BackendContext context{DetectCpu(), &threads};
+  TESSERA_ASSIGN_OR_RETURN(const std::vector<BackendEntry> plugins,
+                           LoadBackendPlugins(flags.engine.attention_plugins));
+  if (flags.explain) return Explain(flags, context, plugins);
+  const std::vector<FeatureProbe> probes = FeatureProbes();
+  const std::vector<BackendReport> reports = ReportBackends(context, plugins);
   if (flags.json) {
     PrintJson(reports, probes);
     return kExitOk;
@@ -101,8 +125,13 @@ void AddBackendsCommand(CLI::App* app, CommandTable* commands) {
       app->add_subcommand("backends", "List the attention backends and what they support here");
   command->add_flag("--reasons", flags->reasons, "Say for each feature that is missing why");
   command->add_flag("--explain", flags->explain,
-                    "Say which backend a plain bfloat16 layer gets, and why");
+                    "Say for each kind of layer of the model which backend computes it, at what "
+                    "predicted cost, and why no other");
+  command->add_flag("--matrix", flags->matrix,
+                    "What every backend supports on machines that it runs on, as Markdown");
   command->add_flag("--json", flags->json, "As JSON");
+  AddModelFlags(command, &flags->engine);
+  AddAttentionFlags(command, &flags->engine);
   (*commands)[command] = [flags] {
     const auto result = Backends(*flags);
     return result.ok() ? *result : Report(result.error());

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "attention/variable_warnings.h"
 #include "base/control_group.h"
 #include "base/environment.h"
 #include "base/memory.h"
@@ -71,6 +72,9 @@ nlohmann::ordered_json Examine() {
     json["environment"][name] = environment.String(name).value_or("");
     const std::string warning = VariableWarning(name);
     if (!warning.empty()) json["warnings"].push_back(warning);
+  }
+  for (const std::string& warning : AttentionVariableWarnings(environment)) {
+    if (!warning.starts_with("TESSERA_")) json["warnings"].push_back(warning);
   }
   if (!model.ok()) json["warnings"].push_back(model.error().message);
   return json;

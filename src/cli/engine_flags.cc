@@ -10,6 +10,7 @@
 #include <system_error>
 #include <utility>
 
+#include "attention/backend_choice.h"
 #include "cli/exit_code.h"
 #include "cli/progress.h"
 #include "cli/text.h"
@@ -27,15 +28,14 @@ double SecondsSince(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-std::string AttentionRow(const EngineFlags& flags, const Selection& selection) {
-  std::string row = selection.backend->Name();
-  if (flags.attention_backend.empty() || flags.attention_backend == "auto") row += " (auto)";
-  std::string others;
-  for (const Candidate& candidate : selection.candidates) {
-    if (!candidate.support.ok() || candidate.name == selection.backend->Name()) continue;
-    others += (others.empty() ? "" : ", ") + candidate.name;
+// One row for each kind of layer.
+void PrintAttention(const Engine& engine) {
+  const std::vector<Selection>& selections = engine.attention_by_kind();
+  for (size_t i = 0; i < selections.size(); ++i) {
+    const std::string kind = ToString(KindOf(engine.layer_kinds()[i]));
+    PrintRow("attention",
+             (selections.size() > 1 ? kind + " layers: " : "") + selections[i].Explain());
   }
-  return others.empty() ? row : row + " | also: " + others;
 }
 
 void PrintChecklist(const EngineFlags& flags, const Engine& engine, double seconds) {
@@ -47,7 +47,7 @@ void PrintChecklist(const EngineFlags& flags, const Engine& engine, double secon
   PrintRow("weights", fmt::format("{} in {}, {} arithmetic",
                                   FormatBytes(static_cast<double>(model.weight_bytes())),
                                   FormatSeconds(seconds), flags.dtype));
-  PrintRow("attention", AttentionRow(flags, engine.attention()));
+  PrintAttention(engine);
   for (const std::string& warning : engine.attention().warnings) PrintRow("warning", warning);
   for (const std::string& note : engine.notes()) PrintRow("engine", note);
 }
@@ -74,10 +74,18 @@ void AddModelFlags(CLI::App* command, EngineFlags* flags) {
       ->group("Model");
   command
       ->add_option("--attention-backend", flags->attention_backend,
-                   "Attention backend, or auto (see `tessera backends`) "
+                   "Attention backend, or auto (see `tessera backends`); also by phase and kind of "
+                   "layer, as prefill=portable,decode=x86,sliding=reference "
                    "(Env:TESSERA_ATTENTION_BACKEND)")
       ->type_name("NAME")
       ->default_str("auto")
+      ->group("Attention");
+  command
+      ->add_option("--attention-plugin", flags->attention_plugins,
+                   "Shared library with one more backend; may be given several times")
+      ->type_name("FILE")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
       ->group("Attention");
   command->add_option("--threads", flags->threads, "CPU threads; 0: one for every core")
       ->envname("TESSERA_THREADS")
@@ -87,15 +95,7 @@ void AddModelFlags(CLI::App* command, EngineFlags* flags) {
       ->group("Engine");
 }
 
-void AddEngineFlags(CLI::App* command, EngineFlags* flags) {
-  AddModelFlags(command, flags);
-  command
-      ->add_option("--max-model-len", flags->max_model_len,
-                   "Longest request in tokens, prompt and answer; 0: the model's own limit")
-      ->check(CLI::Range(int64_t{0}, int64_t{1} << 30))
-      ->type_name("N")
-      ->capture_default_str()
-      ->group("Model");
+void AddAttentionFlags(CLI::App* command, EngineFlags* flags) {
   command->add_option("--block-size", flags->block_size, "Tokens in one block of the KV cache")
       ->check(CLI::Range(1, 65536))
       ->type_name("N")
@@ -105,6 +105,18 @@ void AddEngineFlags(CLI::App* command, EngineFlags* flags) {
       ->add_flag("--batch-invariant", flags->batch_invariant,
                  "A request's result does not depend on what runs beside it")
       ->group("Attention");
+}
+
+void AddEngineFlags(CLI::App* command, EngineFlags* flags) {
+  AddModelFlags(command, flags);
+  AddAttentionFlags(command, flags);
+  command
+      ->add_option("--max-model-len", flags->max_model_len,
+                   "Longest request in tokens, prompt and answer; 0: the model's own limit")
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 30))
+      ->type_name("N")
+      ->capture_default_str()
+      ->group("Model");
   command
       ->add_option("--kv-cache-size", flags->kv_cache_size,
                    "Memory of the KV cache, as 512MB or 2GiB; without it planned from free memory")
@@ -169,6 +181,7 @@ Result<EngineOptions> MakeEngineOptions(const EngineFlags& flags) {
     TESSERA_ASSIGN_OR_RETURN(options.kv_cache_bytes, ParseBytes(flags.kv_cache_size));
   }
   options.attention_backend = flags.attention_backend;
+  options.attention_plugins = flags.attention_plugins;
   options.block_size = flags.block_size;
   options.max_model_len = flags.max_model_len;
   options.max_batch_tokens = flags.batch_tokens;

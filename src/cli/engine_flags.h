@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "cli/interrupt.h"
 #include "engine/engine.h"
@@ -17,6 +18,7 @@ struct EngineFlags {
   std::string model;  // "": DefaultModelDirectory()
   std::string dtype = "bfloat16";
   std::string attention_backend;  // "": the environment's, else auto
+  std::vector<std::string> attention_plugins;
   int threads = 0;
   std::string kv_cache_size;  // "": planned by the engine
   int64_t max_model_len = 0;
@@ -29,6 +31,7 @@ struct EngineFlags {
 
 // Adds them to `command` in the groups "Model", "Attention" and "Engine".
 void AddModelFlags(CLI::App* command, EngineFlags* flags);
+void AddAttentionFlags(CLI::App* command, EngineFlags* flags);  // those that a cache needs
 void AddEngineFlags(CLI::App* command, EngineFlags* flags);
 
 // The embedded model: models/tiny-math in a directory above the program, beside an installed

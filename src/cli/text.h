@@ -28,7 +28,4 @@ Result<std::string> ReadTextFile(const std::string& path);
 // Replaces the file's content.
 Status WriteTextFile(const std::string& path, std::string_view text);
 
-// Fewest insertions, deletions and changes of one character that turn a into b.
-int EditDistance(std::string_view a, std::string_view b);
-
 }  // namespace tessera

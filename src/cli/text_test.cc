@@ -47,12 +47,6 @@ TEST(TextTest, FormatsForPeople) {
   EXPECT_EQ(FormatRate(12345), "12.3 k");
 }
 
-TEST(TextTest, EditDistance) {
-  EXPECT_EQ(EditDistance("", ""), 0);
-  EXPECT_EQ(EditDistance("", "abc"), 3);
-  EXPECT_EQ(EditDistance("kitten", "sitting"), 3);
-}
-
 TEST(TextTest, ReadsFilesAndRefusesDirectories) {
   EXPECT_EQ(ReadTextFile("/nonexistent/file").error().code, ErrorCode::kNotFound);
   EXPECT_EQ(ReadTextFile("/").error().code, ErrorCode::kInvalidArgument);

@@ -2,7 +2,7 @@
 
 #include <limits>
 
-#include "cli/text.h"
+#include "base/edit_distance.h"
 
 namespace tessera {
 namespace {

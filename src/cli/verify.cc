@@ -46,6 +46,7 @@ Result<int> Verify(const VerifyFlags& flags) {
   options.chunk = flags.chunk;
   options.companions = flags.companions;
   options.threads = flags.engine.threads;
+  options.plugins = flags.engine.attention_plugins;
   const double tolerance = flags.tolerance > 0 ? flags.tolerance : DefaultTolerance(options.dtype);
 
   const bool all = flags.engine.attention_backend == "all";

@@ -1,23 +1,16 @@
 #include "device/gpu_drivers.h"
 
-#include <dlfcn.h>
-
 #include <algorithm>
 #include <filesystem>
 #include <string_view>
 #include <system_error>
 
+#include "device/shared_library.h"
+
 namespace tessera {
 namespace {
 
 namespace fs = std::filesystem;
-
-bool Loads(const std::string& library) {
-  void* const handle = dlopen(library.c_str(), RTLD_LAZY | RTLD_LOCAL);
-  if (handle == nullptr) return false;
-  dlclose(handle);
-  return true;
-}
 
 bool IsDeviceOf(const GpuMaker& maker, std::string_view file) {
   if (!maker.numbered) return file == maker.device_file;
@@ -39,7 +32,7 @@ std::vector<GpuDriver> FindGpuDrivers(const std::vector<GpuMaker>& makers,
                                       const std::string& device_directory) {
   std::vector<GpuDriver> drivers;
   for (const GpuMaker& maker : makers) {
-    GpuDriver driver{maker.name, maker.library, Loads(maker.library), {}};
+    GpuDriver driver{maker.name, maker.library, CanLoadLibrary(maker.library), {}};
     std::error_code error;  // a directory that cannot be read holds no device for us
     for (fs::directory_iterator entry(device_directory, error), end; !error && entry != end;
          entry.increment(error)) {

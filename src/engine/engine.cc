@@ -143,6 +143,12 @@ void Engine::WaitIdle() { impl_->WaitIdle(); }
 EngineStats Engine::stats() const { return impl_->stats(); }
 const Model& Engine::model() const { return *impl_->core().parts().model; }
 const Tokenizer* Engine::tokenizer() const { return impl_->core().parts().tokenizer.get(); }
+const std::vector<AttentionSpec>& Engine::layer_kinds() const {
+  return impl_->core().parts().groups.specs;
+}
+const std::vector<Selection>& Engine::attention_by_kind() const {
+  return impl_->core().parts().selections;
+}
 const Selection& Engine::attention() const { return impl_->core().parts().selections.at(0); }
 int64_t Engine::max_model_len() const { return impl_->core().max_model_len(); }
 const std::vector<std::string>& Engine::notes() const { return impl_->core().notes(); }

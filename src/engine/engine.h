@@ -20,10 +20,11 @@ struct EngineParts;
 
 struct EngineOptions {
   std::string model_directory;
-  std::string attention_backend;   // as SelectionRequest::backend
-  DType dtype = DType::kBFloat16;  // of arithmetic and KV cache
-  int32_t block_size = 16;         // tokens in a KV block
-  int64_t kv_cache_bytes = 0;      // 0: planned from free memory and the longest request
+  std::string attention_backend;               // as SelectionRequest::backend
+  std::vector<std::string> attention_plugins;  // paths of shared libraries with further backends
+  DType dtype = DType::kBFloat16;              // of arithmetic and KV cache
+  int32_t block_size = 16;                     // tokens in a KV block
+  int64_t kv_cache_bytes = 0;  // 0: planned from free memory and the longest request
   // 0: the checkpoint's. Lowered, with a note, where the cache cannot hold it.
   int64_t max_model_len = 0;
   int32_t max_batch_tokens = 2048;  // rows of one step: the budget of chunked prefill
@@ -80,6 +81,9 @@ class Engine {
   const Model& model() const;
   const Tokenizer* tokenizer() const;  // null where the directory has none
   const Selection& attention() const;  // of the first layer
+  // Of each kind of layer, in order of their first: what such a layer is, and who computes it.
+  const std::vector<AttentionSpec>& layer_kinds() const;
+  const std::vector<Selection>& attention_by_kind() const;
   int64_t max_model_len() const;
   // What was decided or lowered on the way, for the start-up checklist: "KV cache: 1.2 GiB, 8,192
   // blocks of 16 tokens".

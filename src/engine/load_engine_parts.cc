@@ -5,6 +5,7 @@
 #include "engine/engine_parts.h"
 #include "ops/cpu_ops.h"
 #include "tessera/device.h"
+#include "tessera/plugin.h"
 
 namespace tessera {
 namespace {
@@ -28,20 +29,18 @@ Result<EngineParts> LoadEngineParts(const EngineOptions& options) {
       if (options.progress) options.progress(phase, done, total);
     };
   };
+  TESSERA_ASSIGN_OR_RETURN(const std::vector<BackendEntry> plugins,
+                           LoadBackendPlugins(options.attention_plugins));
   EngineParts parts;
   ThreadPool::Options pool;
   pool.num_threads = options.num_threads;
   parts.threads = std::make_unique<ThreadPool>(pool);
   parts.ops = CreateCpuOps(parts.threads.get());
 
-  ModelOptions model;
-  model.dtype = options.dtype;
-  model.max_model_len = options.max_model_len;
-  model.progress = report("weights");
-  TESSERA_ASSIGN_OR_RETURN(parts.model, LoadModel(options.model_directory, parts.ops.get(), model));
-  TESSERA_ASSIGN_OR_RETURN(parts.tokenizer, LoadTokenizer(options.model_directory));
-
-  parts.groups = GroupLayers(parts.model->layer_specs());
+  // Before the weights, so that a choice that cannot serve is refused at once.
+  TESSERA_ASSIGN_OR_RETURN(const std::vector<AttentionSpec> specs,
+                           LoadLayerSpecs(options.model_directory, options.dtype));
+  parts.groups = GroupLayers(specs);
   BackendContext context;
   context.device = DetectCpu();
   context.threads = parts.threads.get();
@@ -51,10 +50,17 @@ Result<EngineParts> LoadEngineParts(const EngineOptions& options) {
     request.backend = options.attention_backend;
     request.spec = spec;
     request.block_size = options.block_size;
+    request.plugins = plugins;
     TESSERA_ASSIGN_OR_RETURN(Selection selection, SelectBackend(request, context));
-    if (parts.selections.empty()) parts.notes = selection.warnings;  // the same for all layers
     parts.selections.push_back(std::move(selection));
   }
+
+  ModelOptions model;
+  model.dtype = options.dtype;
+  model.max_model_len = options.max_model_len;
+  model.progress = report("weights");
+  TESSERA_ASSIGN_OR_RETURN(parts.model, LoadModel(options.model_directory, parts.ops.get(), model));
+  TESSERA_ASSIGN_OR_RETURN(parts.tokenizer, LoadTokenizer(options.model_directory));
   parts.available_bytes = AvailableMemoryBytes();
   return parts;
 }

@@ -8,10 +8,10 @@
 
 namespace tessera {
 
-LogitsRunner::LogitsRunner(Model* model, Backend* backend, int32_t num_sequences, int32_t max_len,
-                           int32_t block_size)
+LogitsRunner::LogitsRunner(Model* model, std::vector<Backend*> backends, int32_t num_sequences,
+                           int32_t max_len, int32_t block_size)
     : model_(model),
-      backend_(backend),
+      backends_(std::move(backends)),
       block_size_(block_size),
       max_len_(max_len),
       pages_((max_len + block_size - 1) / block_size),
@@ -37,14 +37,23 @@ LogitsRunner::LogitsRunner(Model* model, Backend* backend, int32_t num_sequences
 
 Result<LogitsRunner> LogitsRunner::Create(Model* model, Backend* backend, int32_t num_sequences,
                                           int32_t max_len, int32_t block_size) {
-  for (const AttentionSpec& spec : model->layer_specs()) {
-    const Support support = backend->Supports(spec, block_size);
+  return Create(model, std::vector<Backend*>(model->layer_specs().size(), backend), num_sequences,
+                max_len, block_size);
+}
+
+Result<LogitsRunner> LogitsRunner::Create(Model* model, std::vector<Backend*> backends,
+                                          int32_t num_sequences, int32_t max_len,
+                                          int32_t block_size) {
+  const std::vector<AttentionSpec>& specs = model->layer_specs();
+  TESSERA_CHECK(backends.size() == specs.size());
+  for (size_t i = 0; i < specs.size(); ++i) {
+    const Support support = backends[i]->Supports(specs[i], block_size);
     if (!support.ok()) {
-      return Unsupported("the attention backend " + backend->Name() + " cannot run " +
-                         ToString(spec) + ": " + support.reasons.front());
+      return Unsupported("the attention backend " + backends[i]->Name() + " cannot run " +
+                         ToString(specs[i]) + ": " + support.reasons.front());
     }
   }
-  return LogitsRunner(model, backend, num_sequences, max_len, block_size);
+  return LogitsRunner(model, std::move(backends), num_sequences, max_len, block_size);
 }
 
 Result<std::vector<float>> LogitsRunner::Step(std::span<const Piece> pieces) {
@@ -88,8 +97,8 @@ Result<std::vector<float>> LogitsRunner::Step(std::span<const Piece> pieces) {
   const std::vector<AttentionSpec>& specs = model_->layer_specs();
   std::vector<LayerAttention> layers(specs.size());
   for (size_t i = 0; i < specs.size(); ++i) {
-    plans_[i] = backend_->Plan(specs[i], batch, std::move(plans_[i]));
-    layers[i] = {backend_, plans_[i].get(), &specs[i], caches_[i]};
+    plans_[i] = backends_[i]->Plan(specs[i], batch, std::move(plans_[i]));
+    layers[i] = {backends_[i], plans_[i].get(), &specs[i], caches_[i]};
   }
   std::vector<float> logits(rows.size() * static_cast<size_t>(model_->config().vocab_size));
   TESSERA_RETURN_IF_ERROR(model_->Forward({tokens, positions, batch, layers, rows}, logits.data()));

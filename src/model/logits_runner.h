@@ -29,16 +29,20 @@ class LogitsRunner {
   static Result<LogitsRunner> Create(Model* model, Backend* backend, int32_t num_sequences,
                                      int32_t max_len, int32_t block_size);
 
+  // The same with a backend for each layer.
+  static Result<LogitsRunner> Create(Model* model, std::vector<Backend*> backends,
+                                     int32_t num_sequences, int32_t max_len, int32_t block_size);
+
   // One step over pieces of different sequences. Returns the wanted logits, piece by piece,
   // [wanted tokens, vocab_size].
   Result<std::vector<float>> Step(std::span<const Piece> pieces);
 
  private:
-  LogitsRunner(Model* model, Backend* backend, int32_t num_sequences, int32_t max_len,
+  LogitsRunner(Model* model, std::vector<Backend*> backends, int32_t num_sequences, int32_t max_len,
                int32_t block_size);
 
   Model* model_;
-  Backend* backend_;
+  std::vector<Backend*> backends_;  // [num_layers]
   int32_t block_size_;
   int32_t max_len_;
   int32_t pages_;                                      // of one sequence
@@ -50,8 +54,9 @@ class LogitsRunner {
 
 struct VerifyOptions {
   std::string model_dir;
-  std::string golden_path;       // empty: MODEL_DIR/golden.safetensors
-  std::string backend = "auto";  // as SelectionRequest has it
+  std::string golden_path;           // empty: MODEL_DIR/golden.safetensors
+  std::string backend = "auto";      // as SelectionRequest has it
+  std::vector<std::string> plugins;  // paths of shared libraries with further backends
   DType dtype = DType::kFloat32;
   int32_t chunk = 0;  // tokens of a sequence in one step; 0: all of them at once
   int threads = 0;    // 0: every core
@@ -62,7 +67,7 @@ struct VerifyOptions {
 };
 
 struct LogitsReport {
-  std::string backend;   // that was chosen
+  std::string backend;   // that was chosen; several, where kinds of layers have their own
   int64_t count = 0;     // logits that were compared
   double max_error = 0;  // largest absolute difference; infinite where a logit is NaN
   double mean_error = 0;

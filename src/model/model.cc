@@ -2,6 +2,7 @@
 
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "base/memory.h"
 #include "model/families/llama.h"
@@ -17,12 +18,27 @@ using LoadFamily = Result<std::unique_ptr<Model>> (*)(const ModelConfig&, Checkp
 struct Family {
   const char* architecture;
   LoadFamily load;
+  std::vector<AttentionSpec> (*layer_specs)(const ModelConfig&, DType);
 };
 
 constexpr Family kFamilies[] = {
-    {"LlamaForCausalLM", &LlamaModel::Load},
-    {"MistralForCausalLM", &LlamaModel::Load},
+    {"LlamaForCausalLM", &LlamaModel::Load, &LlamaModel::LayerSpecs},
+    {"MistralForCausalLM", &LlamaModel::Load, &LlamaModel::LayerSpecs},
 };
+
+Result<const Family*> FindFamily(const ModelConfig& config) {
+  for (const Family& family : kFamilies) {
+    if (config.architecture == family.architecture) return &family;
+  }
+  return Internal("no model family takes the architecture " + config.architecture +
+                  ", although its configuration was read.");
+}
+
+Status CheckDType(DType dtype) {
+  if (dtype == DType::kFloat32 || dtype == DType::kBFloat16 || dtype == DType::kFloat16) return {};
+  return InvalidArgument(std::string("the model cannot run in ") + ToString(dtype) +
+                         "; choose float32, bfloat16 or float16.");
+}
 
 Result<int64_t> MaxModelLength(const ModelConfig& config, int64_t asked) {
   if (asked == 0) return config.max_position_embeddings;
@@ -47,23 +63,22 @@ Status CheckMemory(const Checkpoint& checkpoint) {
 
 }  // namespace
 
+Result<std::vector<AttentionSpec>> LoadLayerSpecs(const std::string& directory, DType dtype) {
+  TESSERA_RETURN_IF_ERROR(CheckDType(dtype));
+  TESSERA_ASSIGN_OR_RETURN(const ModelConfig config, LoadModelConfig(directory));
+  TESSERA_ASSIGN_OR_RETURN(const Family* family, FindFamily(config));
+  return family->layer_specs(config, dtype);
+}
+
 Result<std::unique_ptr<Model>> LoadModel(const std::string& directory, Ops* ops,
                                          const ModelOptions& options) {
-  if (options.dtype != DType::kFloat32 && options.dtype != DType::kBFloat16 &&
-      options.dtype != DType::kFloat16) {
-    return InvalidArgument(std::string("the model cannot run in ") + ToString(options.dtype) +
-                           "; choose float32, bfloat16 or float16.");
-  }
+  TESSERA_RETURN_IF_ERROR(CheckDType(options.dtype));
   TESSERA_ASSIGN_OR_RETURN(const ModelConfig config, LoadModelConfig(directory));
   TESSERA_ASSIGN_OR_RETURN(const int64_t length, MaxModelLength(config, options.max_model_len));
-  for (const Family& family : kFamilies) {
-    if (config.architecture != family.architecture) continue;
-    TESSERA_ASSIGN_OR_RETURN(Checkpoint checkpoint, Checkpoint::Open(directory));
-    TESSERA_RETURN_IF_ERROR(CheckMemory(checkpoint));
-    return family.load(config, std::move(checkpoint), ops, options, length);
-  }
-  return Internal("no model family takes the architecture " + config.architecture +
-                  ", although its configuration was read.");
+  TESSERA_ASSIGN_OR_RETURN(const Family* family, FindFamily(config));
+  TESSERA_ASSIGN_OR_RETURN(Checkpoint checkpoint, Checkpoint::Open(directory));
+  TESSERA_RETURN_IF_ERROR(CheckMemory(checkpoint));
+  return family->load(config, std::move(checkpoint), ops, options, length);
 }
 
 }  // namespace tessera

@@ -59,6 +59,10 @@ class Model {
   virtual Status Forward(const ForwardBatch& batch, float* logits) = 0;
 };
 
+// What each layer's attention will be, from DIR/config.json alone: layer_specs() of the model that
+// LoadModel would make.
+Result<std::vector<AttentionSpec>> LoadLayerSpecs(const std::string& directory, DType dtype);
+
 // Reads DIR/config.json, picks the model family by its architecture, and loads the weights. `ops`
 // outlives the model. Errors name the file and what to change.
 Result<std::unique_ptr<Model>> LoadModel(const std::string& directory, Ops* ops,

@@ -8,6 +8,7 @@
 #include "model/logits_runner.h"
 #include "model/safetensors.h"
 #include "ops/cpu_ops.h"
+#include "tessera/plugin.h"
 #include "tessera/registry.h"
 
 namespace tessera {
@@ -92,12 +93,12 @@ void Compare(std::span<const float> actual, const float* expected, int64_t vocab
 }
 
 // Runs all feeds to their ends, in one batch per step. Not all have rows in the later steps.
-Status RunFeeds(std::vector<Feed> feeds, Model* model, Backend* backend, int32_t block_size,
-                LogitsReport* report) {
+Status RunFeeds(std::vector<Feed> feeds, Model* model, const std::vector<Backend*>& backends,
+                int32_t block_size, LogitsReport* report) {
   size_t longest = 0;
   for (const Feed& feed : feeds) longest = std::max(longest, feed.tokens.size());
   TESSERA_ASSIGN_OR_RETURN(LogitsRunner runner,
-                           LogitsRunner::Create(model, backend, static_cast<int32_t>(feeds.size()),
+                           LogitsRunner::Create(model, backends, static_cast<int32_t>(feeds.size()),
                                                 static_cast<int32_t>(longest), block_size));
   const int64_t vocab_size = model->config().vocab_size;
   while (true) {
@@ -125,6 +126,15 @@ Status RunFeeds(std::vector<Feed> feeds, Model* model, Backend* backend, int32_t
   }
 }
 
+// "portable", "portable + reference"
+void AddName(const std::string& name, std::string* names) {
+  if (names->empty()) {
+    *names = name;
+  } else if ((" + " + *names + " + ").find(" + " + name + " + ") == std::string::npos) {
+    *names += " + " + name;
+  }
+}
+
 }  // namespace
 
 Result<LogitsReport> VerifyGolden(const VerifyOptions& options) {
@@ -144,17 +154,24 @@ Result<LogitsReport> VerifyGolden(const VerifyOptions& options) {
                            LoadModel(options.model_dir, ops.get(), model_options));
   SelectionRequest request;
   request.backend = options.backend;
-  request.spec = model->layer_specs().front();
   request.block_size = options.block_size;
-  TESSERA_ASSIGN_OR_RETURN(const Selection selection,
-                           SelectBackend(request, {DetectCpu(), &threads}));
+  TESSERA_ASSIGN_OR_RETURN(request.plugins, LoadBackendPlugins(options.plugins));
+  LogitsReport report;
+  std::vector<Selection> selections;  // [num_layers]
+  std::vector<Backend*> backends;
+  const BackendContext context{DetectCpu(), &threads};
+  for (const AttentionSpec& spec : model->layer_specs()) {
+    request.spec = spec;
+    TESSERA_ASSIGN_OR_RETURN(Selection selection, SelectBackend(request, context));
+    AddName(selection.backend->Name(), &report.backend);
+    backends.push_back(selection.backend.get());
+    selections.push_back(std::move(selection));
+  }
   const std::string path =
       options.golden_path.empty() ? options.model_dir + "/golden.safetensors" : options.golden_path;
   const int64_t vocab_size = model->config().vocab_size;
   TESSERA_ASSIGN_OR_RETURN(const Golden golden, LoadGolden(path, vocab_size));
 
-  LogitsReport report;
-  report.backend = selection.backend->Name();
   std::vector<Feed> together = MakeCompanions(options.companions, vocab_size);
   const float* expected = golden.logits.data();
   for (const std::vector<int32_t>& sequence : golden.sequences) {
@@ -165,13 +182,13 @@ Result<LogitsReport> VerifyGolden(const VerifyOptions& options) {
     expected += sequence.size() * static_cast<size_t>(vocab_size);
     together.push_back(std::move(feed));
     if (options.companions == 0) {
-      TESSERA_RETURN_IF_ERROR(RunFeeds(std::exchange(together, {}), model.get(),
-                                       selection.backend.get(), options.block_size, &report));
+      TESSERA_RETURN_IF_ERROR(RunFeeds(std::exchange(together, {}), model.get(), backends,
+                                       options.block_size, &report));
     }
   }
   if (options.companions > 0) {
-    TESSERA_RETURN_IF_ERROR(RunFeeds(std::move(together), model.get(), selection.backend.get(),
-                                     options.block_size, &report));
+    TESSERA_RETURN_IF_ERROR(
+        RunFeeds(std::move(together), model.get(), backends, options.block_size, &report));
   }
   report.mean_error /= static_cast<double>(report.count);
   return report;

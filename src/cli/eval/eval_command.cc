@@ -68,10 +68,13 @@ Result<std::vector<EvalItem>> LoadItems(EvalFlags flags) {
   return MakeEvalItems(tests, shots, flags.num_fewshot, flags.limit);
 }
 
+// "portable,reference"; choices that hold commas themselves (decode=x86,prefill=portable) are
+// parted by semicolons.
 std::vector<std::string> SplitNames(const std::string& list) {
+  const bool composed = list.find_first_of(";=") != std::string::npos;
   std::vector<std::string> names;
   for (size_t begin = 0; begin <= list.size();) {
-    const size_t end = std::min(list.find(',', begin), list.size());
+    const size_t end = std::min(list.find(composed ? ';' : ',', begin), list.size());
     if (end > begin) names.push_back(list.substr(begin, end - begin));
     begin = end + 1;
   }
@@ -200,7 +203,8 @@ void AddEvalCommand(CLI::App* app, CommandTable* commands) {
   CLI::App* command = app->add_subcommand(
       "eval",
       "Score word problems as lm-evaluation-harness scores GSM8K, on one backend or several.\n"
-      "--attention-backend takes a list, or all: every backend that can serve the model.\n"
+      "--attention-backend takes a list, or all: every backend that can serve the model; choices\n"
+      "that hold commas are parted by semicolons.\n"
       "Without --tests and --prompts it takes the problems that the model directory brings.");
   CLI::Option* tests =
       command->add_option("--tests", flags->tests, "Problems: {question, answer} a line")

@@ -50,8 +50,13 @@ LlamaModel::LlamaModel(const ModelConfig& config, Checkpoint checkpoint, Ops* op
     : config_(config),
       checkpoint_(std::move(checkpoint)),
       ops_(ops),
-      specs_(static_cast<size_t>(config.num_layers), MakeSpec(config, options.dtype)),
+      specs_(LayerSpecs(config, options.dtype)),
       rope_(config, max_model_len) {}
+
+std::vector<AttentionSpec> LlamaModel::LayerSpecs(const ModelConfig& config, DType dtype) {
+  return std::vector<AttentionSpec>(static_cast<size_t>(config.num_layers),
+                                    MakeSpec(config, dtype));
+}
 
 Result<std::unique_ptr<Model>> LlamaModel::Load(const ModelConfig& config, Checkpoint checkpoint,
                                                 Ops* ops, const ModelOptions& options,

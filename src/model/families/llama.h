@@ -22,6 +22,8 @@ class LlamaModel final : public Model {
                                              Ops* ops, const ModelOptions& options,
                                              int64_t max_model_len);
 
+  static std::vector<AttentionSpec> LayerSpecs(const ModelConfig& config, DType dtype);
+
   const ModelConfig& config() const override { return config_; }
   const std::vector<AttentionSpec>& layer_specs() const override { return specs_; }
   int64_t weight_bytes() const override;

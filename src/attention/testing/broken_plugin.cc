@@ -1,0 +1,29 @@
+// A plugin that breaks the promise that TESSERA_BROKEN names, with the function
+// TESSERA_ENTRY_POINT.
+#include <string_view>
+
+#include "tessera/plugin.h"
+
+namespace {
+
+constexpr std::string_view kBroken = TESSERA_BROKEN;
+
+tessera::BackendPluginV1 MakePlugin() {
+  tessera::BackendPluginV1 plugin = {
+      tessera::kBackendPluginVersion, tessera::BackendLayout(), "fine", "",
+      [](const tessera::BackendContext&) -> tessera::Backend* { return nullptr; }};
+  if (kBroken == "version") ++plugin.version;
+  if (kBroken == "layout") plugin.layout ^= 1;
+  if (kBroken == "name") plugin.name = "Not A Name";
+  if (kBroken == "taken") plugin.name = "portable";
+  return plugin;
+}
+
+const tessera::BackendPluginV1* EntryPoint() {
+  static const tessera::BackendPluginV1 plugin = MakePlugin();
+  return kBroken == "null" ? nullptr : &plugin;
+}
+
+}  // namespace
+
+extern "C" const tessera::BackendPluginV1* TESSERA_ENTRY_POINT() { return EntryPoint(); }
