@@ -33,6 +33,7 @@ int64_t Memory(int32_t head_size, int32_t value_size) {
 Kernels AmxKernels() {
   Kernels kernels = Avx512Kernels(DType::kBFloat16);
   kernels.many_rows = &RunMany;
+  kernels.few_rows_limit = kAmxFewRowsLimit;
   kernels.max_rows = AmxFamily::kMaxBlocks * kBlockRows;
   kernels.memory = &Memory;
   return kernels;

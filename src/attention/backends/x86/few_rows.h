@@ -15,7 +15,7 @@
 TESSERA_TARGET_BEGIN_AVX512
 namespace tessera::x86 {
 
-inline constexpr int32_t kMaxFewRows = 16;
+inline constexpr int32_t kMaxFewRows = 16;  // of an item
 
 // In floats, for heads of these sizes.
 inline int64_t FewRowsMemory(int32_t head_size, int32_t value_size) {

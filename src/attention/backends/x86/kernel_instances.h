@@ -5,8 +5,9 @@
 
 namespace tessera::x86 {
 
-// Beyond so many rows, multiplying is what takes the time, not reading.
-inline constexpr int32_t kFewRowsLimit = 8;
+// Up to so many rows, reading takes the time, or as long as multiplying. AMX multiplies faster.
+inline constexpr int32_t kFewRowsLimit = 16;
+inline constexpr int32_t kAmxFewRowsLimit = 8;
 
 Kernels Avx512Kernels(DType cache_dtype);
 
