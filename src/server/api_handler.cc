@@ -35,7 +35,7 @@ struct ApiHandler::Route {
   const char* path;  // with a '/' at its end: all that lie below it
   const char* method;
   bool needs_key;
-  HttpAnswer (ApiHandler::*handle)(const HttpRequest&, Wake);
+  HttpAnswer (ApiHandler::*handle)(const HttpRequest&, const Wake&);
 };
 
 const ApiHandler::Route* ApiHandler::FindRoute(const std::string& path) {
@@ -140,7 +140,7 @@ std::optional<HttpResponse> ApiHandler::Screen(const HttpRequest& head) {
 
 HttpAnswer ApiHandler::Handle(const HttpRequest& request, Wake wake) {
   const Route* route = FindRoute(request.path);  // Screen() has seen to it that there is one
-  return (this->*route->handle)(request, std::move(wake));
+  return (this->*route->handle)(request, wake);
 }
 
 ApiError ApiHandler::NotLoaded() {
@@ -159,20 +159,21 @@ std::string ApiHandler::NewId(const char* prefix) {
   return text;
 }
 
-HttpAnswer ApiHandler::Completions(const HttpRequest& request, Wake wake) {
+HttpAnswer ApiHandler::Completions(const HttpRequest& request, const Wake& wake) {
   GenerationRequest parsed;
   if (const auto error = ParseCompletionRequest(request.body, &parsed))
     return ErrorResponse(*error);
-  return Generate(std::move(parsed), "cmpl-", std::move(wake));
+  return Generate(std::move(parsed), "cmpl-", wake);
 }
 
-HttpAnswer ApiHandler::Chats(const HttpRequest& request, Wake wake) {
+HttpAnswer ApiHandler::Chats(const HttpRequest& request, const Wake& wake) {
   GenerationRequest parsed;
   if (const auto error = ParseChatRequest(request.body, &parsed)) return ErrorResponse(*error);
-  return Generate(std::move(parsed), "chatcmpl-", std::move(wake));
+  return Generate(std::move(parsed), "chatcmpl-", wake);
 }
 
-HttpAnswer ApiHandler::Generate(GenerationRequest request, const char* id_prefix, Wake wake) {
+HttpAnswer ApiHandler::Generate(GenerationRequest request, const char* id_prefix,
+                                const Wake& wake) {
   const ServedModel* model = model_;
   if (model == nullptr) return ErrorResponse(NotLoaded());
   if (draining_) {
@@ -192,15 +193,14 @@ HttpAnswer ApiHandler::Generate(GenerationRequest request, const char* id_prefix
                           static_cast<int64_t>(std::time(nullptr))};
   if (!request.model.empty()) identity.model = request.model;
   std::unique_ptr<Exchange> exchange;
-  if (const auto error =
-          GenerationExchange::Start(*model, &metrics_, &active_, std::move(request),
-                                    std::move(identity), std::move(wake), &exchange)) {
+  if (const auto error = GenerationExchange::Start(*model, &metrics_, &active_, std::move(request),
+                                                   std::move(identity), wake, &exchange)) {
     return ErrorResponse(*error);
   }
   return exchange;
 }
 
-HttpAnswer ApiHandler::Models(const HttpRequest& /*request*/, Wake /*wake*/) {
+HttpAnswer ApiHandler::Models(const HttpRequest& /*request*/, const Wake& /*wake*/) {
   const ServedModel* model = model_;
   if (model == nullptr) return ErrorResponse(NotLoaded());
   Json json = {{"object", "list"}, {"data", Json::array()}};
@@ -208,7 +208,7 @@ HttpAnswer ApiHandler::Models(const HttpRequest& /*request*/, Wake /*wake*/) {
   return JsonResponse(json);
 }
 
-HttpAnswer ApiHandler::OneModel(const HttpRequest& request, Wake /*wake*/) {
+HttpAnswer ApiHandler::OneModel(const HttpRequest& request, const Wake& /*wake*/) {
   const ServedModel* model = model_;
   if (model == nullptr) return ErrorResponse(NotLoaded());
   const std::string name = request.path.substr(std::string_view("/v1/models/").size());
@@ -216,7 +216,7 @@ HttpAnswer ApiHandler::OneModel(const HttpRequest& request, Wake /*wake*/) {
   return JsonResponse(model->ModelJson(name));
 }
 
-HttpAnswer ApiHandler::Tokenize(const HttpRequest& request, Wake /*wake*/) {
+HttpAnswer ApiHandler::Tokenize(const HttpRequest& request, const Wake& /*wake*/) {
   const ServedModel* model = model_;
   if (model == nullptr) return ErrorResponse(NotLoaded());
   Json object;
@@ -236,7 +236,7 @@ HttpAnswer ApiHandler::Tokenize(const HttpRequest& request, Wake /*wake*/) {
     }
     fields.Read("prompt", &text);
   }
-  if (!fields.ok()) return ErrorResponse(*fields.error());
+  if (const auto& error = fields.error()) return ErrorResponse(*error);
   if (messages != nullptr) {
     Json checked;
     if (const auto error = ReadMessages(*messages, &checked)) return ErrorResponse(*error);
@@ -260,7 +260,7 @@ HttpAnswer ApiHandler::Tokenize(const HttpRequest& request, Wake /*wake*/) {
   return JsonResponse(json);
 }
 
-HttpAnswer ApiHandler::Detokenize(const HttpRequest& request, Wake /*wake*/) {
+HttpAnswer ApiHandler::Detokenize(const HttpRequest& request, const Wake& /*wake*/) {
   const ServedModel* model = model_;
   if (model == nullptr) return ErrorResponse(NotLoaded());
   Json object;
@@ -271,7 +271,7 @@ HttpAnswer ApiHandler::Detokenize(const HttpRequest& request, Wake /*wake*/) {
   if (fields.ok() && fields.Find("tokens") == nullptr) {
     fields.Fail(ApiError::Invalid("tokens", "tokens is missing; give a list of token ids."));
   }
-  if (!fields.ok()) return ErrorResponse(*fields.error());
+  if (const auto& error = fields.error()) return ErrorResponse(*error);
   if (model->tokenizer() == nullptr) {
     return ErrorResponse(ApiError::Invalid("tokens", "The model directory has no tokenizer.json."));
   }
@@ -279,7 +279,7 @@ HttpAnswer ApiHandler::Detokenize(const HttpRequest& request, Wake /*wake*/) {
   return JsonResponse({{"prompt", text}});
 }
 
-HttpAnswer ApiHandler::TokenizerInfo(const HttpRequest& /*request*/, Wake /*wake*/) {
+HttpAnswer ApiHandler::TokenizerInfo(const HttpRequest& /*request*/, const Wake& /*wake*/) {
   const ServedModel* model = model_;
   if (model == nullptr) return ErrorResponse(NotLoaded());
   if (model->tokenizer() == nullptr) {
@@ -288,7 +288,7 @@ HttpAnswer ApiHandler::TokenizerInfo(const HttpRequest& /*request*/, Wake /*wake
   return JsonResponse(model->TokenizerInfo());
 }
 
-HttpAnswer ApiHandler::Health(const HttpRequest& /*request*/, Wake /*wake*/) {
+HttpAnswer ApiHandler::Health(const HttpRequest& /*request*/, const Wake& /*wake*/) {
   Json json;
   HttpResponse response;
   if (draining_) {
@@ -307,11 +307,11 @@ HttpAnswer ApiHandler::Health(const HttpRequest& /*request*/, Wake /*wake*/) {
   return response;
 }
 
-HttpAnswer ApiHandler::Version(const HttpRequest& /*request*/, Wake /*wake*/) {
+HttpAnswer ApiHandler::Version(const HttpRequest& /*request*/, const Wake& /*wake*/) {
   return JsonResponse({{"version", options_.version}});
 }
 
-HttpAnswer ApiHandler::Metrics(const HttpRequest& /*request*/, Wake /*wake*/) {
+HttpAnswer ApiHandler::Metrics(const HttpRequest& /*request*/, const Wake& /*wake*/) {
   const ServedModel* model = model_;
   int64_t connections = 0;
   {

@@ -55,17 +55,17 @@ class ApiHandler : public HttpHandler {
   bool HasKey(const HttpRequest& head) const;
   ApiError NotLoaded();
 
-  HttpAnswer Completions(const HttpRequest& request, Wake wake);
-  HttpAnswer Chats(const HttpRequest& request, Wake wake);
-  HttpAnswer Generate(GenerationRequest request, const char* id_prefix, Wake wake);
-  HttpAnswer Models(const HttpRequest& request, Wake wake);
-  HttpAnswer OneModel(const HttpRequest& request, Wake wake);
-  HttpAnswer Tokenize(const HttpRequest& request, Wake wake);
-  HttpAnswer Detokenize(const HttpRequest& request, Wake wake);
-  HttpAnswer TokenizerInfo(const HttpRequest& request, Wake wake);
-  HttpAnswer Health(const HttpRequest& request, Wake wake);
-  HttpAnswer Version(const HttpRequest& request, Wake wake);
-  HttpAnswer Metrics(const HttpRequest& request, Wake wake);
+  HttpAnswer Completions(const HttpRequest& request, const Wake& wake);
+  HttpAnswer Chats(const HttpRequest& request, const Wake& wake);
+  HttpAnswer Generate(GenerationRequest request, const char* id_prefix, const Wake& wake);
+  HttpAnswer Models(const HttpRequest& request, const Wake& wake);
+  HttpAnswer OneModel(const HttpRequest& request, const Wake& wake);
+  HttpAnswer Tokenize(const HttpRequest& request, const Wake& wake);
+  HttpAnswer Detokenize(const HttpRequest& request, const Wake& wake);
+  HttpAnswer TokenizerInfo(const HttpRequest& request, const Wake& wake);
+  HttpAnswer Health(const HttpRequest& request, const Wake& wake);
+  HttpAnswer Version(const HttpRequest& request, const Wake& wake);
+  HttpAnswer Metrics(const HttpRequest& request, const Wake& wake);
   std::string NewId(const char* prefix);
 
   const ApiOptions options_;

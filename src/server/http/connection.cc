@@ -79,6 +79,7 @@ void Connection::Start() {
 
 void Connection::Finish() {
   finished_ = true;
+  answer_.reset();
   deadline_timer_.cancel();
   SystemError ignored;
   socket_.close(ignored);
@@ -142,9 +143,9 @@ asio::awaitable<bool> Connection::ServeOne() {
   request.body = std::move(parser.get().body());
 
   co_await Handle(std::move(request));
+  if (gone_ || !answer_) co_return false;
   const HttpAnswer answer = std::move(*answer_);
   answer_.reset();
-  if (gone_) co_return false;
   if (const auto* response = std::get_if<HttpResponse>(&answer)) {
     if (!co_await Send(*response)) co_return false;
     co_return keep_alive_;

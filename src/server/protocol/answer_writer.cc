@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <string_view>
 #include <utility>
 
 namespace tessera {
@@ -11,6 +12,14 @@ double MeanLogprob(const RequestUpdate& result) {
   double sum = 0;
   for (const TokenLogprob& entry : result.logprobs) sum += PrintableLogprob(entry.logprob);
   return result.logprobs.empty() ? 0 : sum / static_cast<double>(result.logprobs.size());
+}
+
+// What follows the choices in an event.
+constexpr std::string_view kEventEnd = "]}";
+
+std::string WithoutEnd(std::string text, std::string_view end) {
+  text.resize(text.size() - end.size());
+  return text;
 }
 
 Json FinishJson(FinishReason reason) {
@@ -27,6 +36,7 @@ AnswerWriter::AnswerWriter(const GenerationRequest& request, const Tokenizer* to
       tokenizer_(tokenizer),
       names_(tokenizer, request.tokens_as_ids),
       identity_(std::move(identity)),
+      event_start_(WithoutEnd(Dump(Skeleton(/*chunk=*/true)), kEventEnd)),
       progress_(request.prompts.size() * static_cast<size_t>(request.best_of)) {}
 
 const Prompt& AnswerWriter::PromptOf(size_t index) const {
@@ -42,6 +52,10 @@ Json AnswerWriter::Skeleton(bool chunk) const {
   json["model"] = identity_.model;
   json["choices"] = Json::array();
   return json;
+}
+
+std::string AnswerWriter::ChoiceEvent(const Json& choice) const {
+  return SseEvent(event_start_ + Dump(choice) + std::string(kEventEnd));
 }
 
 std::string AnswerWriter::EchoText(size_t index) const {
@@ -98,13 +112,11 @@ std::string AnswerWriter::Events(size_t index, const RequestUpdate& update) {
   std::string events;
   const bool first = !std::exchange(progress.begun, true);
   if (first && request_.form == AnswerForm::kChat) {
-    Json json = Skeleton(/*chunk=*/true);
     Json choice = {{"index", index}};
     choice["delta"] = {{"role", "assistant"}, {"content", ""}};
     choice["logprobs"] = nullptr;
     choice["finish_reason"] = nullptr;
-    json["choices"].push_back(std::move(choice));
-    events = SseEvent(Dump(json));
+    events = ChoiceEvent(choice);
   }
   // Tokens whose text is still uncertain are told with the text, unless their log probabilities
   // are to be told anyway.
@@ -113,7 +125,6 @@ std::string AnswerWriter::Events(size_t index, const RequestUpdate& update) {
       !(request_.logprobs && !update.tokens.empty())) {
     return events;
   }
-  Json json = Skeleton(/*chunk=*/true);
   Json choice = {{"index", index}};
   if (request_.form == AnswerForm::kChat) {
     choice["delta"] = Json::object();
@@ -124,8 +135,7 @@ std::string AnswerWriter::Events(size_t index, const RequestUpdate& update) {
   }
   choice["logprobs"] = LogprobsOf(index, update, echoes, &progress);
   choice["finish_reason"] = FinishJson(update.finish);
-  json["choices"].push_back(std::move(choice));
-  return events + SseEvent(Dump(json));
+  return events + ChoiceEvent(choice);
 }
 
 std::string AnswerWriter::LastEvents() {

@@ -46,6 +46,8 @@ class AnswerWriter {
   };
 
   Json Skeleton(bool chunk) const;
+  // The event of one choice.
+  std::string ChoiceEvent(const Json& choice) const;
   // The text that precedes an answer: the prompt with echo.
   std::string EchoText(size_t index) const;
   Json Choice(size_t index, size_t choice, const RequestUpdate& result, Progress* progress);
@@ -65,6 +67,7 @@ class AnswerWriter {
   const Tokenizer* const tokenizer_;
   const TokenNames names_;
   const AnswerIdentity identity_;
+  const std::string event_start_;   // of every event of a choice, up to the choice
   std::vector<Progress> progress_;  // [engine requests]
   int64_t output_tokens_ = 0;
 };

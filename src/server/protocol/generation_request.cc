@@ -121,7 +121,7 @@ void ReadStream(FieldReader* fields, GenerationRequest* request) {
   }
   FieldReader inner(*options);
   inner.Read("include_usage", &request->include_usage);
-  if (!inner.ok()) return fields->Fail(*inner.error());
+  if (const auto& error = inner.error()) return fields->Fail(*error);
   if (!request->stream) {
     fields->Fail(ApiError::Invalid("stream_options",
                                    "stream_options needs \"stream\": true; set it, or leave "
