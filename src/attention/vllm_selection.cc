@@ -182,9 +182,7 @@ Result<VllmChoice> ChooseElsewhere(std::string_view name, Family family, const D
       return choice;
     default:
       if (family != Family::kNone && family != Family::kCpu) {
-        ignored(
-            "cannot be had on a CPU, which has one backend in vLLM; `portable` names Tessera's "
-            "portable one");
+        ignored("cannot be had on a CPU");
       }
       return choice;
   }

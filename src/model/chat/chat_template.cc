@@ -57,7 +57,8 @@ Result<std::string> ChatTemplate::Render(const nlohmann::ordered_json& context,
     return InvalidArgument("The context of a chat template is not an object.");
   try {
     const chat::Value values = chat::FromJson(context);
-    chat::Interpreter interpreter(values, options.now.has_value() ? *options.now : LocalTime());
+    chat::Interpreter interpreter(values, options.now.has_value() ? *options.now : LocalTime(),
+                                  {options.max_steps, options.max_value_bytes});
     try {
       return interpreter.Render(impl_->body);
     } catch (const chat::TemplateError& error) {

@@ -2,6 +2,7 @@
 // (trim_blocks, lstrip_blocks; raise_exception, strftime_now, tojson).
 #pragma once
 
+#include <cstdint>
 #include <ctime>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -16,10 +17,13 @@ namespace tessera {
 struct RenderOptions {
   // What strftime_now() formats; the local time when it is not set.
   std::optional<std::tm> now;
+  // What a rendering may take: steps of evaluation, and bytes of texts and containers ever made.
+  int64_t max_steps = 50'000'000;
+  int64_t max_value_bytes = int64_t{1} << 30;
 };
 
-// Hostile templates are bounded: 64 MiB of output and of every string, 50 million steps, 1 GiB of
-// values, and fixed depths of nesting. Integers have 64 bits, and overflow is an error.
+// Hostile templates are bounded: 64 MiB of output and of every string, the options' limits of steps
+// and values, and fixed depths of nesting. Integers have 64 bits, and overflow is an error.
 // Immutable after parsing; Render may be called from any thread.
 class ChatTemplate {
  public:

@@ -9,8 +9,6 @@
 namespace tessera::chat {
 namespace {
 
-constexpr int64_t kMaxSteps = 50'000'000;
-constexpr int64_t kMaxBytes = int64_t{1} << 30;
 constexpr size_t kMaxTracked = 100'000;  // macros and namespaces of one rendering
 constexpr int kMaxDepth = 1000;          // of statements and expressions inside each other
 
@@ -43,8 +41,8 @@ void Scope::Set(const std::string& name, Value value) {
   variables.emplace_back(name, std::move(value));
 }
 
-Interpreter::Interpreter(const Value& context, const std::tm& now)
-    : scope_(std::make_shared<Scope>()), now_(now) {
+Interpreter::Interpreter(const Value& context, const std::tm& now, const Limits& limits)
+    : scope_(std::make_shared<Scope>()), now_(now), limits_(limits) {
   for (const auto& [name, value] : context.dict()->entries()) {
     scope_->variables.emplace_back(name.text(), value);
   }
@@ -66,8 +64,12 @@ std::string Interpreter::Render(const Body& body) {
 void Interpreter::Charge(int64_t steps, int64_t bytes) {
   steps_ += steps;
   bytes_ += bytes;
-  if (steps_ > kMaxSteps) Fail("The template takes more than 50 million steps.");
-  if (bytes_ > kMaxBytes) Fail("The template builds values of more than 1 GiB.");
+  if (steps_ > limits_.steps) {
+    Fail("The template takes more than " + std::to_string(limits_.steps) + " steps.");
+  }
+  if (bytes_ > limits_.bytes) {
+    Fail("The template builds values of more than " + std::to_string(limits_.bytes) + " bytes.");
+  }
 }
 
 Value Interpreter::MakeText(std::string text, bool safe) {

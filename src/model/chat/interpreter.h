@@ -21,9 +21,15 @@ struct Scope {
   void Set(const std::string& name, Value value);
 };
 
+// Of one rendering.
+struct Limits {
+  int64_t steps = 0;
+  int64_t bytes = 0;
+};
+
 class Interpreter {
  public:
-  Interpreter(const Value& context, const std::tm& now);
+  Interpreter(const Value& context, const std::tm& now, const Limits& limits);
   ~Interpreter();
   Interpreter(const Interpreter&) = delete;
   Interpreter& operator=(const Interpreter&) = delete;
@@ -36,7 +42,7 @@ class Interpreter {
   Value Call(const Value& callee, const Arguments& arguments);
   Value Filter(const std::string& name, const Value& operand, const Arguments& arguments);
   bool Test(const std::string& name, const Value& operand, const Arguments& arguments);
-  // Counts work and memory against the limits of one rendering: steps of evaluation, and bytes
+  // Counts work and memory against the limits: steps of evaluation, and bytes
   // ever allocated for texts and containers.
   void Charge(int64_t steps, int64_t bytes = 0);
   Value MakeText(std::string text, bool safe = false);
@@ -68,6 +74,7 @@ class Interpreter {
 
   std::shared_ptr<Scope> scope_;
   std::tm now_;
+  const Limits limits_;
   std::string* out_ = nullptr;
   const Value* filter_input_ = nullptr;  // the text that a filter without an operand works on
   int line_ = 1;

@@ -9,6 +9,7 @@
 #include <iterator>
 #include <nlohmann/json.hpp>
 
+#include "base/testing/test_scale.h"
 #include "model/tokenizer/regex.h"
 #include "model/tokenizer/tokenizer.h"
 #include "model/tokenizer/unicode.h"
@@ -60,7 +61,7 @@ void CheckDecode(const Tokenizer& tokenizer, const json& row) {
   EXPECT_EQ(StreamDecode(tokenizer, ids, false), kept) << row;
 }
 
-class OracleTest : public testing::TestWithParam<std::string> {
+class OracleTest : public ::testing::TestWithParam<std::string> {
  protected:
   static std::unique_ptr<Tokenizer> LoadTokenizer() {
     const fs::path own = TestData() / (GetParam() + ".tokenizer.json");
@@ -109,7 +110,7 @@ std::vector<std::string> Names() {
   return names;
 }
 
-INSTANTIATE_TEST_SUITE_P(Recorded, OracleTest, testing::ValuesIn(Names()), [](const auto& test) {
+INSTANTIATE_TEST_SUITE_P(Recorded, OracleTest, ::testing::ValuesIn(Names()), [](const auto& test) {
   std::string name = test.param;
   std::replace(name.begin(), name.end(), '-', '_');
   return name;
@@ -117,6 +118,10 @@ INSTANTIATE_TEST_SUITE_P(Recorded, OracleTest, testing::ValuesIn(Names()), [](co
 
 // Only characters that the Unicode version of PCRE2 here does not know may differ.
 TEST(RegexOracleTest, ClassesMatchTheSameCharacters) {
+  // Under a sanitizer all of the first characters, and of the others a share that changes from
+  // pattern to pattern.
+  const auto stride = static_cast<uint32_t>(1000 / testing::Scaled(1000));
+  uint32_t first = 0;  // skipped at the beginning
   for (const json& row : json::parse(ReadFile(TestData() / "regex.json"))) {
     const std::string pattern = row["pattern"];
     auto regex = tokenization::Regex::Oniguruma(pattern);
@@ -128,7 +133,7 @@ TEST(RegexOracleTest, ClassesMatchTheSameCharacters) {
     auto unassigned = tokenization::Regex::Oniguruma("\\p{Cn}");
     ASSERT_TRUE(unassigned.ok());
     std::vector<uint32_t> different;
-    for (uint32_t c = 0; c < 0x110000; ++c) {
+    for (uint32_t c = first++ % stride; c < 0x110000; c += c < 0x300 ? 1 : stride) {
       if (c >= 0xD800 && c < 0xE000) continue;
       std::string text;
       tokenization::AppendUtf8(c, &text);
