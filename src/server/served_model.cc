@@ -90,7 +90,8 @@ std::optional<ApiError> ServedModel::Tokenize(GenerationRequest* request) const 
                                 request->template_arguments, &prompt.text)) {
       return error;
     }
-    request->prompts.assign(1, std::move(prompt));
+    request->prompts.clear();
+    request->prompts.push_back(std::move(prompt));
     add_special_tokens = false;  // the template writes them itself
   }
   const int64_t most_bytes = engine_->max_model_len() * longest_token_ * kMaxShrinking;

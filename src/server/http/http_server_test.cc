@@ -21,7 +21,6 @@ using testing::Eventually;
 using testing::GetText;
 using ::testing::HasSubstr;
 using testing::HttpClient;
-using ::testing::Not;
 using testing::PostText;
 using testing::TestServer;
 using testing::TestServerOptions;

@@ -1,6 +1,5 @@
 #include "server/protocol/answer_writer.h"
 
-#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <limits>
@@ -10,8 +9,6 @@
 
 namespace tessera {
 namespace {
-
-using ::testing::HasSubstr;
 
 // Token 0 is special; 1: "a", 2: "b", 3: "ab"; 4 and 5 are the two bytes of "é".
 constexpr const char* kTokenizer = R"({

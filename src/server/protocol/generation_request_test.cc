@@ -19,6 +19,8 @@ std::optional<ApiError> ParseBoth(AnswerForm form, const std::string& body,
                                    : ParseCompletionRequest(body, request);
 }
 
+std::string MessageOf(const std::optional<ApiError>& error) { return error ? error->message : ""; }
+
 TEST(CompletionRequestTest, Defaults) {
   GenerationRequest request;
   ASSERT_FALSE(ParseCompletionRequest(R"({"prompt": "Hi"})", &request));
@@ -43,7 +45,7 @@ TEST(CompletionRequestTest, AllFieldsArrive) {
           "stop_token_ids": [7, 8], "min_tokens": 2, "ignore_eos": true, "stream": false,
           "return_tokens_as_token_ids": true, "user": "x", "unknown": {"a": [1]}})",
       &request);
-  ASSERT_FALSE(error) << error->message;
+  ASSERT_FALSE(error) << MessageOf(error);
   EXPECT_EQ(request.model, "m");
   EXPECT_FALSE(request.prompts[0].is_text);
   EXPECT_THAT(request.prompts[0].tokens, ElementsAre(1, 2));
@@ -76,7 +78,7 @@ TEST(CompletionRequestTest, NullIsAsAbsent) {
           "logprobs": null, "stream": null, "stream_options": null, "logit_bias": null,
           "suffix": null, "response_format": null, "n": null, "best_of": null, "model": null})",
       &request);
-  ASSERT_FALSE(error) << error->message;
+  ASSERT_FALSE(error) << MessageOf(error);
   EXPECT_EQ(request.sampling.max_tokens, 16);
 }
 
@@ -93,7 +95,7 @@ TEST(CompletionRequestTest, FourShapesOfPrompts) {
     GenerationRequest request;
     const auto error =
         ParseCompletionRequest(std::string(R"({"prompt": )") + c.prompt + "}", &request);
-    ASSERT_FALSE(error) << error->message;
+    ASSERT_FALSE(error) << MessageOf(error);
     ASSERT_EQ(request.prompts.size(), c.count);
     for (const Prompt& prompt : request.prompts) EXPECT_EQ(prompt.is_text, c.is_text);
   }
@@ -197,13 +199,14 @@ TEST(GenerationRequestTest, RefusesWithTheFieldsName) {
   for (const Refusal& refusal : refusals) {
     SCOPED_TRACE(refusal.body.substr(0, 100));
     GenerationRequest request;
-    const auto error = ParseBoth(refusal.form, refusal.body, &request);
-    ASSERT_TRUE(error);
-    EXPECT_EQ(error->status, 400);
-    EXPECT_EQ(error->param, refusal.param) << error->message;
-    EXPECT_THAT(error->message, HasSubstr(refusal.part));
-    EXPECT_LT(error->message.size(), 400u);
-    const Json json = Json::parse(ErrorJson(*error));
+    const std::optional<ApiError> found = ParseBoth(refusal.form, refusal.body, &request);
+    ASSERT_TRUE(found);
+    const ApiError error = found.value_or(ApiError());
+    EXPECT_EQ(error.status, 400);
+    EXPECT_EQ(error.param, refusal.param) << error.message;
+    EXPECT_THAT(error.message, HasSubstr(refusal.part));
+    EXPECT_LT(error.message.size(), 400u);
+    const Json json = Json::parse(ErrorJson(error));
     EXPECT_EQ(json["error"]["type"], "invalid_request_error");
     EXPECT_EQ(json["error"]["message"].is_string(), true);
     EXPECT_TRUE(json["error"].contains("param") && json["error"].contains("code"));
@@ -221,7 +224,7 @@ TEST(ChatRequestTest, MessagesBecomeText) {
           "tools": [], "response_format": {"type": "text"}, "stop": "x",
           "chat_template_kwargs": {"thinking": false}})",
       &request);
-  ASSERT_FALSE(error) << error->message;
+  ASSERT_FALSE(error) << MessageOf(error);
   EXPECT_EQ(request.messages[0]["content"], "ab");
   EXPECT_EQ(request.messages[1]["content"], "c");
   EXPECT_EQ(request.messages[1]["name"], "Ada");

@@ -20,7 +20,7 @@ TestServerOptions::TestServerOptions() {
   http.port = 0;
 }
 
-TestServer::TestServer(TestServerOptions options) {
+TestServer::TestServer(const TestServerOptions& options) {
   handler_ = std::make_unique<ApiHandler>(options.api);
   auto http = HttpServer::Start(options.http, handler_.get());
   EXPECT_TRUE(http.ok()) << (http.ok() ? "" : http.error().message);

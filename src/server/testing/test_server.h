@@ -24,7 +24,7 @@ struct TestServerOptions {
 
 class TestServer {
  public:
-  explicit TestServer(TestServerOptions options = {});
+  explicit TestServer(const TestServerOptions& options = {});
   ~TestServer();
 
   uint16_t port() const { return http_->port(); }
