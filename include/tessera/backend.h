@@ -31,6 +31,9 @@ namespace tessera {
 struct BackendContext {
   DeviceInfo device;
   ThreadPool* threads = nullptr;  // CPU backends run on these; one Run() at a time
+  // Selected backends end the program with a sentence where a caller hands in block ids, slots or
+  // lengths that are out of range. Builds without NDEBUG always do.
+  bool check_inputs = false;
 };
 
 // The answer of Probe() and Supports().

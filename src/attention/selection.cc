@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "attention/backend_choice.h"
+#include "attention/checked_backend.h"
 #include "attention/phase_split.h"
 #include "attention/variable_warnings.h"
 #include "attention/vllm_selection.h"
@@ -24,6 +25,12 @@ struct Judged {
   Candidate candidate;
   std::unique_ptr<Backend> backend;
 };
+
+#ifdef NDEBUG
+constexpr bool kCheckedBuild = false;
+#else
+constexpr bool kCheckedBuild = true;
+#endif
 
 enum class Phase : uint8_t { kBoth, kPrefill, kDecode };
 
@@ -160,6 +167,7 @@ Result<Selection> SelectBackend(const SelectionRequest& request, const BackendCo
   for (const std::vector<BackendEntry>* entries : {&BackendEntries(), &request.plugins}) {
     for (const BackendEntry& entry : *entries) {
       std::unique_ptr<Backend> backend = entry.create(context);
+      if (context.check_inputs || kCheckedBuild) backend = MakeChecked(std::move(backend));
       Support support = Judge(*backend, context, request);
       judged.push_back({{entry.name, std::move(support)}, std::move(backend)});
     }

@@ -135,6 +135,10 @@ void AddEngineFlags(CLI::App* command, EngineFlags* flags) {
       ->type_name("N")
       ->capture_default_str()
       ->group("Engine");
+  command
+      ->add_flag("--no-prefix-cache", flags->no_prefix_cache,
+                 "Compute every prompt whole, also where another one began alike")
+      ->group("Engine");
   command->add_flag("-q,--quiet", flags->quiet, "No start-up lines and no progress")
       ->group("Output");
 }
@@ -188,6 +192,7 @@ Result<EngineOptions> MakeEngineOptions(const EngineFlags& flags) {
   options.max_running = flags.max_running;
   options.num_threads = flags.threads;
   options.batch_invariant = flags.batch_invariant;
+  options.prefix_caching = !flags.no_prefix_cache;
   return options;
 }
 

@@ -26,6 +26,7 @@ struct EngineFlags {
   int32_t max_running = 256;
   int32_t block_size = 16;
   bool batch_invariant = false;
+  bool no_prefix_cache = false;
   bool quiet = false;
 };
 

@@ -127,6 +127,10 @@ std::string ServerMetrics::Render(const std::string& model, const EngineStats* s
     single("tessera:prompt_tokens_computed_total",
            "Prompt tokens that went through the model, repetitions included.", "counter",
            static_cast<double>(stats->prompt_tokens_computed));
+    single("tessera:prefix_cache_queries_total", "Tokens of requests as they started to run.",
+           "counter", static_cast<double>(stats->prefix_cache_queries));
+    single("tessera:prefix_cache_hits_total", "How many of these were in the prefix cache.",
+           "counter", static_cast<double>(stats->prefix_cache_hits));
   }
   single("tessera:prompt_tokens_total", "Prompt tokens of requests that had their first token.",
          "counter", static_cast<double>(prompt_tokens_.load()));
