@@ -11,6 +11,7 @@
 #include "base/testing/test_scale.h"
 #include "model/config.h"
 #include "model/logits_runner.h"
+#include "tessera/registry.h"
 
 namespace tessera {
 namespace {
@@ -45,7 +46,7 @@ struct Mode {
 
 void PrintTo(const Mode& mode, std::ostream* out) { *out << mode.name; }
 
-class Golden : public ::testing::TestWithParam<std::tuple<const char*, Mode>> {};
+class Golden : public ::testing::TestWithParam<std::tuple<std::string, Mode>> {};
 
 TEST_P(Golden, EveryLogitAgrees) {
   const auto& [backend, mode] = GetParam();
@@ -75,17 +76,26 @@ TEST_P(Golden, EveryLogitAgrees) {
   }
 }
 
+// The backends that work on this machine.
+std::vector<std::string> UsableBackends() {
+  ThreadPool threads({.num_threads = 1});
+  const BackendContext context{DetectCpu(), &threads};
+  std::vector<std::string> names;
+  for (const BackendEntry& entry : BackendEntries()) {
+    if (entry.create(context)->Probe(context.device).ok()) names.push_back(entry.name);
+  }
+  return names;
+}
+
 INSTANTIATE_TEST_SUITE_P(
     All, Golden,
-    ::testing::Combine(::testing::Values("reference", "portable"),
+    ::testing::Combine(::testing::ValuesIn(UsableBackends()),
                        ::testing::Values(Mode{"whole", 0, 0, 16, 2}, Mode{"chunks", 7, 0, 5, 2},
                                          Mode{"single_tokens", 1, 0, 16, 1},
                                          Mode{"whole_among_others", 0, 9, 16, 2},
                                          Mode{"chunks_among_others", 7, 9, 3, 2},
                                          Mode{"single_tokens_among_others", 1, 9, 1, 2})),
-    [](const auto& test) {
-      return std::string(std::get<0>(test.param)) + "_" + std::get<1>(test.param).name;
-    });
+    [](const auto& test) { return std::get<0>(test.param) + "_" + std::get<1>(test.param).name; });
 
 // Coarser arithmetic stays near: the record's logits have a standard deviation of about 0.6.
 TEST(GoldenInBFloat16, StaysNear) {
