@@ -60,6 +60,9 @@ step "thread sanitizer, the tests with threads"
 scripts/build.sh tsan tests_threads
 TESSERA_TEST_SCALE=$slow_scale ctest --preset tsan -L threads --no-tests=error
 
+step "kernel builds for GPUs"
+REQUIRE=clang++-19 scripts/check_gpu_builds.sh
+
 step "64-bit ARM, emulated"
 scripts/cross_test.sh
 

@@ -12,11 +12,12 @@ packages=(
   libboost1.81-dev libgtest-dev libgmock-dev
 )
 # test.sh: sanitizers, fuzzing, static checks, and the cross build under emulation; oneDNN for gemm_bench, which compares
-# itself with it.
+# itself with it; clang 19, which compiles the kernel for AMD's GPUs.
 test_packages=(
   libdnnl-dev
   clang-16 libclang-rt-16-dev clang-format-16 clang-tidy-16
   g++-aarch64-linux-gnu qemu-user-static
+  clang-19
 )
 if [[ "${1:-}" == "--test" ]]; then
   packages+=("${test_packages[@]}")
