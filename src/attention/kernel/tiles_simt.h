@@ -16,8 +16,10 @@
 #include "attention/kernel/block_shapes.h"
 #include "attention/kernel/kernel_args.h"
 #include "attention/kernel/key_range.h"
+#include "attention/kernel/lane_ops.h"
 #include "attention/kernel/logits.h"
 #include "attention/kernel/matrix_policies.h"
+#include "attention/kernel/row_writer.h"
 #include "attention/kernel/simt.h"
 #include "tessera/dtype.h"
 
@@ -26,33 +28,6 @@ namespace tessera::kernel::lanes {
 #define TESSERA_FN SIMT_METHOD
 #include "attention/kernel/paged_attention.inl"
 #undef TESSERA_FN
-
-struct LaneOps {
-  static constexpr float kMinusInfinity = -__builtin_inff();
-  SIMT_DEVICE float Mul(float a, float b) { return a * b; }
-  SIMT_DEVICE float Add(float a, float b) { return a + b; }
-  SIMT_DEVICE float Sub(float a, float b) { return a - b; }
-  SIMT_DEVICE float Exp2(float x) { return simt::Exp2(x); }
-  SIMT_DEVICE float Max(float a, float b) { return simt::Max(a, b); }
-  // 1 - 2 / (e^(2x) + 1): runs into its limits without overflow trouble (infinity gives 1, 0 gives
-  // -1).
-  SIMT_DEVICE float Tanh(float x) {
-    return 1.0f - 2.0f / (simt::Exp2(2.0f * 1.44269504088896340736f * x) + 1.0f);
-  }
-  SIMT_DEVICE float ZeroIfMinusInfinity(float x) { return x == kMinusInfinity ? 0.0f : x; }
-  SIMT_DEVICE float Distance(int32_t key, int32_t position) {
-    return static_cast<float>(key - position);
-  }
-  SIMT_DEVICE float SqrtDistance(int32_t key, int32_t position) {
-    return key < position ? simt::Sqrt(static_cast<float>(position - key)) : 0.0f;
-  }
-  SIMT_DEVICE float AddBias(float s, const float* bias, int32_t key, int32_t first, int32_t count) {
-    return key >= first && key - first < count ? s + bias[key - first] : s;
-  }
-  SIMT_DEVICE float KeepInRange(float s, int32_t key, int32_t begin, int32_t end) {
-    return key >= begin && key < end ? s : kMinusInfinity;
-  }
-};
 
 // bfloat16 queries and cache; output bfloat16 or float32.
 template <class P, int kHeadSize, BlockShape kShape>
@@ -364,7 +339,7 @@ class SimtTiles {
         const float sum = l.v[u];
         // A row that saw no key: 0, not 0 / 0.
         const float inverse = sum != 0.0f ? scale / sum : 0.0f;
-        const RowWriter writer(*this, row);
+        const RowWriter writer(args_, item_, row, kHeadSize);
         SIMT_UNROLL
         for (int t = 0; t < kDimTiles; ++t) {
           SIMT_UNROLL
@@ -556,65 +531,15 @@ class SimtTiles {
         high += weight * merge.output[w][row][dim + 1];
       }
       const float inverse = sum != 0.0f ? scale / sum : 0.0f;
-      const RowWriter writer(*this, row);
+      const RowWriter writer(args_, item_, row, kHeadSize);
       writer.Pair(dim, low * inverse, high * inverse);
       if (dim == 0) writer.Lse(maximum, sum);
     }
   }
 
-  // Where one row of the result goes: into the output, or among the partial ones.
-  class RowWriter {
-   public:
-    SIMT_METHOD RowWriter(const SimtTiles& tiles, int row) {
-      const KernelArgs& args = tiles.args_;
-      const WorkItem& item = tiles.item_;
-      if (item.partial_row >= 0) {
-        float32_ = args.partial_output + (item.partial_row + row) * kHeadSize;
-        lse_ = args.partial_lse + item.partial_row + row;
-        return;
-      }
-      const int64_t offset =
-          tiles.RowOffset(row, args.output_token_stride, args.output_head_stride);
-      if (args.output_dtype == static_cast<uint8_t>(DType::kFloat32)) {
-        float32_ = static_cast<float*>(args.output) + offset;
-      } else {
-        bfloat16_ = static_cast<uint16_t*>(args.output) + offset;
-      }
-      if (args.lse != nullptr) {
-        lse_ = args.lse + tiles.Token(row) * args.num_heads + tiles.Head(row);
-      }
-    }
-    SIMT_METHOD void Pair(int dim, float low, float high) const {
-      if (float32_ != nullptr) {
-        float32_[dim] = low;
-        float32_[dim + 1] = high;
-      } else if (reinterpret_cast<uintptr_t>(bfloat16_) % 4 == 0) {
-        simt::StoreWord(bfloat16_ + dim, simt::PackBFloat16(low, high));
-      } else {
-        bfloat16_[dim] = static_cast<uint16_t>(simt::BFloat16Bits(low));
-        bfloat16_[dim + 1] = static_cast<uint16_t>(simt::BFloat16Bits(high));
-      }
-    }
-    SIMT_METHOD void Lse(float maximum, float sum) const {
-      constexpr float kLn2 = 0.69314718055994530942f;
-      if (lse_ == nullptr) return;
-      *lse_ = sum != 0.0f ? (maximum + simt::Log2(sum)) * kLn2 : Ops::kMinusInfinity;
-    }
-
-   private:
-    float* float32_ = nullptr;
-    uint16_t* bfloat16_ = nullptr;
-    float* lse_ = nullptr;
-  };
-
-  SIMT_METHOD int64_t Token(int row) const {
-    return int64_t{RowsOf(args_, item_).first_token} + (item_.row_begin + row) / args_.group;
-  }
-  SIMT_METHOD int64_t Head(int row) const {
-    return int64_t{item_.kv_head} * args_.group + (item_.row_begin + row) % args_.group;
-  }
   SIMT_METHOD int64_t RowOffset(int row, int64_t token_stride, int64_t head_stride) const {
-    return Token(row) * token_stride + Head(row) * head_stride;
+    const RowPlace place = PlaceOfRow(args_, item_, row);
+    return place.token * token_stride + place.head * head_stride;
   }
 
   const KernelArgs& args_;

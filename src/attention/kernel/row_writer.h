@@ -1,0 +1,67 @@
+// Where a lane of a GPU finds a row's query, and where it puts a row's result.
+#pragma once
+
+#include <cstdint>
+
+#include "attention/kernel/kernel_args.h"
+#include "attention/kernel/lane_ops.h"
+#include "attention/kernel/simt.h"
+#include "tessera/dtype.h"
+
+namespace tessera::kernel::lanes {
+
+struct RowPlace {
+  int64_t token;
+  int64_t head;
+};
+
+SIMT_DEVICE RowPlace PlaceOfRow(const KernelArgs& args, const WorkItem& item, int row) {
+  return {int64_t{RowsOf(args, item).first_token} + (item.row_begin + row) / args.group,
+          int64_t{item.kv_head} * args.group + (item.row_begin + row) % args.group};
+}
+
+// Where one row of the result goes: into the output, or among the partial ones.
+class RowWriter {
+ public:
+  SIMT_METHOD RowWriter(const KernelArgs& args, const WorkItem& item, int row, int value_size) {
+    if (item.partial_row >= 0) {
+      float32_ = args.partial_output + (item.partial_row + row) * value_size;
+      lse_ = args.partial_lse + item.partial_row + row;
+      return;
+    }
+    const RowPlace place = PlaceOfRow(args, item, row);
+    const int64_t offset =
+        place.token * args.output_token_stride + place.head * args.output_head_stride;
+    if (args.output_dtype == static_cast<uint8_t>(DType::kFloat32)) {
+      float32_ = static_cast<float*>(args.output) + offset;
+    } else {
+      bfloat16_ = static_cast<uint16_t*>(args.output) + offset;
+    }
+    if (args.lse != nullptr) {
+      lse_ = args.lse + place.token * args.num_heads + place.head;
+    }
+  }
+  SIMT_METHOD void Pair(int dim, float low, float high) const {
+    if (float32_ != nullptr) {
+      float32_[dim] = low;
+      float32_[dim + 1] = high;
+    } else if (reinterpret_cast<uintptr_t>(bfloat16_) % 4 == 0) {
+      simt::StoreWord(bfloat16_ + dim, simt::PackBFloat16(low, high));
+    } else {
+      bfloat16_[dim] = static_cast<uint16_t>(simt::BFloat16Bits(low));
+      bfloat16_[dim + 1] = static_cast<uint16_t>(simt::BFloat16Bits(high));
+    }
+  }
+  SIMT_METHOD void Lse(float maximum, float sum) const {
+    constexpr float kLn2 = 0.69314718055994530942f;
+    if (lse_ == nullptr) return;
+    *lse_ = sum != 0.0f ? (maximum + simt::Log2(sum)) * kLn2 : LaneOps::kMinusInfinity;
+  }
+
+ private:
+  float* float32_ = nullptr;
+  uint16_t* bfloat16_ = nullptr;
+  float* lse_ = nullptr;
+};
+
+}  // namespace tessera::kernel::lanes
