@@ -5,8 +5,8 @@
 #include <utility>
 
 #include "attention/backends/x86/x86_kernels.h"
-#include "attention/cache_ops.h"
 #include "attention/feature_check.h"
+#include "attention/host_backend.h"
 #include "attention/planned_work.h"
 #include "base/memory.h"
 
@@ -45,10 +45,10 @@ Family BestFamily(const DeviceInfo& cpu) {
   return Family::kAvx512;
 }
 
-class X86Backend : public Backend {
+class X86Backend : public HostBackend {
  public:
   X86Backend(const BackendContext& context, Family family)
-      : threads_(context.threads), family_(family) {}
+      : HostBackend(context), family_(family) {}
 
   std::string Name() const override { return "x86"; }
 
@@ -81,11 +81,6 @@ class X86Backend : public Backend {
                     std::move(reuse));
   }
 
-  void WriteKv(const AttentionSpec& spec, const AttentionBatch& batch, const WriteKvArgs& args,
-               const KvCache& cache) override {
-    HostWriteKv(spec, batch, args, cache, threads_);
-  }
-
   void Run(const AttentionPlan& plan, const AttentionSpec& spec, const AttentionBatch& batch,
            const KvCache& cache, const RunArgs& run_args) override {
     // The plan is constant but for the partial results, which are this run's scratch memory.
@@ -109,16 +104,6 @@ class X86Backend : public Backend {
     });
   }
 
-  void CopyBlocks(const AttentionSpec& spec, const KvCache& cache,
-                  const std::vector<BlockPair>& pairs) override {
-    HostCopyBlocks(spec, cache, cache, pairs);
-  }
-
-  void SwapBlocks(const AttentionSpec& spec, const KvCache& source, const KvCache& destination,
-                  const std::vector<BlockPair>& pairs) override {
-    HostCopyBlocks(spec, source, destination, pairs);
-  }
-
  private:
   // Makes room for every thread; the distance between theirs, in floats.
   int64_t ReserveMemory(const x86::Kernels& kernels, const AttentionSpec& spec) {
@@ -136,7 +121,6 @@ class X86Backend : public Backend {
     return floats;
   }
 
-  ThreadPool* threads_;
   Family family_;
   AlignedBuffer memory_;  // a piece for each thread
 };
