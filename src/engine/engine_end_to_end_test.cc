@@ -12,6 +12,7 @@
 
 #include "base/testing/test_scale.h"
 #include "engine/engine.h"
+#include "engine/offline.h"
 #include "model/tokenizer/tokenizer.h"
 
 namespace tessera {
@@ -100,6 +101,43 @@ TEST(EngineEndToEnd, AnswersAsRecorded) {
     }
     EXPECT_EQ((*engine)->stats().blocks_used, 0);
   }
+}
+
+TEST(Generate, GivesTheAnswersInOrder) {
+  auto engine = Engine::Create(Options());
+  ASSERT_TRUE(engine.ok()) << engine.error().message;
+  const std::vector<Answer> answers = RecordedAnswers(3);
+  std::vector<std::string> prompts;
+  for (const Answer& answer : answers) prompts.push_back(answer.prompt);
+  SamplingParams sampling;
+  sampling.temperature = 0;
+  sampling.stop = {"Question:"};
+  sampling.logprobs = 0;
+  const auto completions = Generate(engine->get(), prompts, sampling);
+  ASSERT_TRUE(completions.ok()) << completions.error().message;
+  ASSERT_EQ(completions->size(), answers.size());
+  for (size_t i = 0; i < answers.size(); ++i) {
+    const Completion& completion = (*completions)[i];
+    EXPECT_EQ(completion.text, answers[i].completion) << i;
+    EXPECT_EQ(completion.finish, FinishReason::kStop) << i;
+    EXPECT_EQ(completion.logprobs.size(), completion.tokens.size()) << i;
+  }
+  const auto none = Generate(engine->get(), {}, sampling);
+  ASSERT_TRUE(none.ok());
+  EXPECT_TRUE(none->empty());
+}
+
+TEST(Generate, APromptThatCannotRunIsNamedAndEndsTheOthers) {
+  auto engine = Engine::Create(Options());
+  ASSERT_TRUE(engine.ok()) << engine.error().message;
+  std::string too_long;
+  for (int i = 0; i < 3000; ++i) too_long += "apple ";
+  const auto completions =
+      Generate(engine->get(), {"Question: 1 + 1?", too_long}, SamplingParams());
+  ASSERT_FALSE(completions.ok());
+  EXPECT_EQ(completions.error().message.rfind("prompt 1: ", 0), 0u) << completions.error().message;
+  (*engine)->WaitIdle();
+  EXPECT_EQ((*engine)->stats().blocks_used, 0);
 }
 
 TEST(EngineEndToEnd, AMissingModelIsAnErrorThatNamesIt) {
