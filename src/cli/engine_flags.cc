@@ -193,6 +193,7 @@ Result<EngineOptions> MakeEngineOptions(const EngineFlags& flags) {
   options.num_threads = flags.threads;
   options.batch_invariant = flags.batch_invariant;
   options.prefix_caching = !flags.no_prefix_cache;
+  options.request_timeout = flags.request_timeout;
   return options;
 }
 

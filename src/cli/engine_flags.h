@@ -27,6 +27,7 @@ struct EngineFlags {
   int32_t block_size = 16;
   bool batch_invariant = false;
   bool no_prefix_cache = false;
+  double request_timeout = 0;
   bool quiet = false;
 };
 

@@ -147,6 +147,9 @@ void AddServerFlags(CLI::App* command, ServeFlags* flags) {
   add("--max-request-size", &flags->max_request_size, "Longest request body, as 32MiB", "SIZE");
   add("--io-threads", &flags->http.threads, "Threads that talk with clients", "N")
       ->check(CLI::Range(1, 64));
+  add("--request-timeout", &flags->engine.request_timeout,
+      "Seconds that a request may take, waiting included; 0: any time", "SECONDS")
+      ->check(CLI::Range(0.0, double{kMaxTimeoutSeconds}));
   add("--drain-timeout", &flags->drain_timeout,
       "Seconds that answers under way get after Ctrl-C or SIGTERM", "N")
       ->check(CLI::Range(0, 86400));

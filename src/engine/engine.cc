@@ -1,5 +1,7 @@
 #include "engine/engine.h"
 
+#include <algorithm>
+#include <chrono>
 #include <condition_variable>
 #include <mutex>
 #include <thread>
@@ -11,8 +13,12 @@ namespace tessera {
 
 class Engine::Impl {
  public:
-  explicit Impl(std::unique_ptr<EngineCore> core)
-      : core_(std::move(core)), published_(core_->stats()), thread_([this] { Loop(); }) {}
+  Impl(std::unique_ptr<EngineCore> core, double request_timeout)
+      : core_(std::move(core)),
+        request_timeout_(std::chrono::duration_cast<Clock::duration>(
+            std::chrono::duration<double>(request_timeout))),
+        published_(core_->stats()),
+        thread_([this] { Loop(); }) {}
 
   ~Impl() {
     {
@@ -25,6 +31,10 @@ class Engine::Impl {
 
   Result<uint64_t> Submit(Request request, UpdateCallback callback) {
     TESSERA_RETURN_IF_ERROR(core_->Check(request));
+    if (request_timeout_ > Clock::duration::zero()) {
+      const Clock::time_point latest = Clock::now() + request_timeout_;
+      request.deadline = std::min(request.deadline.value_or(latest), latest);
+    }
     uint64_t id = 0;
     {
       const std::lock_guard lock(mutex_);
@@ -59,6 +69,8 @@ class Engine::Impl {
   const EngineCore& core() const { return *core_; }
 
  private:
+  using Clock = std::chrono::steady_clock;
+
   struct Submission {
     uint64_t id = 0;
     Request request;
@@ -106,6 +118,7 @@ class Engine::Impl {
   }
 
   const std::unique_ptr<EngineCore> core_;  // of the stepping thread, its immutable parts aside
+  const Clock::duration request_timeout_;   // 0: none
 
   mutable std::mutex mutex_;
   std::condition_variable wake_;  // something to do
@@ -131,7 +144,8 @@ Result<std::unique_ptr<Engine>> Engine::Create(const EngineOptions& options) {
 Result<std::unique_ptr<Engine>> Engine::Create(const EngineOptions& options, EngineParts parts) {
   TESSERA_ASSIGN_OR_RETURN(std::unique_ptr<EngineCore> core,
                            EngineCore::Create(options, std::move(parts)));
-  return std::unique_ptr<Engine>(new Engine(std::make_unique<Impl>(std::move(core))));
+  return std::unique_ptr<Engine>(
+      new Engine(std::make_unique<Impl>(std::move(core), options.request_timeout)));
 }
 
 Result<uint64_t> Engine::Submit(Request request, UpdateCallback callback) {

@@ -18,6 +18,9 @@ namespace tessera {
 class Tokenizer;
 struct EngineParts;
 
+// The longest time that a request can be given: a clock's range is finite.
+constexpr int kMaxTimeoutSeconds = 1'000'000;
+
 struct EngineOptions {
   std::string model_directory;
   std::string attention_backend;               // as SelectionRequest::backend
@@ -34,6 +37,7 @@ struct EngineOptions {
   // Beginnings that requests have in common are computed once. Not for prompts whose log
   // probabilities are asked for.
   bool prefix_caching = true;
+  double request_timeout = 0;  // seconds that a request may take, waiting included; 0: any time
   // While loading, from the loading thread.
   std::function<void(const std::string& phase, int64_t done, int64_t total)> progress;
 };
@@ -45,6 +49,7 @@ struct EngineStats {
   int64_t prefix_cache_hits = 0;       // how many of these were in the cache
   int64_t tokens_generated = 0;
   int64_t preemptions = 0;
+  int64_t timeouts = 0;  // requests that ended at their deadline
   int32_t waiting = 0;
   int32_t running = 0;
   int64_t blocks_total = 0;

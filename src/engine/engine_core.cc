@@ -31,6 +31,11 @@ Status CheckOptions(const EngineOptions& options) {
       {"max_model_len", options.max_model_len, 0, kMax32},
       {"kv_cache_bytes", options.kv_cache_bytes, 0, std::numeric_limits<int64_t>::max()},
   };
+  if (!(options.request_timeout >= 0 && options.request_timeout <= kMaxTimeoutSeconds)) {
+    return InvalidArgument("request_timeout is " + std::to_string(options.request_timeout) +
+                           " seconds, but must be in 0 (any time) to " +
+                           std::to_string(kMaxTimeoutSeconds) + ".");
+  }
   for (const Range& r : ranges) {
     if (r.value >= r.low && r.value <= r.high) continue;
     return InvalidArgument(std::string(r.name) + " is " + std::to_string(r.value) +
@@ -147,6 +152,8 @@ void EngineCore::Add(uint64_t id, Request request, UpdateCallback callback) {
   const uint64_t seed = request.sampling.seed.value_or(seed_ + id);
   Sequence sequence;
   sequence.id = id;
+  sequence.level = request.priority;
+  sequence.client = std::move(request.client);
   sequence.num_prompt_tokens = static_cast<int32_t>(request.prompt.size());
   sequence.prompt_logits_from = request.sampling.prompt_logprobs ? 0 : sequence.num_prompt_tokens;
   sequence.tokens = std::move(request.prompt);
@@ -155,11 +162,13 @@ void EngineCore::Add(uint64_t id, Request request, UpdateCallback callback) {
                                              std::move(callback),
                                              seed,
                                              std::move(output),
-                                             {}});
+                                             {},
+                                             request.deadline});
   if (state->params.prompt_logprobs) {
     state->prompt_logprobs.resize(static_cast<size_t>(state->sequence.num_prompt_tokens));
   }
   scheduler_->Add(&state->sequence);
+  if (state->deadline) deadlines_.emplace(*state->deadline, id);
   requests_.emplace(id, std::move(state));
 }
 
@@ -183,13 +192,35 @@ void EngineCore::CancelAll() {
 void EngineCore::Finish(State* state, RequestUpdate update) {
   const auto node = requests_.extract(state->sequence.id);
   scheduler_->Remove(&state->sequence);
+  if (state->deadline) deadlines_.erase({*state->deadline, state->sequence.id});
   update.id = state->sequence.id;
   update.prompt_tokens = state->sequence.num_prompt_tokens;
   update.output_tokens = state->output.num_output();
   if (state->callback) state->callback(update);
 }
 
+void EngineCore::ExpireRequests() {
+  const Clock::time_point now = Clock::now();
+  while (!deadlines_.empty() && deadlines_.begin()->first <= now) {
+    State* state = requests_.at(deadlines_.begin()->second).get();
+    const int32_t num_output = state->output.num_output();
+    RequestUpdate update;
+    update.finish = FinishReason::kTimeout;
+    update.error = "The request's time was over ";
+    update.error += num_output > 0
+                        ? "after " + std::to_string(num_output) + " tokens of its answer; "
+                        : "before its answer began; ";
+    update.error +=
+        "allow it more time, ask for fewer tokens, or ask again when there is less "
+        "to do.";
+    ++stats_.timeouts;
+    state->output.Flush(&update);
+    Finish(state, std::move(update));
+  }
+}
+
 void EngineCore::Step() {
+  ExpireRequests();
   const Clock::time_point start = Clock::now();
   scheduler_->Schedule(&step_);
   if (step_.empty()) return;

@@ -1,11 +1,14 @@
 // The engine without its thread: requests are added, steps are made, callbacks are called.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "engine/block_pool.h"
@@ -28,12 +31,12 @@ class EngineCore {
   // Whether a request can run at all. Immutable, thread-safe.
   Status Check(const Request& request) const;
 
-  // `request` passed Check; ids ascend.
+  // `request` passed Check; ids ascend. Its deadline is final: the caller knows when it arrived.
   void Add(uint64_t id, Request request, UpdateCallback callback);
   void Cancel(uint64_t id);  // unknown ids are ignored
   void CancelAll();
 
-  // One step, if there is anything to do.
+  // Ends what is past its deadline; then one step, if there is anything to do.
   void Step();
 
   int64_t num_requests() const { return static_cast<int64_t>(requests_.size()); }
@@ -47,6 +50,8 @@ class EngineCore {
   const std::vector<std::string>& notes() const { return notes_; }
 
  private:
+  using Deadline = std::chrono::steady_clock::time_point;
+
   // A request under way.
   struct State {
     Sequence sequence;
@@ -55,6 +60,7 @@ class EngineCore {
     uint64_t seed = 0;
     OutputProcessor output;
     std::vector<TokenLogprob> prompt_logprobs;
+    std::optional<Deadline> deadline;
   };
 
   // A row of logits of the step, and what becomes of it.
@@ -74,6 +80,7 @@ class EngineCore {
   void CollectRows();
   void ProcessRow(int64_t index, int worker);
   void Emit();
+  void ExpireRequests();
   void EmitToken(State* state, TokenSampler::Choice choice);
   void FailStep(const Error& error);
   void FinishWithError(State* state, const Error& error);
@@ -90,6 +97,7 @@ class EngineCore {
   std::unique_ptr<Runner> runner_;
   TokenSampler sampler_;
   std::unordered_map<uint64_t, std::unique_ptr<State>> requests_;
+  std::set<std::pair<Deadline, uint64_t>> deadlines_;
   ScheduledStep step_;
   std::vector<Row> rows_;
   EngineStats stats_;

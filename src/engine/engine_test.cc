@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <limits>
 #include <mutex>
@@ -340,6 +341,7 @@ TEST(Engine, CreateRefusesNonsense) {
       {[](EngineOptions* o) { o->kv_cache_bytes = -1; }, "kv_cache_bytes is -1"},
       {[](EngineOptions* o) { o->max_model_len = -1; }, "max_model_len is -1"},
       {[](EngineOptions* o) { o->kv_cache_bytes = 100; }, "at least 480 bytes"},
+      {[](EngineOptions* o) { o->request_timeout = -1; }, "request_timeout is -1"},
   };
   for (const auto& [change, message] : cases) {
     FakeCounters counters;
@@ -380,6 +382,92 @@ TEST(Engine, CancelEndsWaitingAndRunningRequests) {
   }
   EXPECT_TRUE(outcomes[1].tokens.empty());
   EXPECT_EQ(engine->stats().blocks_used, 0);
+}
+
+TEST(Engine, DeadlinesEndWaitingAndRunningRequests) {
+  FakeCounters counters;
+  Outcomes outcomes;
+  EngineOptions options = SmallOptions();
+  options.max_running = 1;
+  options.request_timeout = 1000;
+  FakeModelOptions model;
+  model.max_model_len = 1 << 14;
+  const auto engine = MakeEngine(options, &counters, model);
+  using Clock = std::chrono::steady_clock;
+  Request late = MakeRequest({1, 2}, 10000);
+  late.deadline = Clock::now() - std::chrono::seconds(1);
+  ASSERT_TRUE(engine->Submit(late, outcomes.Callback(0)).ok());
+  Request runs = MakeRequest({1, 2}, 10000);
+  runs.deadline = Clock::now() + std::chrono::milliseconds(50);
+  ASSERT_TRUE(engine->Submit(runs, outcomes.Callback(1)).ok());
+  Request waits = MakeRequest({1, 3}, 10000);
+  waits.deadline = *runs.deadline;
+  ASSERT_TRUE(engine->Submit(waits, outcomes.Callback(2)).ok());
+  Request ends = MakeRequest({1, 4}, 5);
+  ends.deadline = Clock::time_point::max();  // the server's limit is nearer
+  ASSERT_TRUE(engine->Submit(ends, outcomes.Callback(3)).ok());
+  engine->WaitIdle();
+  EXPECT_GE(Clock::now(), *runs.deadline);
+  for (size_t i = 0; i < 3; ++i) {
+    EXPECT_EQ(outcomes[i].finish, FinishReason::kTimeout);
+    EXPECT_EQ(outcomes[i].finishes, 1);
+    EXPECT_EQ(outcomes[i].output_tokens, static_cast<int32_t>(outcomes[i].tokens.size()));
+    EXPECT_EQ(outcomes[i].tokens.empty(), i != 1);
+  }
+  EXPECT_THAT(outcomes[2].error, ::testing::HasSubstr("before its answer began"));
+  EXPECT_THAT(outcomes[1].error,
+              ::testing::HasSubstr("after " + std::to_string(outcomes[1].tokens.size())));
+  EXPECT_EQ(outcomes[3].tokens, Greedy({1, 4}, 5));
+  EXPECT_EQ(engine->stats().timeouts, 3);
+  EXPECT_EQ(engine->stats().blocks_used, 0);
+}
+
+TEST(Engine, RequestTimeoutIsTheLatestDeadline) {
+  FakeCounters counters;
+  Outcomes outcomes;
+  EngineOptions options = SmallOptions();
+  options.request_timeout = 0.02;
+  FakeModelOptions model;
+  model.max_model_len = 1 << 14;
+  const auto engine = MakeEngine(options, &counters, model);
+  Request request = MakeRequest({1, 2}, 16000);
+  ASSERT_TRUE(engine->Submit(request, outcomes.Callback(0)).ok());
+  request.deadline = std::chrono::steady_clock::now() + std::chrono::hours(1);
+  ASSERT_TRUE(engine->Submit(request, outcomes.Callback(1)).ok());
+  engine->WaitIdle();
+  EXPECT_EQ(outcomes[0].finish, FinishReason::kTimeout);
+  EXPECT_EQ(outcomes[1].finish, FinishReason::kTimeout);
+}
+
+TEST(Engine, PrioritiesAndClientsOrderWhatWaits) {
+  FakeCounters counters;
+  EngineOptions options = SmallOptions();
+  options.max_running = 1;
+  FakeModelOptions model;
+  model.max_model_len = 1 << 14;
+  const auto engine = MakeEngine(options, &counters, model);
+  std::vector<int> order;
+  std::atomic<bool> started{false}, go{false};
+  const auto submit = [&](int name, const char* client, int32_t priority) {
+    Request request = MakeRequest({1, 2}, 2);
+    request.client = client;
+    request.priority = priority;
+    const auto id = engine->Submit(request, [&, name](const RequestUpdate& update) {
+      started = true;
+      while (!go) std::this_thread::yield();  // until all have arrived
+      if (update.finish != FinishReason::kNone) order.push_back(name);
+    });
+    ASSERT_TRUE(id.ok());
+  };
+  submit(0, "a", 0);
+  while (!started) std::this_thread::yield();
+  for (const int name : {1, 2}) submit(name, "a", 0);
+  for (const int name : {3, 4}) submit(name, "b", 0);
+  submit(5, "a", -1);
+  submit(6, "c", 1);
+  go = true;
+  engine->WaitIdle();
+  EXPECT_THAT(order, ::testing::ElementsAre(0, 5, 3, 4, 1, 2, 6));
 }
 
 TEST(Engine, CallbacksMaySubmitAndCancel) {

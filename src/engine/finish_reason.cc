@@ -14,6 +14,8 @@ const char* ToString(FinishReason reason) {
       return "cancelled";
     case FinishReason::kError:
       return "error";
+    case FinishReason::kTimeout:
+      return "timeout";
   }
   return "";
 }

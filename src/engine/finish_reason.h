@@ -11,9 +11,10 @@ enum class FinishReason : uint8_t {
   kLength,     // max_tokens, or the longest that the model or the cache can hold
   kCancelled,  // by Cancel(), or because the engine was destroyed
   kError,
+  kTimeout,  // its deadline has passed
 };
 
-// "stop", "length", "cancelled", "error"; "" for kNone.
+// "stop", "length", "cancelled", "error", "timeout"; "" for kNone.
 const char* ToString(FinishReason reason);
 
 }  // namespace tessera

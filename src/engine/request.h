@@ -1,8 +1,10 @@
 // What goes into the engine, and what comes out of it.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -16,6 +18,12 @@ namespace tessera {
 struct Request {
   std::vector<int32_t> prompt;
   SamplingParams sampling;
+
+  int32_t priority = 0;  // lower goes first, as vLLM has it
+  std::string client;    // requests of equal priority share the engine by client, not by number
+  // Past it the request ends with kTimeout, wherever it is. At most EngineOptions::request_timeout
+  // from now.
+  std::optional<std::chrono::steady_clock::time_point> deadline;
 };
 
 // A token's own log probability, and those of the likeliest tokens in its place.
@@ -37,8 +45,8 @@ struct RequestUpdate {
   // has token -1, as nothing predicts the first token.
   std::vector<TokenLogprob> prompt_logprobs;
   FinishReason finish = FinishReason::kNone;
-  std::string error;                            // with kError
-  ErrorCode error_code = ErrorCode::kInternal;  // likewise
+  std::string error;                            // with kError and kTimeout
+  ErrorCode error_code = ErrorCode::kInternal;  // with kError
   int32_t prompt_tokens = 0;                    // with the last update
   int32_t output_tokens = 0;                    // likewise
 };

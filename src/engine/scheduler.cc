@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <string>
+#include <utility>
 
 namespace tessera {
 
@@ -18,8 +19,11 @@ int32_t ScheduledChunk::num_logit_rows() const {
 }
 
 Scheduler::Scheduler(const SchedulerOptions& options, BlockPool* pool)
-    : options_(options), pool_(pool), prefixes_(pool, options.block_size) {
-  TESSERA_CHECK(options.block_size > 0 && options.max_running > 0 &&
+    : options_(options),
+      pool_(pool),
+      prefixes_(pool, options.block_size),
+      waiting_(options.ageing_steps) {
+  TESSERA_CHECK(options.block_size > 0 && options.max_running > 0 && options.ageing_steps > 0 &&
                 options.max_batch_tokens >= options.max_running &&
                 options.max_logit_rows >= options.max_running);
 }
@@ -34,13 +38,21 @@ void Scheduler::Add(Sequence* sequence) {
                 "a sequence of " + std::to_string(sequence->size()) + " tokens can never run");
   TESSERA_CHECK(sequence->num_computed == 0 && sequence->blocks.empty() && !sequence->running);
   last_id_ = sequence->id;
-  waiting_.emplace(sequence->id, sequence);
+  sequence->account = clients_.Enter(sequence->client);
+  waiting_.Add(sequence, step_);
 }
 
 void Scheduler::Remove(Sequence* sequence) {
-  const size_t erased = (sequence->running ? running_ : waiting_).erase(sequence->id);
-  TESSERA_CHECK(erased == 1, "sequence " + std::to_string(sequence->id) + " is not scheduled here");
+  if (sequence->running) {
+    const size_t erased = running_.erase({sequence->level, sequence->id});
+    TESSERA_CHECK(erased == 1,
+                  "sequence " + std::to_string(sequence->id) + " is not scheduled here");
+  } else {
+    waiting_.Remove(sequence);
+  }
   Release(sequence);
+  clients_.Leave(sequence->client);
+  sequence->account = nullptr;
 }
 
 void Scheduler::Release(Sequence* sequence) {
@@ -67,17 +79,17 @@ void Scheduler::MatchPrefix(Sequence* sequence) {
   sequence->num_computed = sequence->known.blocks * options_.block_size;
 }
 
-void Scheduler::PreemptYoungest() {
-  const auto youngest = std::prev(running_.end());
-  Sequence* sequence = youngest->second;
-  running_.erase(youngest);
+void Scheduler::PreemptLast() {
+  const auto last = std::prev(running_.end());
+  Sequence* sequence = last->second;
+  running_.erase(last);
   Release(sequence);
-  waiting_.emplace(sequence->id, sequence);
+  waiting_.Add(sequence, step_);
   ++num_preemptions_;
 }
 
-// Makes the blocks of a running sequence hold all its tokens, at the expense of younger ones. False
-// where the sequence itself was the youngest and is waiting now.
+// Makes the blocks of a running sequence hold all its tokens, at the expense of those behind it.
+// False where the sequence itself was the last and is waiting now.
 bool Scheduler::ProvideBlocks(Sequence* sequence) {
   const size_t needed = static_cast<size_t>(BlocksFor(sequence->size()));
   while (sequence->blocks.size() < needed) {
@@ -86,7 +98,7 @@ bool Scheduler::ProvideBlocks(Sequence* sequence) {
       sequence->blocks.push_back(block);
       continue;
     }
-    PreemptYoungest();
+    PreemptLast();
     if (!sequence->running) return false;
   }
   return true;
@@ -115,9 +127,12 @@ void Scheduler::Schedule(ScheduledStep* step) {
   step->chunks.clear();
   step->num_tokens = step->num_prefill_tokens = step->num_logit_rows = 0;
   step->num_new_tokens = step->num_cached_tokens = 0;
+  ++step_;
+  waiting_.Age(step_);
+  const int64_t preemptions = num_preemptions_;
 
-  // Decodes, oldest first. A preemption takes the youngest running sequence, which this loop has
-  // not reached yet or is about to leave: what is in the step stays in it.
+  // Decodes in order. A preemption takes the last running sequence, which this loop has not reached
+  // yet or is about to leave: what is in the step stays in it.
   for (auto it = running_.begin(); it != running_.end();) {
     Sequence* sequence = it->second;
     if (!sequence->decoding()) {
@@ -130,15 +145,16 @@ void Scheduler::Schedule(ScheduledStep* step) {
   }
 
   // Prefills under way own all their blocks already.
-  for (const auto& [id, sequence] : running_) {
+  for (const auto& [order, sequence] : running_) {
     if (!sequence->decoding()) ScheduleChunk(sequence, step);
   }
 
-  // Newcomers, strictly in order: one that does not fit holds back those behind it. Each running
-  // sequence keeps a block in reserve, lest the newcomer is preempted right after its prefill.
-  while (!waiting_.empty() && num_running() < options_.max_running &&
-         step->num_tokens < options_.max_batch_tokens) {
-    Sequence* sequence = waiting_.begin()->second;
+  // Newcomers, strictly in order: one that does not fit holds back all others. Each running
+  // sequence keeps a block in reserve, lest the newcomer is preempted right after its prefill. None
+  // where blocks were lacking: whoever had to go would be the first to come back.
+  while (num_preemptions_ == preemptions && !waiting_.empty() &&
+         num_running() < options_.max_running && step->num_tokens < options_.max_batch_tokens) {
+    Sequence* sequence = waiting_.First();
     MatchPrefix(sequence);
     const int64_t needed = BlocksFor(sequence->size()) - sequence->known.blocks;
     const size_t chunks = step->chunks.size();
@@ -150,9 +166,15 @@ void Scheduler::Schedule(ScheduledStep* step) {
     if (sequence->decoding()) ++step->num_prefill_tokens;  // all but its last token were cached
     step->num_new_tokens += sequence->size();
     step->num_cached_tokens += sequence->num_computed;
-    waiting_.erase(waiting_.begin());
-    running_.emplace(sequence->id, sequence);
+    waiting_.TakeFirst(step_);
+    running_.emplace(std::pair(sequence->level, sequence->id), sequence);
     sequence->running = true;
+    // At once, lest one client has all its requests taken before any is paid for. What a preemption
+    // has it computed again is not its fault.
+    if (!std::exchange(sequence->charged, true)) {
+      sequence->account->service +=
+          kPromptTokenService * (sequence->size() - sequence->num_computed);
+    }
     ProvideBlocks(sequence);
   }
   TESSERA_CHECK(!step->empty() || idle(), "the scheduler found nothing to do");
@@ -161,6 +183,7 @@ void Scheduler::Schedule(ScheduledStep* step) {
 void Scheduler::Complete(const ScheduledStep& step) {
   for (const ScheduledChunk& chunk : step.chunks) {
     TESSERA_CHECK(chunk.sequence->running && chunk.sequence->num_computed == chunk.begin);
+    if (chunk.samples()) chunk.sequence->account->service += kOutputTokenService;
     chunk.sequence->num_computed = chunk.end;
     chunk.sequence->prompt_logits_from = chunk.last_prompt_logit();
     if (!options_.prefix_caching) continue;
@@ -172,8 +195,11 @@ void Scheduler::Complete(const ScheduledStep& step) {
 Status Scheduler::CheckIntegrity() const {
   TESSERA_RETURN_IF_ERROR(pool_->CheckIntegrity());
   std::vector<int32_t> holders(static_cast<size_t>(pool_->num_blocks()), 0);
-  for (const auto& [id, sequence] : running_) {
-    const std::string name = "Sequence " + std::to_string(id);
+  for (const auto& [order, sequence] : running_) {
+    const std::string name = "Sequence " + std::to_string(sequence->id);
+    if (order != std::pair(sequence->level, sequence->id)) {
+      return Internal(name + " is not where its level says.");
+    }
     if (!sequence->running) return Internal(name + " is among the running ones and says no.");
     if (sequence->num_computed >= sequence->size()) {
       return Internal(name + " has nothing left to compute.");
@@ -183,11 +209,13 @@ Status Scheduler::CheckIntegrity() const {
     }
     for (const int32_t block : sequence->blocks) ++holders[static_cast<size_t>(block)];
   }
-  for (const auto& [id, sequence] : waiting_) {
-    if (sequence->running || !sequence->blocks.empty() || sequence->num_computed != 0) {
-      return Internal("Sequence " + std::to_string(id) + " waits and holds blocks.");
+  Status status;
+  waiting_.ForEach([&status](const Sequence& sequence) {
+    if (sequence.running || !sequence.blocks.empty() || sequence.num_computed != 0) {
+      status = Internal("Sequence " + std::to_string(sequence.id) + " waits and holds blocks.");
     }
-  }
+  });
+  TESSERA_RETURN_IF_ERROR(status);
   for (int32_t block = 0; block < pool_->num_blocks(); ++block) {
     if (holders[static_cast<size_t>(block)] != pool_->references(block)) {
       return Internal("Block " + std::to_string(block) + " has " +

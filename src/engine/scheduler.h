@@ -4,10 +4,13 @@
 
 #include <cstdint>
 #include <map>
+#include <utility>
 #include <vector>
 
 #include "engine/block_pool.h"
+#include "engine/fair_share.h"
 #include "engine/sequence.h"
+#include "engine/waiting_queue.h"
 
 namespace tessera {
 
@@ -17,6 +20,7 @@ struct SchedulerOptions {
   int32_t max_running = 256;        // sequences of a step
   int32_t max_logit_rows = 256;     // rows of a step whose logits are wanted; at least max_running
   bool prefix_caching = false;      // blocks are found again by what they contain
+  int64_t ageing_steps = 1000;      // after so many without any progress one rises by a level
 };
 
 // The tokens [begin, end) of a sequence are rows of the step.
@@ -51,8 +55,8 @@ class Scheduler {
  public:
   Scheduler(const SchedulerOptions& options, BlockPool* pool);
 
-  // Puts a new sequence in the queue, behind all others: its id is the largest so far. Alone it
-  // must fit the pool, with all the tokens it will ever have.
+  // Puts a new sequence in the queue; its id is the largest so far. Alone it must fit the pool,
+  // with all the tokens it will ever have.
   void Add(Sequence* sequence);
 
   // Forgets a sequence, wherever it is, and frees its blocks. O(log n + blocks).
@@ -65,7 +69,7 @@ class Scheduler {
   // The step's rows lie in the cache now. Sampled tokens are appended afterwards.
   void Complete(const ScheduledStep& step);
 
-  int32_t num_waiting() const { return static_cast<int32_t>(waiting_.size()); }
+  int32_t num_waiting() const { return waiting_.size(); }
   int32_t num_running() const { return static_cast<int32_t>(running_.size()); }
   bool idle() const { return waiting_.empty() && running_.empty(); }
   int64_t num_preemptions() const { return num_preemptions_; }
@@ -76,7 +80,7 @@ class Scheduler {
  private:
   int32_t BlocksFor(int32_t tokens) const;
   bool ProvideBlocks(Sequence* sequence);
-  void PreemptYoungest();
+  void PreemptLast();
   void MatchPrefix(Sequence* sequence);
   void ScheduleChunk(Sequence* sequence, ScheduledStep* step);
   void Release(Sequence* sequence);
@@ -84,9 +88,11 @@ class Scheduler {
   const SchedulerOptions options_;
   BlockPool* const pool_;
   PrefixCache prefixes_;
-  // By id, that is by arrival: a preempted sequence returns to its own place in the queue.
-  std::map<uint64_t, Sequence*> waiting_;
-  std::map<uint64_t, Sequence*> running_;
+  FairShare clients_;
+  WaitingQueue waiting_;
+  // By level, then by arrival: the last one is preempted first.
+  std::map<std::pair<int64_t, uint64_t>, Sequence*> running_;
+  int64_t step_ = 0;
   uint64_t last_id_ = 0;
   int64_t num_preemptions_ = 0;
 };

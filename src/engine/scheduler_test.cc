@@ -2,10 +2,8 @@
 
 #include <gtest/gtest.h>
 
-#include <algorithm>
+#include <cstdlib>
 #include <memory>
-#include <random>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -87,7 +85,7 @@ TEST(Scheduler, PromptLogitsShortenTheChunk) {
   EXPECT_EQ(StepOnce(&scheduler, &step), "1:7-8* 2:3-4*");  // one missing token is a decode
 }
 
-TEST(Scheduler, PreemptsTheYoungestAndRecomputesIt) {
+TEST(Scheduler, PreemptsTheYoungestOfEqualPriorityAndRecomputesIt) {
   BlockPool pool(3);
   Scheduler scheduler({2, 8, 4, 8}, &pool);
   ScheduledStep step;
@@ -111,245 +109,124 @@ TEST(Scheduler, PreemptsTheYoungestAndRecomputesIt) {
   EXPECT_EQ(pool.num_used(), 0);
 }
 
+// Its priority counts first, then its age.
+TEST(Scheduler, PreemptsTheLowestPriority) {
+  BlockPool pool(5);
+  Scheduler scheduler({2, 8, 4, 8}, &pool);
+  ScheduledStep step;
+  const auto low = MakeSequence(1, 1);
+  const auto old = MakeSequence(2, 1);
+  const auto young = MakeSequence(3, 1);
+  low->level = 7;
+  scheduler.Add(low.get());
+  scheduler.Add(old.get());
+  EXPECT_EQ(StepOnce(&scheduler, &step), "2:0-1* 1:0-1*");
+  scheduler.Add(young.get());
+  EXPECT_EQ(StepOnce(&scheduler, &step), "2:1-2* 1:1-2* 3:0-1*");
+  EXPECT_EQ(StepOnce(&scheduler, &step), "2:2-3* 3:1-2* 1:2-3*");
+  EXPECT_EQ(StepOnce(&scheduler, &step), "2:3-4* 3:2-3*") << "1 gave its blocks to 3";
+  EXPECT_FALSE(low->running);
+  EXPECT_EQ(scheduler.num_preemptions(), 1);
+  for (const auto* sequence : {&low, &old, &young}) scheduler.Remove(sequence->get());
+  EXPECT_EQ(pool.num_used(), 0);
+}
+
+TEST(Scheduler, NewcomersByPriorityThenByWhatTheirClientsHad) {
+  BlockPool pool(100);
+  Scheduler scheduler({4, 20, 2, 8}, &pool);
+  ScheduledStep step;
+  std::vector<std::unique_ptr<Sequence>> sequences;
+  const auto add = [&](const char* client, int64_t priority) {
+    sequences.push_back(MakeSequence(sequences.size() + 1, 4));
+    sequences.back()->client = client;
+    sequences.back()->level = priority;
+    scheduler.Add(sequences.back().get());
+  };
+  const auto end = [&](uint64_t id) { scheduler.Remove(sequences[id - 1].get()); };
+  for (int i = 0; i < 3; ++i) add("greedy", 0);
+  add("modest", 0);
+  add("modest", 1);
+  add("other", -1);
+  EXPECT_EQ(StepOnce(&scheduler, &step), "6:0-4* 1:0-4*");
+  end(6);
+  EXPECT_EQ(StepOnce(&scheduler, &step), "1:4-5* 4:0-4*") << "2 and 3 are behind 1's service";
+  end(4);
+  EXPECT_EQ(StepOnce(&scheduler, &step), "1:5-6* 2:0-4*");
+  end(1);
+  end(2);
+  EXPECT_EQ(StepOnce(&scheduler, &step), "3:0-4* 5:0-4*") << "priorities count first";
+  end(3);
+  end(5);
+  EXPECT_EQ(pool.num_used(), 0);
+}
+
+// Both always have something waiting: what they receive differs by one request at most, however
+// their requests look.
+TEST(Scheduler, BackloggedClientsReceiveTheSame) {
+  BlockPool pool(100);
+  Scheduler scheduler({4, 20, 1, 8}, &pool);
+  ScheduledStep step;
+  std::vector<std::unique_ptr<Sequence>> sequences;
+  for (uint64_t i = 0; i < 300; ++i) {
+    const bool large = i >= 200;
+    sequences.push_back(MakeSequence(i + 1, large ? 40 : 3));
+    sequences.back()->client = large ? "large" : "small";
+    scheduler.Add(sequences.back().get());
+  }
+  const ClientAccount* const small = sequences.front()->account;
+  const ClientAccount* const large = sequences.back()->account;
+  constexpr int64_t kLargest = 40 * kPromptTokenService + 10 * kOutputTokenService;
+  size_t ended = 0;
+  while (ended < 100) {
+    StepOnce(&scheduler, &step);
+    ASSERT_LE(std::abs(small->service - large->service), kLargest);
+    Sequence* sequence = step.chunks.at(0).sequence;
+    if (sequence->size() < sequence->num_prompt_tokens + 10) continue;
+    scheduler.Remove(sequence);
+    ++ended;
+  }
+}
+
+// A client with an endless supply of important requests cannot hold back another's for ever.
+TEST(Scheduler, NobodyStarves) {
+  BlockPool pool(8);
+  Scheduler scheduler({.block_size = 2,
+                       .max_batch_tokens = 8,
+                       .max_running = 2,
+                       .max_logit_rows = 8,
+                       .ageing_steps = 20},
+                      &pool);
+  ScheduledStep step;
+  std::vector<std::unique_ptr<Sequence>> important;
+  const auto low = MakeSequence(1, 4);
+  low->level = 3;
+  low->client = "low";
+  scheduler.Add(low.get());
+  uint64_t last_id = 1;
+  int steps = 0;
+  for (; low->size() < 14 && steps < 1000; ++steps) {
+    while (scheduler.num_waiting() < 3) {
+      important.push_back(MakeSequence(++last_id, 4));
+      scheduler.Add(important.back().get());
+    }
+    StepOnce(&scheduler, &step);
+    std::erase_if(important, [&](const auto& sequence) {
+      if (sequence->size() < 12) return false;
+      scheduler.Remove(sequence.get());
+      return true;
+    });
+  }
+  EXPECT_EQ(low->size(), 14);
+  EXPECT_GT(steps, 60) << "it had to become the first";
+  EXPECT_GT(scheduler.num_preemptions(), 0);
+}
+
 TEST(SchedulerDeathTest, RefusesWhatCanNeverRun) {
   BlockPool pool(2);
   Scheduler scheduler({2, 8, 4, 8}, &pool);
   const auto a = MakeSequence(1, 5);
   EXPECT_DEATH(scheduler.Add(a.get()), "can never run");
   EXPECT_DEATH(Scheduler({2, 3, 4, 8}, &pool), "check failed");
-}
-
-// What a slot of the cache depends on: the token and all before it.
-uint64_t Extend(uint64_t prefix, int32_t token) {
-  return (prefix ^ static_cast<uint64_t>(token)) * 0x9e3779b97f4a7c15u + 1;
-}
-
-// A workload at random, with the cache played by a table that remembers which tokens each slot was
-// computed from.
-class Workload {
- public:
-  Workload(uint32_t seed, bool prefix_caching) : random_(seed) {
-    options_.prefix_caching = prefix_caching;
-    options_.block_size = Draw(1, 5);
-    options_.max_running = Draw(1, 9);
-    options_.max_batch_tokens = options_.max_running + Draw(0, 20);
-    options_.max_logit_rows = options_.max_running + Draw(0, 6);
-    pool_ = std::make_unique<BlockPool>(Draw(1, 24));
-    scheduler_ = std::make_unique<Scheduler>(options_, pool_.get());
-    slots_.resize(static_cast<size_t>(pool_->num_blocks() * options_.block_size));
-    limit_ = pool_->num_blocks() * options_.block_size;
-    arrivals_ = Draw(1, 100);
-  }
-
-  void Step() {
-    if (Draw(0, 99) < arrivals_ && live_.size() < 50) Arrive();
-    if (Draw(0, 99) < 5 && !live_.empty()) {
-      Remove(static_cast<size_t>(Draw(0, static_cast<int32_t>(live_.size()) - 1)));
-    }
-    Schedule();
-    CheckStep();
-    scheduler_->Complete(step_);
-    Emit();
-    const Status status = scheduler_->CheckIntegrity();
-    ASSERT_TRUE(status.ok()) << status.error().message;
-  }
-
-  void Drain() {
-    while (!live_.empty()) {
-      const uint64_t oldest = live_.front().sequence->id;
-      const int32_t before = Missing(live_.front());
-      Schedule();
-      CheckStep();
-      scheduler_->Complete(step_);
-      Emit();
-      // The oldest sequence gains ground in every single step: so every one of them ends.
-      if (!live_.empty() && live_.front().sequence->id == oldest) {
-        ASSERT_LT(Missing(live_.front()), before);
-      }
-    }
-    EXPECT_TRUE(scheduler_->idle());
-    EXPECT_EQ(pool_->num_used(), 0);
-  }
-
-  int64_t preemptions() const { return scheduler_->num_preemptions(); }
-  int64_t finished() const { return finished_; }
-  int64_t cached_tokens() const { return cached_tokens_; }
-
- private:
-  struct Live {
-    std::unique_ptr<Sequence> sequence;
-    int32_t final_size = 0;
-    std::vector<bool> prompt_logits;  // prompt positions whose logits came
-    bool wants_prompt_logits = false;
-  };
-  struct Slot {
-    uint64_t prefix = 0;
-    int32_t position = -1;
-  };
-
-  int32_t Draw(int32_t low, int32_t high) {
-    return std::uniform_int_distribution<int32_t>(low, high)(random_);
-  }
-
-  static int32_t Missing(const Live& live) { return live.final_size - live.sequence->num_computed; }
-
-  void Arrive() {
-    // The last token that a sequence gets is never computed: it needs no slot.
-    const int32_t size = Draw(2, limit_ + 1);
-    const int32_t prompt = Draw(1, size - 1);
-    Live live;
-    live.wants_prompt_logits = Draw(0, 3) == 0;
-    live.sequence = MakeSequence(++last_id_, prompt, live.wants_prompt_logits);
-    // Few different tokens, and mostly the same ones at the beginning.
-    const int32_t common = Draw(0, prompt);
-    for (int32_t i = common; i < prompt; ++i) {
-      live.sequence->tokens[static_cast<size_t>(i)] = Draw(1, 2);
-    }
-    live.final_size = size;
-    live.prompt_logits.assign(static_cast<size_t>(prompt), false);
-    scheduler_->Add(live.sequence.get());
-    live_.push_back(std::move(live));
-  }
-
-  void Remove(size_t index) {
-    scheduler_->Remove(live_[index].sequence.get());
-    live_.erase(live_.begin() + static_cast<std::ptrdiff_t>(index));
-  }
-
-  void Schedule() {
-    ran_before_.clear();
-    for (const Live& live : live_) {
-      if (live.sequence->running) ran_before_.insert(live.sequence->id);
-    }
-    scheduler_->Schedule(&step_);
-  }
-
-  Live& Find(uint64_t id) {
-    return *std::find_if(live_.begin(), live_.end(),
-                         [&](const Live& live) { return live.sequence->id == id; });
-  }
-
-  Slot& SlotOf(const Sequence& sequence, int32_t position) {
-    const int32_t block = sequence.blocks[static_cast<size_t>(position / options_.block_size)];
-    return slots_[static_cast<size_t>(block * options_.block_size +
-                                      position % options_.block_size)];
-  }
-
-  void CheckStep() {
-    ASSERT_EQ(step_.empty(), live_.empty());
-    std::set<uint64_t> scheduled;
-    int32_t tokens = 0;
-    int32_t logit_rows = 0;
-    bool prefill_seen = false;
-    for (const ScheduledChunk& chunk : step_.chunks) {
-      const Sequence& sequence = *chunk.sequence;
-      ASSERT_TRUE(sequence.running);
-      ASSERT_TRUE(scheduled.insert(sequence.id).second) << "twice in a step";
-      ASSERT_EQ(chunk.begin, sequence.num_computed);
-      ASSERT_LT(chunk.begin, chunk.end);
-      ASSERT_LE(chunk.end, sequence.size());
-      ASSERT_GE(static_cast<int32_t>(sequence.blocks.size()) * options_.block_size, chunk.end);
-      // A newcomer that lacks but its last token is no decode yet.
-      const bool decode = sequence.decoding() && ran_before_.count(sequence.id) > 0;
-      ASSERT_FALSE(prefill_seen && decode) << "decodes come first";
-      prefill_seen |= !decode;
-      tokens += chunk.rows();
-      logit_rows += chunk.num_logit_rows();
-      for (int32_t p = chunk.first_prompt_logit(); p < chunk.last_prompt_logit(); ++p) {
-        auto&& seen = Find(sequence.id).prompt_logits[static_cast<size_t>(p)];
-        ASSERT_FALSE(seen) << "prompt logits come once";
-        seen = true;
-      }
-    }
-    ASSERT_EQ(tokens, step_.num_tokens);
-    ASSERT_EQ(logit_rows, step_.num_logit_rows);
-    ASSERT_LE(tokens, options_.max_batch_tokens);
-    ASSERT_LE(logit_rows, options_.max_logit_rows);
-    ASSERT_LE(scheduler_->num_running(), options_.max_running);
-    // First come, first served: whoever runs is older than whoever waits, and the oldest works.
-    bool waiting_seen = false;
-    for (const Live& live : live_) {
-      ASSERT_FALSE(waiting_seen && live.sequence->running) << "overtaken";
-      waiting_seen |= !live.sequence->running;
-      if (live.sequence->running && live.sequence->decoding()) {
-        ASSERT_TRUE(scheduled.count(live.sequence->id)) << "a decode was left out";
-      }
-    }
-    if (!live_.empty()) {
-      ASSERT_TRUE(scheduled.count(live_.front().sequence->id));
-    }
-  }
-
-  // Plays the model: writes the rows, reads the context, appends tokens, ends what is complete.
-  void Emit() {
-    cached_tokens_ += step_.num_cached_tokens;
-    for (const ScheduledChunk& chunk : step_.chunks) {
-      uint64_t prefix = 0;
-      for (int32_t p = 0; p < chunk.end; ++p) {
-        prefix = Extend(prefix, chunk.sequence->tokens[static_cast<size_t>(p)]);
-        if (p >= chunk.begin) SlotOf(*chunk.sequence, p) = {prefix, p};
-      }
-    }
-    for (const ScheduledChunk& chunk : step_.chunks) {
-      Sequence* sequence = chunk.sequence;
-      uint64_t prefix = 0;
-      for (int32_t p = 0; p < chunk.end; ++p) {
-        prefix = Extend(prefix, sequence->tokens[static_cast<size_t>(p)]);
-        const Slot& slot = SlotOf(*sequence, p);
-        ASSERT_TRUE(slot.prefix == prefix && slot.position == p) << "a slot was overwritten";
-      }
-      if (chunk.end == sequence->size()) sequence->tokens.push_back(Draw(1, 2));
-    }
-    for (size_t i = 0; i < live_.size();) {
-      const Live& live = live_[i];
-      if (live.sequence->size() < live.final_size) {
-        ++i;
-        continue;
-      }
-      for (size_t p = 0; p + 1 < live.prompt_logits.size(); ++p) {
-        ASSERT_EQ(live.prompt_logits[p], live.wants_prompt_logits);
-      }
-      Remove(i);
-      ++finished_;
-    }
-  }
-
-  std::mt19937 random_;
-  SchedulerOptions options_;
-  std::unique_ptr<BlockPool> pool_;
-  std::unique_ptr<Scheduler> scheduler_;
-  std::vector<Slot> slots_;
-  std::vector<Live> live_;  // by id
-  ScheduledStep step_;
-  std::set<uint64_t> ran_before_;
-  int32_t limit_ = 0;
-  int32_t arrivals_ = 0;  // percent of steps that bring one
-  uint64_t last_id_ = 0;
-  int64_t finished_ = 0;
-  int64_t cached_tokens_ = 0;
-};
-
-// 1e5 steps each with and without a prefix cache, besides those of draining.
-TEST(SchedulerProperty, RandomWorkloads) {
-  for (const bool prefix_caching : {false, true}) {
-    int64_t preemptions = 0, finished = 0, cached_tokens = 0;
-    for (uint32_t seed = 0; seed < 500; ++seed) {
-      SCOPED_TRACE(seed);
-      Workload workload(seed, prefix_caching);
-      for (int step = 0; step < 200; ++step) {
-        workload.Step();
-        if (HasFatalFailure()) return;
-      }
-      workload.Drain();
-      if (HasFatalFailure()) return;
-      preemptions += workload.preemptions();
-      finished += workload.finished();
-      cached_tokens += workload.cached_tokens();
-    }
-    EXPECT_GT(preemptions, 1000);
-    EXPECT_GT(finished, 10000);
-    EXPECT_EQ(cached_tokens > 10000, prefix_caching) << cached_tokens;
-  }
 }
 
 TEST(Scheduler, ACachedBeginningIsNotComputedAgain) {

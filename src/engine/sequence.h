@@ -2,11 +2,14 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "engine/prefix_cache.h"
 
 namespace tessera {
+
+struct ClientAccount;
 
 // The owner keeps it alive from Scheduler::Add to Scheduler::Remove and appends sampled tokens; all
 // other members belong to the scheduler in between.
@@ -14,6 +17,11 @@ struct Sequence {
   uint64_t id = 0;              // in order of arrival
   std::vector<int32_t> tokens;  // the prompt, then the output so far
   int32_t num_prompt_tokens = 0;
+
+  // Lower goes first, and is preempted last. At first the request's priority; a long wait lowers
+  // it.
+  int64_t level = 0;
+  std::string client;  // with whom it shares
 
   // Logits are still wanted for the prompt's rows from this position on, the last prompt row aside
   // (that one is wanted anyway: it makes the first output token). num_prompt_tokens: for none.
@@ -23,6 +31,10 @@ struct Sequence {
   std::vector<int32_t> blocks;  // block i holds the tokens i * block_size onwards
   PrefixPosition known;         // how many of them the prefix cache knows
   bool running = false;         // else waiting
+
+  ClientAccount* account = nullptr;  // of `client`
+  int64_t waiting_since = 0;         // the step in which it began to wait at its level
+  bool charged = false;              // its prompt is on the account
 
   int32_t size() const { return static_cast<int32_t>(tokens.size()); }
   // A sequence that lacks more than its newest token is (still, or again) being prefilled.

@@ -138,6 +138,14 @@ std::optional<HttpResponse> ApiHandler::Screen(const HttpRequest& head) {
   return std::nullopt;
 }
 
+// Keys tell clients apart that cannot pass for one another; without several keys a name that the
+// client chose must do, or else its address.
+std::string ApiHandler::ClientOf(const HttpRequest& http, const GenerationRequest& request) const {
+  if (options_.api_keys.size() > 1) return "key " + std::string(http.Header("authorization"));
+  if (!request.scheduling.user.empty()) return "user " + request.scheduling.user;
+  return "address " + http.peer;
+}
+
 HttpAnswer ApiHandler::Handle(const HttpRequest& request, Wake wake) {
   const Route* route = FindRoute(request.path);  // Screen() has seen to it that there is one
   return (this->*route->handle)(request, wake);
@@ -163,17 +171,17 @@ HttpAnswer ApiHandler::Completions(const HttpRequest& request, const Wake& wake)
   GenerationRequest parsed;
   if (const auto error = ParseCompletionRequest(request.body, &parsed))
     return ErrorResponse(*error);
-  return Generate(std::move(parsed), "cmpl-", wake);
+  return Generate(std::move(parsed), request, "cmpl-", wake);
 }
 
 HttpAnswer ApiHandler::Chats(const HttpRequest& request, const Wake& wake) {
   GenerationRequest parsed;
   if (const auto error = ParseChatRequest(request.body, &parsed)) return ErrorResponse(*error);
-  return Generate(std::move(parsed), "chatcmpl-", wake);
+  return Generate(std::move(parsed), request, "chatcmpl-", wake);
 }
 
-HttpAnswer ApiHandler::Generate(GenerationRequest request, const char* id_prefix,
-                                const Wake& wake) {
+HttpAnswer ApiHandler::Generate(GenerationRequest request, const HttpRequest& http,
+                                const char* id_prefix, const Wake& wake) {
   const ServedModel* model = model_;
   if (model == nullptr) return ErrorResponse(NotLoaded());
   if (draining_) {
@@ -189,6 +197,7 @@ HttpAnswer ApiHandler::Generate(GenerationRequest request, const char* id_prefix
                           "", "queue_full"});
   }
   if (const auto error = model->Tokenize(&request)) return ErrorResponse(*error);
+  request.client = ClientOf(http, request);
   AnswerIdentity identity{NewId(id_prefix), model->names().front(),
                           static_cast<int64_t>(std::time(nullptr))};
   if (!request.model.empty()) identity.model = request.model;

@@ -53,11 +53,13 @@ class ApiHandler : public HttpHandler {
 
   static const Route* FindRoute(const std::string& path);
   bool HasKey(const HttpRequest& head) const;
+  std::string ClientOf(const HttpRequest& http, const GenerationRequest& request) const;
   ApiError NotLoaded();
 
   HttpAnswer Completions(const HttpRequest& request, const Wake& wake);
   HttpAnswer Chats(const HttpRequest& request, const Wake& wake);
-  HttpAnswer Generate(GenerationRequest request, const char* id_prefix, const Wake& wake);
+  HttpAnswer Generate(GenerationRequest request, const HttpRequest& http, const char* id_prefix,
+                      const Wake& wake);
   HttpAnswer Models(const HttpRequest& request, const Wake& wake);
   HttpAnswer OneModel(const HttpRequest& request, const Wake& wake);
   HttpAnswer Tokenize(const HttpRequest& request, const Wake& wake);

@@ -210,6 +210,29 @@ TEST(ApiTest, SamplingFieldsHaveTheirEffect) {
   EXPECT_EQ(ended["usage"]["completion_tokens"], 1);
 }
 
+TEST(ApiTest, TimeOver) {
+  TestServerOptions options;
+  options.engine.max_running = 1;
+  options.engine.request_timeout = 0.5;
+  TestServer server(options);
+  const std::string endless = R"("prompt": "Question:", "ignore_eos": true, "max_tokens": 2000)";
+  // The first one runs until its time is over; the second has waited all the while.
+  ClientResponse cut;
+  std::thread first([&] { cut = server.Post("/v1/completions", "{" + endless + "}"); });
+  ASSERT_TRUE(testing::Eventually([&] { return server.engine().stats().tokens_generated > 0; }));
+  const ClientResponse refused =
+      server.Post("/v1/completions", "{" + endless + R"(, "timeout": 0.01, "priority": 1})");
+  first.join();
+  EXPECT_EQ(refused.status, 504) << refused.body;
+  EXPECT_THAT(refused.body, HasSubstr("before its answer began"));
+  EXPECT_THAT(refused.body, HasSubstr(R"("type":"timeout_error")"));
+  ASSERT_EQ(cut.status, 200) << cut.body;
+  EXPECT_EQ(Json::parse(cut.body)["choices"][0]["finish_reason"], "timeout");
+  EXPECT_FALSE(TextOf(cut).empty());
+  EXPECT_EQ(server.Metric("tessera:num_timeouts_total"), 2);
+  EXPECT_EQ(server.engine().stats().blocks_used, 0);
+}
+
 TEST(ApiTest, KeysAndOrigins) {
   TestServerOptions options;
   options.api.api_keys = {"first", "second"};

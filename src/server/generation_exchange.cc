@@ -5,14 +5,17 @@
 namespace tessera {
 namespace {
 
-bool IsFailure(FinishReason finish) {
-  return finish == FinishReason::kError || finish == FinishReason::kCancelled;
+// An answer that has begun when its time is over is told as far as it goes.
+bool IsFailure(const RequestUpdate& update) {
+  return update.finish == FinishReason::kError || update.finish == FinishReason::kCancelled ||
+         (update.finish == FinishReason::kTimeout && update.output_tokens == 0);
 }
 
 ApiError FailureOf(const RequestUpdate& update) {
   if (update.finish == FinishReason::kError) {
     return ApiError::FromEngine({update.error_code, update.error});
   }
+  if (update.finish == FinishReason::kTimeout) return {504, update.error, "", "timeout"};
   return {503, "The server is shutting down; the answer is not complete.", "", ""};
 }
 
@@ -58,7 +61,7 @@ Exchange::Output GenerationExchange::PollWhole() {
   output.end = true;
   std::vector<RequestUpdate> results;
   for (GenerationUpdate& entry : updates) {
-    if (IsFailure(entry.update.finish)) {
+    if (IsFailure(entry.update)) {
       output.head = ErrorResponse(FailureOf(entry.update));
       return output;
     }
@@ -79,7 +82,7 @@ Exchange::Output GenerationExchange::PollStream() {
     output.head->headers.emplace_back("X-Accel-Buffering", "no");
   }
   for (const GenerationUpdate& entry : generation_->Take()) {
-    if (IsFailure(entry.update.finish)) {
+    if (IsFailure(entry.update)) {
       output.data += SseEvent(ErrorJson(FailureOf(entry.update))) + kSseEnd;
       output.end = true;
       return output;

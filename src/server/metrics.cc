@@ -122,6 +122,8 @@ std::string ServerMetrics::Render(const std::string& model, const EngineStats* s
     single("tessera:kv_cache_usage_perc", "Share of the KV cache in use, 0 to 1.", "gauge", used);
     single("tessera:num_preemptions_total", "Requests that had to give back their KV cache.",
            "counter", static_cast<double>(stats->preemptions));
+    single("tessera:num_timeouts_total", "Requests that ended at their deadline.", "counter",
+           static_cast<double>(stats->timeouts));
     single("tessera:engine_steps_total", "Steps of the engine.", "counter",
            static_cast<double>(stats->steps));
     single("tessera:prompt_tokens_computed_total",

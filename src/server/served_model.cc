@@ -1,6 +1,7 @@
 #include "server/served_model.h"
 
 #include <algorithm>
+#include <chrono>
 #include <ctime>
 #include <utility>
 
@@ -124,6 +125,14 @@ std::vector<Request> ServedModel::EngineRequests(const GenerationRequest& reques
   if (request.logprobs || request.best_of > request.n) {
     sampling.logprobs = request.logprobs.value_or(0);
   }
+  Request common;
+  common.priority = request.scheduling.priority;
+  common.client = request.client;
+  if (request.scheduling.timeout > 0) {
+    using Clock = std::chrono::steady_clock;
+    const std::chrono::duration<double> timeout(request.scheduling.timeout);
+    common.deadline = Clock::now() + std::chrono::duration_cast<Clock::duration>(timeout);
+  }
   std::vector<Request> requests;
   for (const Prompt& prompt : request.prompts) {
     const int64_t room = engine_->max_model_len() - static_cast<int64_t>(prompt.tokens.size());
@@ -131,7 +140,7 @@ std::vector<Request> ServedModel::EngineRequests(const GenerationRequest& reques
       sampling.max_tokens = static_cast<int32_t>(std::max<int64_t>(room, 1));
     }
     for (int32_t k = 0; k < request.best_of; ++k) {
-      Request one;
+      Request one = common;
       one.prompt = prompt.tokens;
       one.sampling = sampling;
       // The answers to one prompt are to differ; the first is as if it were asked for alone.

@@ -119,6 +119,9 @@ asio::awaitable<bool> Connection::ServeOne() {
   if (error) co_return co_await AnswerReadError(error);
 
   HttpRequest request = ConvertHead(parser.get());
+  if (const auto peer = socket_.remote_endpoint(error); !error) {
+    request.peer = peer.address().to_string();
+  }
   keep_alive_ = parser.keep_alive();
   http_1_0_ = parser.get().version() < 11;
   is_head_ = request.method == "HEAD";

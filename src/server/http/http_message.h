@@ -20,6 +20,7 @@ struct HttpRequest {
   std::string query;    // behind the '?'
   HttpHeaders headers;  // names in lower case
   std::string body;
+  std::string peer;  // the client's address, without its port
 
   // "" where the request has no such header. `name` is in lower case.
   std::string_view Header(std::string_view name) const;

@@ -149,6 +149,7 @@ void ReadCommon(FieldReader* fields, GenerationRequest* request) {
   ReadStop(fields, &sampling.stop);
   ReadLogitBias(fields, &sampling.logit_bias);
   ReadStream(fields, request);
+  ReadScheduling(fields, &request->scheduling);
   RefuseUnserved(fields);
 }
 

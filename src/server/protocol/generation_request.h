@@ -9,6 +9,7 @@
 
 #include "engine/sampling_params.h"
 #include "server/protocol/json.h"
+#include "server/protocol/scheduling_fields.h"
 
 namespace tessera {
 
@@ -38,6 +39,8 @@ struct GenerationRequest {
   bool include_usage = false;   // a last chunk of the stream with the counts
   bool has_max_tokens = false;  // otherwise max_tokens is for the server to say
   SamplingParams sampling;      // of one answer; logprobs are set as wanted
+  SchedulingFields scheduling;
+  std::string client;  // who asks, as far as the server knows: shares with all others
 };
 
 // How many answers one request may ask for, over all its prompts.

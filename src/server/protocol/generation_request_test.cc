@@ -43,7 +43,8 @@ TEST(CompletionRequestTest, AllFieldsArrive) {
           "presence_penalty": -1, "frequency_penalty": 1.5, "repetition_penalty": 2,
           "logit_bias": {"50": -100, "3": 1.5}, "seed": -1, "stop": ["a", "bc"],
           "stop_token_ids": [7, 8], "min_tokens": 2, "ignore_eos": true, "stream": false,
-          "return_tokens_as_token_ids": true, "user": "x", "unknown": {"a": [1]}})",
+          "return_tokens_as_token_ids": true, "user": "x", "priority": -3,
+          "timeout": 2.5, "unknown": {"a": [1]}})",
       &request);
   ASSERT_FALSE(error) << MessageOf(error);
   EXPECT_EQ(request.model, "m");
@@ -69,6 +70,9 @@ TEST(CompletionRequestTest, AllFieldsArrive) {
   EXPECT_TRUE(request.echo);
   EXPECT_TRUE(request.tokens_as_ids);
   EXPECT_EQ(request.logprobs, 5);
+  EXPECT_EQ(request.scheduling.user, "x");
+  EXPECT_EQ(request.scheduling.priority, -3);
+  EXPECT_EQ(request.scheduling.timeout, 2.5f);
 }
 
 TEST(CompletionRequestTest, NullIsAsAbsent) {

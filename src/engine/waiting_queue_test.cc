@@ -1,0 +1,102 @@
+#include "engine/waiting_queue.h"
+
+#include <gtest/gtest.h>
+
+#include <deque>
+#include <string>
+#include <vector>
+
+#include "engine/fair_share.h"
+
+namespace tessera {
+namespace {
+
+class WaitingQueueTest : public ::testing::Test {
+ protected:
+  Sequence* Add(uint64_t id, int64_t level, ClientAccount* account, int64_t step = 0) {
+    Sequence& sequence = sequences_.emplace_back();
+    sequence.id = id;
+    sequence.level = level;
+    sequence.account = account;
+    queue_.Add(&sequence, step);
+    return &sequence;
+  }
+
+  // The ids in the order in which they are taken.
+  std::string TakeAll(int64_t step) {
+    std::string order;
+    while (!queue_.empty()) {
+      order += std::to_string(queue_.First()->id) + " ";
+      queue_.TakeFirst(step);
+    }
+    return order;
+  }
+
+  std::deque<Sequence> sequences_;
+  WaitingQueue queue_{10};
+  ClientAccount a_, b_;
+};
+
+TEST_F(WaitingQueueTest, LevelThenServiceThenArrival) {
+  a_.service = 5;
+  Add(1, 0, &a_);
+  Add(2, 0, &b_);
+  Add(3, -1, &a_);
+  Add(4, 0, &b_);
+  Add(5, 1, &b_);
+  EXPECT_EQ(TakeAll(0), "3 2 4 1 5 ");
+  EXPECT_EQ(queue_.size(), 0);
+}
+
+TEST_F(WaitingQueueTest, EqualServiceIsFirstComeFirstServed) {
+  Add(1, 0, &a_);
+  Add(2, 0, &b_);
+  Sequence* removed = Add(3, 0, &a_);
+  Add(4, 0, &b_);
+  queue_.Remove(removed);
+  EXPECT_EQ(TakeAll(0), "1 2 4 ");
+}
+
+TEST_F(WaitingQueueTest, AFlowWithoutProgressRises) {
+  Sequence* low = Add(1, 2, &a_);
+  Sequence* behind = Add(2, 2, &a_);
+  Add(3, 1, &b_, 9);
+  queue_.Age(9);
+  EXPECT_EQ(low->level, 2);
+  queue_.Age(10);
+  EXPECT_EQ(low->level, 1);
+  EXPECT_EQ(behind->level, 2) << "only the first of a flow rises";
+  queue_.Age(18);
+  EXPECT_EQ(low->level, 1);
+  EXPECT_EQ(queue_.First()->id, 1u) << "of its new level it is the oldest";
+  queue_.Age(20);
+  EXPECT_EQ(low->level, 0);
+}
+
+TEST_F(WaitingQueueTest, AFlowOfWhichSomethingWasTakenDoesNotAge) {
+  Add(1, 0, &a_);
+  Sequence* next = Add(2, 0, &a_);
+  queue_.TakeFirst(9);
+  queue_.Age(18);
+  EXPECT_EQ(next->level, 0);
+  queue_.Age(19);
+  EXPECT_EQ(next->level, -1);
+}
+
+TEST_F(WaitingQueueTest, OneShotClientsCannotStarveAnother) {
+  a_.service = 1000;
+  Sequence* waits = Add(1, 0, &a_);
+  std::deque<ClientAccount> others;
+  int64_t step = 0;
+  for (uint64_t id = 2; id < 100; ++id, ++step) {
+    Add(id, 0, &others.emplace_back(), step);
+    queue_.Age(step);
+    if (queue_.First() == waits) break;
+    queue_.TakeFirst(step);
+  }
+  EXPECT_EQ(queue_.First(), waits);
+  EXPECT_EQ(step, 10);
+}
+
+}  // namespace
+}  // namespace tessera
