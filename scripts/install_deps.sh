@@ -9,7 +9,7 @@ set -euo pipefail
 packages=(
   g++ cmake ninja-build pkg-config ccache git ca-certificates
   libhwy-dev libpcre2-dev libsimdjson-dev nlohmann-json3-dev libcli11-dev libfmt-dev libxxhash-dev libutf8proc-dev
-  libboost1.81-dev libgtest-dev libgmock-dev
+  libboost1.81-dev libgtest-dev libgmock-dev python3
 )
 # test.sh: sanitizers, fuzzing, static checks, and the cross build under emulation; oneDNN for gemm_bench, which compares
 # itself with it; clang 19, which compiles the kernel for AMD's GPUs.
