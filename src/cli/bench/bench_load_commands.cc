@@ -1,4 +1,6 @@
 // tessera bench: how fast a server answers, and how fast the engine is without one.
+#include <fmt/format.h>
+
 #include <chrono>
 #include <cstdio>
 #include <memory>
@@ -6,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "cli/bench/latency_svg.h"
 #include "cli/commands.h"
 #include "cli/engine_flags.h"
 #include "cli/exit_code.h"
@@ -25,16 +28,29 @@ struct BenchFlags {
   std::string api_key;
   std::string model;
   std::string json_file;
+  std::string svg_file;
   double first_token_limit_ms = 0;
   double token_limit_ms = 0;
   bool json = false;
 };
 
-Status Print(const BenchFlags& flags, const LoadReport& report) {
+Status Print(const BenchFlags& flags, const LoadReport& report, const std::string& title) {
   const std::string json = ReportJson(report).dump(2) + "\n";
   std::fputs(flags.json ? json.c_str() : ReportText(report).c_str(), stdout);
-  if (!flags.json_file.empty()) return WriteTextFile(flags.json_file, json);
+  if (!flags.json_file.empty()) {
+    TESSERA_RETURN_IF_ERROR(WriteTextFile(flags.json_file, json));
+  }
+  if (!flags.svg_file.empty()) {
+    TESSERA_RETURN_IF_ERROR(WriteTextFile(flags.svg_file, LatencySvg(report, title)));
+  }
   return {};
+}
+
+// "tiny-math: 256 requests of 128 + 64 tokens, 16 clients".
+std::string Title(const std::string& model, const LoadOptions& load, const std::string& clients) {
+  return fmt::format("{}: {} requests of {:g} + {:g} tokens (sigma {:g}), {}", model,
+                     load.num_requests, load.input_tokens, load.output_tokens, load.length_sigma,
+                     clients);
 }
 
 // 1 where a request failed: a script must not take such numbers for good ones.
@@ -61,7 +77,10 @@ Result<int> BenchServe(const BenchFlags& flags) {
   progress.Finish();
   report.first_token_limit = flags.first_token_limit_ms / 1000;
   report.token_limit = flags.token_limit_ms / 1000;
-  TESSERA_RETURN_IF_ERROR(Print(flags, report));
+  const std::string clients = flags.load.rate > 0
+                                  ? fmt::format("{:g} a second", flags.load.rate)
+                                  : fmt::format("{} clients", flags.load.concurrency);
+  TESSERA_RETURN_IF_ERROR(Print(flags, report, Title(target.model, flags.load, clients)));
   return ExitCodeOf(report);
 }
 
@@ -104,7 +123,7 @@ Result<int> BenchEngine(const BenchFlags& flags) {
   }
   engine->WaitIdle();
   report.seconds = seconds();
-  TESSERA_RETURN_IF_ERROR(Print(flags, report));
+  TESSERA_RETURN_IF_ERROR(Print(flags, report, Title("engine alone", flags.load, "all at once")));
   return ExitCodeOf(report);
 }
 
@@ -123,6 +142,9 @@ void AddLoadFlags(CLI::App* command, BenchFlags* flags) {
   add("--seed", &flags->load.seed, "Of prompts, lengths and times", "N");
   command->add_flag("--json", flags->json, "JSON instead of a table")->group("Output");
   command->add_option("--json-file", flags->json_file, "Write the JSON to a file as well")
+      ->type_name("FILE")
+      ->group("Output");
+  command->add_option("--svg", flags->svg_file, "Draw the distributions of the latencies here")
       ->type_name("FILE")
       ->group("Output");
 }

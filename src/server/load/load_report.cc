@@ -23,18 +23,17 @@ Json Summary(const std::vector<double>& seconds) {
   return json;
 }
 
-// Mean seconds for each token after the first; 0 where there is none.
-double TimePerToken(const LoadResult& result) {
-  if (result.output_tokens < 2) return 0;
-  return (result.last_token - result.first_token) / static_cast<double>(result.output_tokens - 1);
-}
-
 bool IsGood(const LoadReport& report, const LoadResult& result) {
   return (report.first_token_limit <= 0 || result.first_token <= report.first_token_limit) &&
-         (report.token_limit <= 0 || TimePerToken(result) <= report.token_limit);
+         (report.token_limit <= 0 || SecondsPerToken(result) <= report.token_limit);
 }
 
 }  // namespace
+
+double SecondsPerToken(const LoadResult& result) {
+  if (result.output_tokens < 2) return 0;
+  return (result.last_token - result.first_token) / static_cast<double>(result.output_tokens - 1);
+}
 
 double Percentile(std::vector<double> values, double percent) {
   if (values.empty()) return 0;
@@ -61,7 +60,7 @@ Json ReportJson(const LoadReport& report) {
     output_tokens += result.output_tokens;
     first.push_back(result.first_token);
     whole.push_back(result.last_token);
-    if (result.output_tokens >= 2) per_token.push_back(TimePerToken(result));
+    if (result.output_tokens >= 2) per_token.push_back(SecondsPerToken(result));
     intervals.insert(intervals.end(), result.intervals.begin(), result.intervals.end());
   }
   const auto rate = [&](int64_t count) {

@@ -28,6 +28,9 @@ struct LoadReport {
   double token_limit = 0;  // of the mean time for each token after the first
 };
 
+// Mean seconds for each token after the first; 0 where there is none.
+double SecondsPerToken(const LoadResult& result);
+
 // The value below which `percent` of the values lie, between neighbours by proportion. 0 for none.
 double Percentile(std::vector<double> values, double percent);
 
