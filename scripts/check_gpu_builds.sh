@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # Compiles the attention kernel for GPUs that need not be here, with the compilers that are: sm_90a with nvcc, gfx90a, gfx942
 # and gfx1200 with clang++-19 (no ROCm needed). Fails where an instance is without matrix instructions, keeps registers in
-# memory, or uses scratch memory. Takes about 10 seconds of one core.
+# memory, or uses scratch memory. Takes half a minute of one core.
 #   scripts/check_gpu_builds.sh        REQUIRE="nvcc clang++-19": fails where one of these is missing
 set -euo pipefail
 cd "$(dirname "$0")/.."
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
 source=scripts/gpu_kernels.cc
+kernels=(few_rows many_rows few_rows_fp8 many_rows_fp8 few_rows_fp8_256 many_rows_fp8_256)
 failed=0
 fail() {
   echo "GPU builds: $*" >&2
@@ -26,7 +27,7 @@ if command -v clang++-19 > /dev/null; then
     clang++-19 -std=c++20 -x hip -nogpuinc -nogpulib --offload-arch="$target" --offload-device-only \
       --no-gpu-bundle-output -O3 -Iinclude -Isrc -S -o "$assembly" "$source"
     # Each attention kernel by itself: from its label to its end.
-    for kernel in few_rows many_rows; do
+    for kernel in "${kernels[@]}"; do
       count=$(sed -n "/^$kernel:/,/^\.Lfunc_end/p" "$assembly" | grep -cE 'v_(mfma|wmma)_f32' || true)
       echo "$target $kernel: $count matrix instructions"
       (( count > 0 )) || fail "$target $kernel has no matrix instruction"
@@ -45,7 +46,7 @@ if command -v nvcc > /dev/null; then
   nvcc -std=c++20 -O3 -x cu -gencode arch=compute_90a,code=sm_90a -Iinclude -Isrc -Xptxas -v --keep \
     --keep-dir "$out" -cubin -o "$out/kernels.cubin" "$source" 2> "$out/log" || { cat "$out/log"; exit 1; }
   ptx=$(ls "$out"/*.ptx)
-  for kernel in few_rows many_rows; do
+  for kernel in "${kernels[@]}"; do
     body=$(sed -n "/\.entry $kernel(/,/^}/p" "$ptx")
     count=$(grep -c 'mma.sync' <<< "$body" || true)
     echo "sm_90a $kernel: $count matrix instructions"

@@ -14,13 +14,9 @@ namespace {
 using kernel::KernelArgs;
 using kernel::Logits;
 using kernel::WorkItem;
-using kernel::lanes::BlockShape;
-
-constexpr BlockShape kFewRows = kernel::lanes::kNvidiaFewRows;
-constexpr int kFewRowsBlocks = kernel::lanes::kNvidiaFewRowsBlocks;
-constexpr BlockShape kManyRows = kernel::lanes::kNvidiaManyRows;
-constexpr int kManyRowsBlocks = kernel::lanes::kNvidiaManyRowsBlocks;
-constexpr int kMaxRows = 16 * kManyRows.row_waves * kManyRows.row_tiles;
+using kernel::lanes::NvidiaManyRows;
+using kernel::lanes::NvidiaShape;
+using kernel::lanes::SimtInstance;
 
 template <class Tiles, Logits kLogits, int kBlocks>
 __global__ void __launch_bounds__(Tiles::kThreads, kBlocks)
@@ -35,52 +31,56 @@ __global__ void __launch_bounds__(kMergeThreads)
   kernel::lanes::MergeBlock(args, merges, kBlocksPerMerge, kMergeThreads);
 }
 
-template <int kHeadSize, Logits kLogits, BlockShape kShape, int kBlocks>
+template <SimtInstance kInstance, NvidiaShape kShape>
 void Append(std::vector<CudaKernel>* kernels) {
-  using Tiles = kernel::lanes::SimtTiles<kernel::MmaM16N8K16, kHeadSize, kShape>;
+  using Tiles = kernel::lanes::SimtTiles<kernel::MmaM16N8K16, kInstance.cache, kInstance.head_size,
+                                         kShape.shape, kInstance.general>;
   const int32_t shared = sizeof(typename Tiles::Shared);
-  const auto function = &AttentionKernel<Tiles, kLogits, kBlocks>;
+  const auto function = &AttentionKernel<Tiles, kInstance.logits, kShape.blocks>;
   CheckCuda(cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize, shared),
             "shared memory");
-  kernels->push_back({kHeadSize, kLogits, Tiles::kRows, Tiles::kThreads, shared, function});
+  kernels->push_back({kInstance, Tiles::kRows, Tiles::kThreads, shared, function});
 }
 
-template <int kHeadSize>
-void AppendHeadSize(std::vector<CudaKernel>* kernels) {
-  Append<kHeadSize, Logits::kScaled, kFewRows, kFewRowsBlocks>(kernels);
-  Append<kHeadSize, Logits::kScaled, kManyRows, kManyRowsBlocks>(kernels);
-#if !defined(TESSERA_GPU_BENCH_ONLY)
-  Append<kHeadSize, Logits::kSoftCapped, kFewRows, kFewRowsBlocks>(kernels);
-  Append<kHeadSize, Logits::kSoftCapped, kManyRows, kManyRowsBlocks>(kernels);
-  Append<kHeadSize, Logits::kBiased, kFewRows, kFewRowsBlocks>(kernels);
-  Append<kHeadSize, Logits::kBiased, kManyRows, kManyRowsBlocks>(kernels);
+#if defined(TESSERA_GPU_BENCH_ONLY)
+constexpr bool IsTimed(const SimtInstance& instance) {
+  return instance.head_size == 128 && instance.logits == Logits::kScaled &&
+         (instance.cache == DType::kE4M3FN || !instance.general);
+}
+#else
+constexpr bool IsTimed(const SimtInstance&) { return true; }
 #endif
-}
 
-// Of each head size and logits the smallest first.
+// For each instance the kernel for few rows first.
 const std::vector<CudaKernel>& Kernels() {
   static const std::vector<CudaKernel> kernels = [] {
     std::vector<CudaKernel> list;
-#if !defined(TESSERA_GPU_BENCH_ONLY)
-    AppendHeadSize<32>(&list);
-    AppendHeadSize<64>(&list);
-    AppendHeadSize<96>(&list);
-#endif
-    AppendHeadSize<128>(&list);
+    kernel::lanes::ForEachSimtInstance([&]<SimtInstance kInstance>() {
+      if constexpr (IsTimed(kInstance)) {
+        constexpr bool kBytes = SizeOf(kInstance.cache) == 1;
+        Append<kInstance, kernel::lanes::NvidiaFewRows(kInstance.head_size, kBytes)>(&list);
+        Append<kInstance, kernel::lanes::NvidiaManyRows(kInstance.head_size)>(&list);
+      }
+    });
     return list;
   }();
   return kernels;
 }
 
+// The best kernel that holds so many rows.
 const CudaKernel& FindKernel(const AttentionSpec& spec, int32_t rows) {
   for (const CudaKernel& kernel : Kernels()) {
-    if (kernel.head_size == spec.head_size && kernel.logits == LogitsOf(spec) &&
-        kernel.rows >= rows) {
-      return kernel;
-    }
+    if (kernel.rows >= rows && Takes(kernel.instance, spec)) return kernel;
   }
   TESSERA_CHECK(false, "a spec that no kernel was compiled for: " + ToString(spec));
   return Kernels().front();
+}
+
+int32_t HeadSize(const AttentionSpec& spec) { return std::max(spec.head_size, spec.value_size()); }
+
+int32_t MaxRows(const AttentionSpec& spec) {
+  return 16 * NvidiaManyRows(HeadSize(spec)).shape.row_waves *
+         NvidiaManyRows(HeadSize(spec)).shape.row_tiles;
 }
 
 }  // namespace
@@ -102,14 +102,6 @@ void DeviceMemory::CopyTo(void* destination, size_t bytes) const {
   CheckCuda(cudaMemcpy(destination, data_, bytes, cudaMemcpyDeviceToHost), "copy from the device");
 }
 
-std::vector<int32_t> CudaHeadSizes() {
-  std::vector<int32_t> sizes;
-  for (const CudaKernel& kernel : Kernels()) {
-    if (sizes.empty() || sizes.back() != kernel.head_size) sizes.push_back(kernel.head_size);
-  }
-  return sizes;
-}
-
 PlannerOptions CudaPlannerOptions(const AttentionSpec& spec, const AttentionBatch& batch) {
   int32_t processors = 0;
   CheckCuda(cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, 0), "device");
@@ -118,8 +110,11 @@ PlannerOptions CudaPlannerOptions(const AttentionSpec& spec, const AttentionBatc
     few = few && batch.QueryLen(seq) * spec.group_size() <= FindKernel(spec, 1).rows;
   }
   PlannerOptions options;
-  options.workers = processors * (few ? kFewRowsBlocks : kManyRowsBlocks);
-  options.max_rows = kMaxRows;
+  const bool bytes = SizeOf(spec.cache_dtype) == 1;
+  const int32_t size = HeadSize(spec);
+  options.workers =
+      processors * (few ? kernel::lanes::NvidiaFewRows(size, bytes) : NvidiaManyRows(size)).blocks;
+  options.max_rows = MaxRows(spec);
   options.key_step = 64;
   options.min_split_keys = 128;
   // Measured on an H200: what a key of 512 bytes takes to read, 128 rows of products take half as
@@ -142,7 +137,7 @@ CudaStep::CudaStep(const AttentionSpec& spec, const WorkList& work) {
     groups_.push_back(
         {&kernel, std::make_unique<DeviceMemory>(group), static_cast<unsigned>(group.size())});
   };
-  append(FindKernel(spec, kMaxRows), {many, items.end()});
+  append(FindKernel(spec, MaxRows(spec)), {many, items.end()});
   append(few, {items.begin(), many});
   merge_count_ = static_cast<unsigned>(work.merges.size());
   merges_ = std::make_unique<DeviceMemory>(work.merges);

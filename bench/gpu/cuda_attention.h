@@ -9,6 +9,7 @@
 #include <memory>
 #include <vector>
 
+#include "attention/kernel/simt_instances.h"
 #include "attention/planned_work.h"
 #include "tessera/attention_spec.h"
 
@@ -40,15 +41,12 @@ class DeviceMemory {
 
 // One compiled instance.
 struct CudaKernel {
-  int32_t head_size;
-  kernel::Logits logits;
+  kernel::lanes::SimtInstance instance;
   int32_t rows;  // that it holds at most
   int32_t threads;
   int32_t shared_bytes;
   void (*function)(kernel::KernelArgs args, const kernel::WorkItem* items);
 };
-
-std::vector<int32_t> CudaHeadSizes();
 
 // How items are cut for these kernels.
 PlannerOptions CudaPlannerOptions(const AttentionSpec& spec, const AttentionBatch& batch);

@@ -3,8 +3,8 @@
 #include <memory>
 #include <utility>
 
-#include "attention/feature_check.h"
 #include "attention/host_backend.h"
+#include "attention/kernel/simt_instances.h"
 #include "attention/planned_work.h"
 #include "cuda_attention.h"
 
@@ -14,22 +14,19 @@ namespace {
 
 using kernel::KernelArgs;
 
-const FeatureSet& Features() {
-  static const FeatureSet features = [] {
-    FeatureSet f;
-    f.query_dtypes = {DType::kBFloat16};
-    f.cache_dtypes = {DType::kBFloat16};
-    f.output_dtypes = {DType::kBFloat16, DType::kFloat32};
-    f.head_sizes = CudaHeadSizes();
-    f.differing_value_size = false;
-    f.window = true;
-    f.chunks = true;
-    f.soft_cap = true;
-    f.alibi = true;
-    f.sinks = true;
-    return f;
-  }();
-  return features;
+// The bytes of `rows` tokens.
+size_t Bytes(int64_t rows, int64_t token_stride, DType type) {
+  return static_cast<size_t>(rows * token_stride) * SizeOf(type);
+}
+
+// A copy on the device of what `*pointer` points to, in whose place it comes; null stays.
+template <class T>
+std::unique_ptr<DeviceMemory> MoveToDevice(const T** pointer, size_t count) {
+  if (*pointer == nullptr) return nullptr;
+  std::unique_ptr<DeviceMemory> memory =
+      std::make_unique<DeviceMemory>(*pointer, count * sizeof(T));
+  *pointer = memory->as<T>();
+  return memory;
 }
 
 class CudaCheckBackend : public HostBackend {
@@ -40,7 +37,7 @@ class CudaCheckBackend : public HostBackend {
   Support Probe(const DeviceInfo&) const override { return {}; }
   Support Supports(const AttentionSpec& spec, int32_t block_size) const override {
     Support support;
-    support.reasons = RefusalReasons(Features(), spec, block_size);
+    support.reasons = kernel::lanes::SimtRefusalReasons(spec, block_size);
     return support;
   }
   std::unique_ptr<AttentionPlan> Plan(const AttentionSpec& spec, const AttentionBatch& batch,
@@ -54,45 +51,41 @@ class CudaCheckBackend : public HostBackend {
     if (work.work.items.empty()) return;
 
     const size_t seqs = static_cast<size_t>(batch.num_seqs);
+    const int64_t tokens = batch.num_tokens;
     const int64_t plane = cache.num_blocks * cache.block_stride;
-    const size_t cache_bytes =
-        static_cast<size_t>(cache.v_offset >= plane ? cache.v_offset + plane : plane) *
-        sizeof(uint16_t);
-    const size_t query_bytes =
-        static_cast<size_t>(batch.num_tokens * run_args.query_token_stride) * sizeof(uint16_t);
-    const size_t output_bytes =
-        static_cast<size_t>(batch.num_tokens * run_args.output_token_stride) *
-        SizeOf(spec.output_dtype);
-    const size_t lse_bytes =
-        static_cast<size_t>(batch.num_tokens) * static_cast<size_t>(spec.num_heads) * sizeof(float);
-    const DeviceMemory query(run_args.query, query_bytes), kv(cache.data, cache_bytes),
-        output(run_args.output, output_bytes), lse(run_args.lse, lse_bytes),
-        starts(batch.query_start_loc, (seqs + 1) * sizeof(int32_t)),
-        lens(batch.seq_lens, seqs * sizeof(int32_t)),
-        table(batch.block_table,
-              seqs * static_cast<size_t>(batch.block_table_stride) * sizeof(int32_t));
-    const size_t head_bytes = static_cast<size_t>(spec.num_heads) * sizeof(float);
-    std::unique_ptr<DeviceMemory> slopes, sinks;
-    if (args.alibi_slopes != nullptr) {
-      slopes = std::make_unique<DeviceMemory>(args.alibi_slopes, head_bytes);
-      args.alibi_slopes = slopes->as<float>();
-    }
-    if (args.sinks != nullptr) {
-      sinks = std::make_unique<DeviceMemory>(args.sinks, head_bytes);
-      args.sinks = sinks->as<float>();
-    }
+    const int64_t elements = cache.v_offset >= plane ? cache.v_offset + plane : plane;
+    const bool paged = args.block_table != nullptr;
+    const DeviceMemory query(run_args.query,
+                             Bytes(tokens, args.query_token_stride, spec.query_dtype)),
+        output(run_args.output, Bytes(tokens, args.output_token_stride, spec.output_dtype)),
+        lse(run_args.lse, Bytes(tokens, spec.num_heads, DType::kFloat32)),
+        keys(args.keys, paged ? Bytes(1, elements, spec.cache_dtype)
+                              : Bytes(tokens, args.key_token_stride, spec.cache_dtype)),
+        values(args.values, paged ? 0 : Bytes(tokens, args.value_token_stride, spec.cache_dtype));
+    const size_t heads = static_cast<size_t>(spec.num_heads);
+    const size_t scales = args.scale_head_stride != 0 ? static_cast<size_t>(spec.num_kv_heads) : 1;
+    const std::unique_ptr<DeviceMemory> others[] = {
+        MoveToDevice(&args.query_start_loc, seqs + 1),
+        MoveToDevice(&args.seq_lens, seqs),
+        MoveToDevice(&args.block_table, seqs * static_cast<size_t>(batch.block_table_stride)),
+        MoveToDevice(&args.mask.causal_by_seq, seqs),
+        MoveToDevice(&args.mask.prefix_ranges,
+                     seqs * static_cast<size_t>(args.mask.max_prefix_ranges) * 2),
+        MoveToDevice(&args.alibi_slopes, heads),
+        MoveToDevice(&args.sinks, heads),
+        MoveToDevice(&args.query_query_bias, seqs * static_cast<size_t>(args.bias_seq_stride)),
+        MoveToDevice(&args.key_scales, scales),
+        MoveToDevice(&args.value_scales, scales)};
     args.query = query.as<void>();
-    args.keys = kv.as<void>();
-    args.values = kv.as<uint16_t>() + cache.v_offset;
+    args.keys = keys.as<void>();
+    args.values =
+        paged ? keys.as<char>() + Bytes(1, cache.v_offset, spec.cache_dtype) : values.as<char>();
     args.output = output.as<void>();
     args.lse = lse.as<float>();
-    args.query_start_loc = starts.as<int32_t>();
-    args.seq_lens = lens.as<int32_t>();
-    args.block_table = table.as<int32_t>();
     CudaStep(spec, work.work).Launch(args, nullptr);
     CheckCuda(cudaDeviceSynchronize(), "attention kernel");
-    output.CopyTo(run_args.output, output_bytes);
-    lse.CopyTo(run_args.lse, lse_bytes);
+    output.CopyTo(run_args.output, Bytes(tokens, args.output_token_stride, spec.output_dtype));
+    lse.CopyTo(run_args.lse, Bytes(tokens, spec.num_heads, DType::kFloat32));
   }
 };
 

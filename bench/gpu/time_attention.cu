@@ -1,9 +1,10 @@
 // Times the portable kernel on an NVIDIA GPU, next to the chip's own limit for reading memory.
 //
-// Heads 32/8 of 128, bfloat16, pages of 16 tokens. All keys and values lie in one pool far larger
-// than the cache; page tables are random permutations of all of it. One CUDA graph holds several
-// steps, each with a page table of its own (2 GB of keys and values at least), so that none finds
-// its keys in the cache. The median of the graph's replays is divided by its steps.
+// Heads 32/8 of 128, bfloat16, then the same with a cache of fp8, pages of 16 tokens. All keys and
+// values lie in one pool far larger than the cache; page tables are random permutations of all of
+// it. One CUDA graph holds several steps, each with a page table of its own (2 GB of keys and
+// values at least), so that none finds its keys in the cache. The median of the graph's replays is
+// divided by its steps.
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -24,7 +25,8 @@ struct Request {
   int32_t seq_len;
 };
 
-__global__ void FillRandom(uint16_t* data, int64_t count, uint32_t seed) {
+// Of the bits, those of `mask`: e4m3fn without the second bit of each byte holds no NaN.
+__global__ void FillRandom(uint16_t* data, int64_t count, uint32_t seed, uint32_t mask) {
   for (int64_t i = blockIdx.x * int64_t{blockDim.x} + threadIdx.x; i < count;
        i += int64_t{gridDim.x} * blockDim.x) {
     uint32_t x = static_cast<uint32_t>(i) * 2654435761u + seed;
@@ -32,7 +34,7 @@ __global__ void FillRandom(uint16_t* data, int64_t count, uint32_t seed) {
     x *= 2246822519u;
     x ^= x >> 13;
     data[i] = static_cast<uint16_t>(
-        simt::BFloat16Bits(static_cast<float>(x & 0xffff) * (4.0f / 65536.0f) - 2.0f));
+        simt::BFloat16Bits(static_cast<float>(x & 0xffff) * (4.0f / 65536.0f) - 2.0f) & mask);
   }
 }
 
@@ -86,7 +88,8 @@ double Median(int replays, const std::function<void(cudaStream_t)>& launches) {
 
 class Bench {
  public:
-  explicit Bench(int64_t pool_bytes) : pool_(static_cast<size_t>(pool_bytes)) {
+  Bench(int64_t pool_bytes, DType cache) : pool_(static_cast<size_t>(pool_bytes)) {
+    spec_.cache_dtype = cache;
     spec_.num_heads = 32;
     spec_.num_kv_heads = 8;
     spec_.head_size = 128;
@@ -95,9 +98,10 @@ class Bench {
     shape_.head_size = spec_.head_size;
     shape_.order = KvOrder::kBlockTokenHead;
     shape_.num_blocks = 1;
-    page_bytes_ = KvCacheElements(shape_) * 2;
+    page_bytes_ = KvCacheElements(shape_) * static_cast<int64_t>(SizeOf(cache));
     shape_.num_blocks = pool_bytes / page_bytes_;
-    FillRandom<<<132 * 16, 256>>>(pool_.as<uint16_t>(), pool_bytes / 2, 1);
+    FillRandom<<<132 * 16, 256>>>(pool_.as<uint16_t>(), pool_bytes / 2, 1,
+                                  SizeOf(cache) == 1 ? 0xbfbfu : 0xffffu);
     CheckCuda(cudaDeviceSynchronize(), "filling the pool");
     pages_.resize(static_cast<size_t>(shape_.num_blocks));
     std::iota(pages_.begin(), pages_.end(), 0);
@@ -155,9 +159,9 @@ class Bench {
     const size_t query_bytes = static_cast<size_t>(batch.num_tokens * row) * 2;
     const DeviceMemory query(query_bytes), output(query_bytes), d_starts(starts), d_lens(lens),
         d_table(table);
-    FillRandom<<<1024, 256>>>(query.as<uint16_t>(), batch.num_tokens * row, 2);
+    FillRandom<<<1024, 256>>>(query.as<uint16_t>(), batch.num_tokens * row, 2, 0xffffu);
     CheckCuda(cudaDeviceSynchronize(), "filling the query");
-    const KvCache cache = MakeKvCache(shape_, DType::kBFloat16, pool_.as<void>());
+    const KvCache cache = MakeKvCache(shape_, spec_.cache_dtype, pool_.as<void>());
     RunArgs run;
     run.query = query.as<void>();
     run.query_token_stride = run.output_token_stride = row;
@@ -201,23 +205,27 @@ std::vector<Request> Same(size_t count, int32_t query_len, int32_t seq_len) {
 }  // namespace tessera
 
 int main() {
+  using tessera::DType;
   using tessera::Request;
   using tessera::Same;
-  tessera::Bench bench(int64_t{16} << 30);
-  bench.Read();
-  bench.Time("decode 1 x 1k", Same(1, 1, 1024));
-  bench.Time("decode 1 x 4k", Same(1, 1, 4096));
-  bench.Time("decode 1 x 16k", Same(1, 1, 16384));
-  bench.Time("decode 8 x 4k", Same(8, 1, 4096));
-  bench.Time("decode 8 x 16k", Same(8, 1, 16384));
-  bench.Time("decode 32 x 4k", Same(32, 1, 4096));
-  bench.Time("decode 128 x 1k", Same(128, 1, 1024));
-  bench.Time("decode 128 x 4k", Same(128, 1, 4096));
-  bench.Time("prefill 1 x 2k", Same(1, 2048, 2048));
-  bench.Time("prefill 8 x 2k", Same(8, 2048, 2048));
-  bench.Time("prefill 1 x 8k", Same(1, 8192, 8192));
-  bench.Time("prefill 1 x 32k", Same(1, 32768, 32768));
-  std::vector<Request> mixed = Same(32, 1, 4096);
-  mixed.push_back({2048, 8192});
-  bench.Time("32 decodes, chunk 2k/8k", mixed);
+  for (DType cache : {DType::kBFloat16, DType::kE4M3FN}) {
+    std::printf("cache %s\n", ToString(cache));
+    tessera::Bench bench(int64_t{16} << 30, cache);
+    bench.Read();
+    bench.Time("decode 1 x 1k", Same(1, 1, 1024));
+    bench.Time("decode 1 x 4k", Same(1, 1, 4096));
+    bench.Time("decode 1 x 16k", Same(1, 1, 16384));
+    bench.Time("decode 8 x 4k", Same(8, 1, 4096));
+    bench.Time("decode 8 x 16k", Same(8, 1, 16384));
+    bench.Time("decode 32 x 4k", Same(32, 1, 4096));
+    bench.Time("decode 128 x 1k", Same(128, 1, 1024));
+    bench.Time("decode 128 x 4k", Same(128, 1, 4096));
+    bench.Time("prefill 1 x 2k", Same(1, 2048, 2048));
+    bench.Time("prefill 8 x 2k", Same(8, 2048, 2048));
+    bench.Time("prefill 1 x 8k", Same(1, 8192, 8192));
+    bench.Time("prefill 1 x 32k", Same(1, 32768, 32768));
+    std::vector<Request> mixed = Same(32, 1, 4096);
+    mixed.push_back({2048, 8192});
+    bench.Time("32 decodes, chunk 2k/8k", mixed);
+  }
 }

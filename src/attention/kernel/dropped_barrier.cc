@@ -11,7 +11,7 @@ namespace tessera::kernel {
 
 void RunBlockWithoutBarrier(const KernelArgs& args, const WorkItem* items) {
   constexpr lanes_without_barrier::BlockShape kShape{.row_waves = 2, .stages = 2};
-  using Tiles = lanes_without_barrier::SimtTiles<MmaM16N8K16, 64, kShape>;
+  using Tiles = lanes_without_barrier::SimtTiles<MmaM16N8K16, DType::kBFloat16, 64, kShape, false>;
   lanes_without_barrier::RunBlock<Tiles, Logits::kScaled>(args, items);
 }
 

@@ -3,7 +3,6 @@
 #include <vector>
 
 #include "attention/kernel/simt_emulator.h"
-#include "tessera/dtype.h"
 
 namespace tessera::kernel {
 
@@ -88,22 +87,28 @@ struct LaneInput {
   const float* c;
 };
 
-float Element(const uint32_t* words, int i) {
-  return BFloat16ToFloat(static_cast<uint16_t>(words[i / 2] >> (16 * (i % 2))));
+struct Multiplication {
+  const Tables& tables;
+  DType type;
+};
+
+float Element(DType type, const uint32_t* words, int i) {
+  const auto bits = static_cast<uint16_t>(words[i / 2] >> (16 * (i % 2)));
+  return type == DType::kFloat16 ? Float16ToFloat(bits) : BFloat16ToFloat(bits);
 }
 
 void Multiply(const void* context, const void* const* in, void* const* out, int wave) {
-  const Tables& t = *static_cast<const Tables*>(context);
+  const auto& [t, type] = *static_cast<const Multiplication*>(context);
   float x[32 * 16], y[32 * 16], d[32 * 32];
   const auto lane_of = [&](int lane) { return static_cast<const LaneInput*>(in[lane]); };
   for (int lane = 0; lane < wave; ++lane) {
     for (int i = 0; i < t.nx; ++i) {
       const auto& place = t.x[static_cast<size_t>(lane * t.nx + i)];
-      x[place.index * t.depth + place.k] = Element(lane_of(lane)->x, i);
+      x[place.index * t.depth + place.k] = Element(type, lane_of(lane)->x, i);
     }
     for (int i = 0; i < t.ny; ++i) {
       const auto& place = t.y[static_cast<size_t>(lane * t.ny + i)];
-      y[place.k * t.columns + place.index] = Element(lane_of(lane)->y, i);
+      y[place.k * t.columns + place.index] = Element(type, lane_of(lane)->y, i);
     }
     for (int e = 0; e < t.ne; ++e) {
       const auto& place = t.d[static_cast<size_t>(lane * t.ne + e)];
@@ -128,12 +133,13 @@ void Multiply(const void* context, const void* const* in, void* const* out, int 
 
 }  // namespace
 
-void EmulateMatrix(MatrixInstruction instruction, const uint32_t* x, const uint32_t* y, float* c,
-                   int elements) {
+void EmulateMatrix(MatrixInstruction instruction, DType type, const uint32_t* x, const uint32_t* y,
+                   float* c, int elements) {
   const Tables& tables = TablesOf(instruction);
+  const Multiplication multiplication{tables, type};
   const LaneInput input{x, y, c};
   float result[16];
-  simt::emulator::Collective(&input, result, tables.wave, &Multiply, &tables);
+  simt::emulator::Collective(&input, result, tables.wave, &Multiply, &multiplication);
   for (int e = 0; e < elements; ++e) c[e] = result[e];
 }
 

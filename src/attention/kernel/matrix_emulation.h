@@ -5,13 +5,15 @@
 
 #include <cstdint>
 
+#include "tessera/dtype.h"
+
 namespace tessera::kernel {
 
 enum class MatrixInstruction : uint8_t { kMfma32x32x8, kMfma16x16x16, kWmmaGfx12, kMmaM16N8K16 };
 
 // D[x][y] += sum_k X[x][k] Y[y][k] over the whole wave; every lane calls it with its own fragments
-// (bfloat16, two in a word) and `elements` accumulator values.
-void EmulateMatrix(MatrixInstruction instruction, const uint32_t* x, const uint32_t* y, float* c,
-                   int elements);
+// (of `type`, two in a word) and `elements` accumulator values.
+void EmulateMatrix(MatrixInstruction instruction, DType type, const uint32_t* x, const uint32_t* y,
+                   float* c, int elements);
 
 }  // namespace tessera::kernel

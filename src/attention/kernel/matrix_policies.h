@@ -16,6 +16,7 @@
 //   kTransposes           whether loads can transpose: then V lies there as [key][dim], else as [dim][key]
 //   LoadKeys, LoadValues  kTiles fragments of X at one k: of kTiles * X keys, or dims
 //   LoadQuery             one fragment of Y from [row][dim]
+//   MultiplyAdd<kType>    D += X Y, with elements of bfloat16 or float16
 // clang-format on
 // CheckPolicy proves for every lane, at compile time, that the accumulators of the first product
 // already are the Y fragments of the second: probabilities never leave their registers.
@@ -27,6 +28,7 @@
 #include <cstdint>
 
 #include "attention/kernel/simt.h"
+#include "tessera/dtype.h"
 #if defined(TESSERA_SIMT_HOST)
 #include "attention/kernel/matrix_emulation.h"
 #endif
@@ -107,6 +109,8 @@ struct PlainLoads {
 #if defined(TESSERA_SIMT_HIP)
 typedef short Short4 __attribute__((ext_vector_type(4)));
 typedef short Short8 __attribute__((ext_vector_type(8)));
+typedef _Float16 Half4 __attribute__((ext_vector_type(4)));
+typedef _Float16 Half8 __attribute__((ext_vector_type(8)));
 typedef float Float4 __attribute__((ext_vector_type(4)));
 typedef float Float8 __attribute__((ext_vector_type(8)));
 typedef float Float16 __attribute__((ext_vector_type(16)));
@@ -127,14 +131,20 @@ struct Mfma32x32x8 : PlainLoads<Mfma32x32x8> {
   SIMT_CONSTEXPR int red(int) { return 32; }
   SIMT_CONSTEXPR int p_tile(int f, int) { return f / 4; }
   SIMT_CONSTEXPR int p_elem(int f, int i) { return 4 * (f % 4) + i; }
+  template <DType kType>
   SIMT_DEVICE void MultiplyAdd(const Fragment<NX>& a, const Fragment<NY>& b, Accumulator<NE>& c) {
 #if defined(__gfx90a__) || defined(__gfx942__) || defined(__gfx950__)
     Float16 d = __builtin_bit_cast(Float16, c);
-    d = __builtin_amdgcn_mfma_f32_32x32x8bf16_1k(__builtin_bit_cast(Short4, a),
-                                                 __builtin_bit_cast(Short4, b), d, 0, 0, 0);
+    if constexpr (kType == DType::kFloat16) {
+      d = __builtin_amdgcn_mfma_f32_32x32x8f16(__builtin_bit_cast(Half4, a),
+                                               __builtin_bit_cast(Half4, b), d, 0, 0, 0);
+    } else {
+      d = __builtin_amdgcn_mfma_f32_32x32x8bf16_1k(__builtin_bit_cast(Short4, a),
+                                                   __builtin_bit_cast(Short4, b), d, 0, 0, 0);
+    }
     c = __builtin_bit_cast(Accumulator<NE>, d);
 #elif defined(TESSERA_SIMT_HOST)
-    EmulateMatrix(MatrixInstruction::kMfma32x32x8, a.words, b.words, c.v, NE);
+    EmulateMatrix(MatrixInstruction::kMfma32x32x8, kType, a.words, b.words, c.v, NE);
 #endif
   }
 };
@@ -154,14 +164,20 @@ struct Mfma16x16x16 : PlainLoads<Mfma16x16x16> {
   SIMT_CONSTEXPR int red(int i) { return 16 << i; }
   SIMT_CONSTEXPR int p_tile(int f, int) { return f; }
   SIMT_CONSTEXPR int p_elem(int, int i) { return i; }
+  template <DType kType>
   SIMT_DEVICE void MultiplyAdd(const Fragment<NX>& a, const Fragment<NY>& b, Accumulator<NE>& c) {
 #if defined(__gfx90a__) || defined(__gfx942__) || defined(__gfx950__)
     Float4 d = __builtin_bit_cast(Float4, c);
-    d = __builtin_amdgcn_mfma_f32_16x16x16bf16_1k(__builtin_bit_cast(Short4, a),
-                                                  __builtin_bit_cast(Short4, b), d, 0, 0, 0);
+    if constexpr (kType == DType::kFloat16) {
+      d = __builtin_amdgcn_mfma_f32_16x16x16f16(__builtin_bit_cast(Half4, a),
+                                                __builtin_bit_cast(Half4, b), d, 0, 0, 0);
+    } else {
+      d = __builtin_amdgcn_mfma_f32_16x16x16bf16_1k(__builtin_bit_cast(Short4, a),
+                                                    __builtin_bit_cast(Short4, b), d, 0, 0, 0);
+    }
     c = __builtin_bit_cast(Accumulator<NE>, d);
 #elif defined(TESSERA_SIMT_HOST)
-    EmulateMatrix(MatrixInstruction::kMfma16x16x16, a.words, b.words, c.v, NE);
+    EmulateMatrix(MatrixInstruction::kMfma16x16x16, kType, a.words, b.words, c.v, NE);
 #endif
   }
 };
@@ -182,14 +198,20 @@ struct Wmma16x16x16 : PlainLoads<Wmma16x16x16> {
   SIMT_CONSTEXPR int red(int) { return 16; }
   SIMT_CONSTEXPR int p_tile(int f, int) { return f; }
   SIMT_CONSTEXPR int p_elem(int, int i) { return i; }
+  template <DType kType>
   SIMT_DEVICE void MultiplyAdd(const Fragment<NX>& a, const Fragment<NY>& b, Accumulator<NE>& c) {
 #if defined(__gfx1200__) || defined(__gfx1201__)
     Float8 d = __builtin_bit_cast(Float8, c);
-    d = __builtin_amdgcn_wmma_f32_16x16x16_bf16_w32_gfx12(__builtin_bit_cast(Short8, a),
-                                                          __builtin_bit_cast(Short8, b), d);
+    if constexpr (kType == DType::kFloat16) {
+      d = __builtin_amdgcn_wmma_f32_16x16x16_f16_w32_gfx12(__builtin_bit_cast(Half8, a),
+                                                           __builtin_bit_cast(Half8, b), d);
+    } else {
+      d = __builtin_amdgcn_wmma_f32_16x16x16_bf16_w32_gfx12(__builtin_bit_cast(Short8, a),
+                                                            __builtin_bit_cast(Short8, b), d);
+    }
     c = __builtin_bit_cast(Accumulator<NE>, d);
 #elif defined(TESSERA_SIMT_HOST)
-    EmulateMatrix(MatrixInstruction::kWmmaGfx12, a.words, b.words, c.v, NE);
+    EmulateMatrix(MatrixInstruction::kWmmaGfx12, kType, a.words, b.words, c.v, NE);
 #endif
   }
 };
@@ -209,15 +231,24 @@ struct MmaM16N8K16 {
   SIMT_CONSTEXPR int red(int i) { return 1 << i; }
   SIMT_CONSTEXPR int p_tile(int f, int i) { return 2 * f + i / 4; }
   SIMT_CONSTEXPR int p_elem(int, int i) { return 2 * ((i / 2) % 2) + i % 2; }
+  template <DType kType>
   SIMT_DEVICE void MultiplyAdd(const Fragment<NX>& a, const Fragment<NY>& b, Accumulator<NE>& c) {
 #if defined(__CUDA_ARCH__)
-    asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
-        "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
-        : "+f"(c.v[0]), "+f"(c.v[1]), "+f"(c.v[2]), "+f"(c.v[3])
-        : "r"(b.words[0]), "r"(b.words[1]), "r"(b.words[2]), "r"(b.words[3]), "r"(a.words[0]),
-          "r"(a.words[1]));
+    if constexpr (kType == DType::kFloat16) {
+      asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 "
+          "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+          : "+f"(c.v[0]), "+f"(c.v[1]), "+f"(c.v[2]), "+f"(c.v[3])
+          : "r"(b.words[0]), "r"(b.words[1]), "r"(b.words[2]), "r"(b.words[3]), "r"(a.words[0]),
+            "r"(a.words[1]));
+    } else {
+      asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
+          "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+          : "+f"(c.v[0]), "+f"(c.v[1]), "+f"(c.v[2]), "+f"(c.v[3])
+          : "r"(b.words[0]), "r"(b.words[1]), "r"(b.words[2]), "r"(b.words[3]), "r"(a.words[0]),
+            "r"(a.words[1]));
+    }
 #elif defined(TESSERA_SIMT_HOST)
-    EmulateMatrix(MatrixInstruction::kMmaM16N8K16, a.words, b.words, c.v, NE);
+    EmulateMatrix(MatrixInstruction::kMmaM16N8K16, kType, a.words, b.words, c.v, NE);
 #endif
   }
 

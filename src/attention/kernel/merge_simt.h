@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "attention/kernel/kernel_args.h"
+#include "attention/kernel/lane_elements.h"
 #include "attention/kernel/simt.h"
 #include "tessera/dtype.h"
 
@@ -41,12 +42,8 @@ SIMT_DEVICE void MergeBlock(const KernelArgs& args, const MergeItem* merges, int
       if (sum != 0.0f) value /= sum;  // otherwise no part saw a key
       const int64_t offset =
           token * args.output_token_stride + head * args.output_head_stride + dim;
-      if (args.output_dtype == static_cast<uint8_t>(DType::kFloat32)) {
-        static_cast<float*>(args.output)[offset] = value;
-      } else {
-        static_cast<uint16_t*>(args.output)[offset] =
-            static_cast<uint16_t>(simt::BFloat16Bits(value));
-      }
+      StoreElement(static_cast<DType>(args.output_dtype), args.output, offset,
+                   value * args.inverse_output_scale);
       if (dim == 0 && args.lse != nullptr) {
         args.lse[token * args.num_heads + head] =
             sum != 0.0f ? reference + simt::Log2(sum) / kLog2e : kMinusInfinity;

@@ -44,7 +44,7 @@
 
 namespace tessera::simt {
 
-// Eight 16-bit elements.
+// Eight 16-bit elements, or 16 of 8 bits.
 struct alignas(16) Piece {
   uint32_t words[4];
 };
@@ -86,16 +86,12 @@ SIMT_DEVICE float FromBits(uint32_t u) { return __builtin_bit_cast(float, u); }
 
 typedef uint32_t AliasedWord __attribute__((may_alias));
 typedef Piece AliasedPiece __attribute__((may_alias));
-SIMT_DEVICE uint32_t LoadWord(const uint16_t* p) {
-  return *reinterpret_cast<const AliasedWord*>(p);
-}
+SIMT_DEVICE uint32_t LoadWord(const void* p) { return *static_cast<const AliasedWord*>(p); }
 SIMT_DEVICE void StoreWord(uint16_t* p, uint32_t word) {
   *reinterpret_cast<AliasedWord*>(p) = word;
 }
-SIMT_DEVICE Piece LoadPiece(const uint16_t* p) { return *reinterpret_cast<const AliasedPiece*>(p); }
-SIMT_DEVICE void StorePiece(uint16_t* p, const Piece& piece) {
-  *reinterpret_cast<AliasedPiece*>(p) = piece;
-}
+SIMT_DEVICE Piece LoadPiece(const void* p) { return *static_cast<const AliasedPiece*>(p); }
+SIMT_DEVICE void StorePiece(void* p, const Piece& piece) { *static_cast<AliasedPiece*>(p) = piece; }
 
 #elif defined(TESSERA_SIMT_CUDA)
 
@@ -126,14 +122,14 @@ SIMT_DEVICE float Max(float a, float b) { return fmaxf(a, b); }
 SIMT_DEVICE uint32_t Bits(float f) { return __float_as_uint(f); }
 SIMT_DEVICE float FromBits(uint32_t u) { return __uint_as_float(u); }
 
-SIMT_DEVICE uint32_t LoadWord(const uint16_t* p) { return *reinterpret_cast<const uint32_t*>(p); }
+SIMT_DEVICE uint32_t LoadWord(const void* p) { return *static_cast<const uint32_t*>(p); }
 SIMT_DEVICE void StoreWord(uint16_t* p, uint32_t word) { *reinterpret_cast<uint32_t*>(p) = word; }
-SIMT_DEVICE Piece LoadPiece(const uint16_t* p) {
-  const uint4 v = *reinterpret_cast<const uint4*>(p);
+SIMT_DEVICE Piece LoadPiece(const void* p) {
+  const uint4 v = *static_cast<const uint4*>(p);
   return {{v.x, v.y, v.z, v.w}};
 }
-SIMT_DEVICE void StorePiece(uint16_t* p, const Piece& piece) {
-  *reinterpret_cast<uint4*>(p) =
+SIMT_DEVICE void StorePiece(void* p, const Piece& piece) {
+  *static_cast<uint4*>(p) =
       make_uint4(piece.words[0], piece.words[1], piece.words[2], piece.words[3]);
 }
 
@@ -161,29 +157,34 @@ SIMT_DEVICE float Max(float a, float b) { return b > a ? b : a; }
 SIMT_DEVICE uint32_t Bits(float f) { return std::bit_cast<uint32_t>(f); }
 SIMT_DEVICE float FromBits(uint32_t u) { return std::bit_cast<float>(u); }
 
-SIMT_DEVICE uint32_t LoadWord(const uint16_t* p) {
+SIMT_DEVICE uint32_t LoadWord(const void* p) {
   uint32_t word;
   std::memcpy(&word, p, sizeof(word));
   return word;
 }
 SIMT_DEVICE void StoreWord(uint16_t* p, uint32_t word) { std::memcpy(p, &word, sizeof(word)); }
-SIMT_DEVICE Piece LoadPiece(const uint16_t* p) {
+SIMT_DEVICE Piece LoadPiece(const void* p) {
   Piece piece;
   std::memcpy(&piece, p, sizeof(piece));
   return piece;
 }
-SIMT_DEVICE void StorePiece(uint16_t* p, const Piece& piece) {
-  std::memcpy(p, &piece, sizeof(piece));
-}
+SIMT_DEVICE void StorePiece(void* p, const Piece& piece) { std::memcpy(p, &piece, sizeof(piece)); }
 
 #endif
 
 #if defined(TESSERA_SIMT_CUDA)
 // 16 bytes from global to shared memory, or 16 zeros (then nothing is read).
-SIMT_DEVICE void CopyAsync16(uint16_t* shared, const uint16_t* global, bool valid) {
+SIMT_DEVICE void CopyAsync16(void* shared, const void* global, bool valid) {
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(
                    static_cast<uint32_t>(__cvta_generic_to_shared(shared))),
                "l"(global), "r"(valid ? 16 : 0)
+               : "memory");
+}
+// The same with 4 bytes.
+SIMT_DEVICE void CopyAsync4(float* shared, const void* global, bool valid) {
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(
+                   static_cast<uint32_t>(__cvta_generic_to_shared(shared))),
+               "l"(global), "r"(valid ? 4 : 0)
                : "memory");
 }
 // Ends a group of copies.
@@ -194,8 +195,11 @@ SIMT_DEVICE void WaitForCopies() {
   asm volatile("cp.async.wait_group %0;" ::"n"(kGroups) : "memory");
 }
 #else
-SIMT_DEVICE void CopyAsync16(uint16_t* shared, const uint16_t* global, bool valid) {
+SIMT_DEVICE void CopyAsync16(void* shared, const void* global, bool valid) {
   StorePiece(shared, valid ? LoadPiece(global) : Piece{});
+}
+SIMT_DEVICE void CopyAsync4(float* shared, const void* global, bool valid) {
+  *shared = valid ? FromBits(LoadWord(global)) : 0.0f;
 }
 SIMT_DEVICE void CommitCopies() {}
 template <int kGroups>
@@ -223,6 +227,15 @@ SIMT_DEVICE uint32_t LoadPair(const uint16_t* p) {
 }
 SIMT_DEVICE Piece LoadUnalignedPiece(const uint16_t* p) {
   return {{LoadPair(p), LoadPair(p + 2), LoadPair(p + 4), LoadPair(p + 6)}};
+}
+// `count` of four bytes, or all of them; the others are 0.
+SIMT_DEVICE uint32_t LoadBytes(const uint8_t* p, int count) {
+  uint32_t word = 0;
+  SIMT_UNROLL
+  for (int i = 0; i < 4; ++i) {
+    if (i < count) word |= static_cast<uint32_t>(p[i]) << (8 * i);
+  }
+  return word;
 }
 
 }  // namespace tessera::simt

@@ -15,7 +15,7 @@ namespace tessera::simt::emulator {
 namespace {
 
 constexpr size_t kStackBytes = size_t{128} << 10;
-constexpr size_t kSharedBytes = size_t{96} << 10;
+constexpr size_t kSharedBytes = size_t{227} << 10;  // as sm_90 has
 
 struct BlockState {
   struct GpuThread {

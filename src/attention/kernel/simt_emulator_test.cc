@@ -8,6 +8,7 @@
 
 #include "attention/backends/portable/emulated_backend.h"
 #include "attention/kernel/dropped_barrier.h"
+#include "attention/kernel/lane_elements.h"
 #include "attention/kernel/tiles_simt.h"
 #include "attention/planned_work.h"
 #include "attention/testing/attention_case.h"
@@ -64,8 +65,9 @@ TEST(Emulator, DivergentBarrierIsAnError) {
 }
 
 // Every instruction multiplies as its definition says, through the policy's coordinates.
-template <class P>
+template <class P, DType kType>
 void ExpectProduct() {
+  using kernel::lanes::PackPair;
   float x[32][16], y[32][16];
   for (int i = 0; i < 32; ++i) {
     for (int k = 0; k < 16; ++k) {
@@ -80,15 +82,15 @@ void ExpectProduct() {
     kernel::Fragment<P::NY> b;
     kernel::Accumulator<P::NE> c;
     for (int i = 0; i < 2 * P::NX; i += 2) {
-      a.words[i / 2] = simt::PackBFloat16(x[P::x(lane, i)][P::xk(lane, i)],
-                                          x[P::x(lane, i + 1)][P::xk(lane, i + 1)]);
+      a.words[i / 2] = PackPair<kType>(x[P::x(lane, i)][P::xk(lane, i)],
+                                       x[P::x(lane, i + 1)][P::xk(lane, i + 1)]);
     }
     for (int i = 0; i < 2 * P::NY; i += 2) {
-      b.words[i / 2] = simt::PackBFloat16(y[P::y(lane, i)][P::yk(lane, i)],
-                                          y[P::y(lane, i + 1)][P::yk(lane, i + 1)]);
+      b.words[i / 2] = PackPair<kType>(y[P::y(lane, i)][P::yk(lane, i)],
+                                       y[P::y(lane, i + 1)][P::yk(lane, i + 1)]);
     }
     for (int e = 0; e < P::NE; ++e) c.v[e] = 1000.0f;
-    P::MultiplyAdd(a, b, c);
+    P::template MultiplyAdd<kType>(a, b, c);
     for (int e = 0; e < P::NE; ++e) got[P::cx(lane, e)][P::cy(lane, e)] = c.v[e];
   });
   for (int i = 0; i < P::X; ++i) {
@@ -101,10 +103,61 @@ void ExpectProduct() {
 }
 
 TEST(MatrixPolicies, MultiplyAsDefined) {
-  ExpectProduct<kernel::MmaM16N8K16>();
-  ExpectProduct<kernel::Mfma32x32x8>();
-  ExpectProduct<kernel::Mfma16x16x16>();
-  ExpectProduct<kernel::Wmma16x16x16>();
+  ExpectProduct<kernel::MmaM16N8K16, DType::kBFloat16>();
+  ExpectProduct<kernel::Mfma32x32x8, DType::kBFloat16>();
+  ExpectProduct<kernel::Mfma16x16x16, DType::kBFloat16>();
+  ExpectProduct<kernel::Wmma16x16x16, DType::kBFloat16>();
+  ExpectProduct<kernel::MmaM16N8K16, DType::kFloat16>();
+  ExpectProduct<kernel::Mfma32x32x8, DType::kFloat16>();
+  ExpectProduct<kernel::Mfma16x16x16, DType::kFloat16>();
+  ExpectProduct<kernel::Wmma16x16x16, DType::kFloat16>();
+}
+
+template <DType kType>
+void ExpectWidened() {
+  for (uint32_t code = 0; code < 256; ++code) {
+    // Beside others, so that nothing spills from one to the next.
+    const uint32_t others = 0xff80ff7fu;
+    for (int place = 0; place < 4; ++place) {
+      const uint32_t bytes = (others & ~(0xffu << (8 * place))) | code << (8 * place);
+      const kernel::lanes::TwoPairs pairs = kernel::lanes::WidenBytes<kType>(bytes);
+      const uint32_t pair = place < 2 ? pairs.low : pairs.high;
+      const float got = BFloat16ToFloat(static_cast<uint16_t>(pair >> (16 * (place % 2))));
+      const auto byte = static_cast<uint8_t>(code);
+      const float want = LoadAsFloat(kType, &byte, 0);
+      if (std::isnan(want)) {
+        EXPECT_TRUE(std::isnan(got)) << ToString(kType) << " " << code << " at " << place;
+      } else {
+        EXPECT_EQ(got, want) << ToString(kType) << " " << code << " at " << place;
+        EXPECT_EQ(std::signbit(got), std::signbit(want));
+      }
+    }
+  }
+}
+
+TEST(LaneElements, EveryCodeOf8BitsIsWidenedExactly) {
+  ExpectWidened<DType::kE4M3FN>();
+  ExpectWidened<DType::kE4M3FNUZ>();
+  ExpectWidened<DType::kE5M2>();
+  ExpectWidened<DType::kInt8>();
+}
+
+// Every sign, exponent and upper half of a mantissa, with lower halves on and about the ties.
+TEST(LaneElements, NarrowsAsTheHostDoes) {
+  for (DType type :
+       {DType::kFloat16, DType::kBFloat16, DType::kE4M3FN, DType::kE4M3FNUZ, DType::kE5M2}) {
+    int64_t wrong = 0;
+    for (uint32_t upper = 0; upper < 0x10000; ++upper) {
+      for (uint32_t lower : {0u, 1u, 0x0fffu, 0x1000u, 0x1001u, 0x7fffu, 0x8000u, 0x8001u}) {
+        const float value = simt::FromBits(upper << 16 | lower);
+        uint32_t got = 0, want = 0;
+        kernel::lanes::StoreElement(type, &got, 0, value);
+        StoreFromFloat(type, &want, 0, value);
+        wrong += got != want;
+      }
+    }
+    EXPECT_EQ(wrong, 0) << ToString(type);
+  }
 }
 
 // The deliberately broken kernel must not pass: the emulator's permuted order makes its race

@@ -4,10 +4,6 @@
 // The waves of a block divide its rows, or the keys of each step, or both (BlockShape): prompts
 // have rows enough for all of them, a decoded token has a handful of rows, whose keys they share
 // out. In the latter case each wave has statistics and an output of its own, merged in Finish().
-//
-// Where the machine copies in the background, K and V of the next steps are on their way while one
-// is computed: step i + kStages - 1 is requested when step i begins, and the block table is
-// read for the step behind that.
 #pragma once
 
 #include <cstdint>
@@ -16,6 +12,8 @@
 #include "attention/kernel/block_shapes.h"
 #include "attention/kernel/kernel_args.h"
 #include "attention/kernel/key_range.h"
+#include "attention/kernel/key_value_stages.h"
+#include "attention/kernel/lane_elements.h"
 #include "attention/kernel/lane_ops.h"
 #include "attention/kernel/logits.h"
 #include "attention/kernel/matrix_policies.h"
@@ -29,51 +27,65 @@ namespace tessera::kernel::lanes {
 #include "attention/kernel/paged_attention.inl"
 #undef TESSERA_FN
 
-// bfloat16 queries and cache; output bfloat16 or float32.
-template <class P, int kHeadSize, BlockShape kShape>
+// One type of cache. Queries are bfloat16, output is bfloat16 or float32, and keys and values have
+// kHeadSize elements; but kGeneral takes 8-bit queries beside those of the matrix instructions'
+// type, every type of output, and keys and values of at most kHeadSize elements.
+template <class P, DType kCache, int kHeadSize, BlockShape kShape, bool kGeneral>
 class SimtTiles {
+  using Stages = KeyValueStages<P, kCache, kHeadSize, kShape, kGeneral>;
+  static constexpr DType kMatrix = MatrixType(kCache);
+  static_assert(kGeneral || kCache == DType::kBFloat16);
   static constexpr int kWaveKeys = kShape.wave_keys;
   static constexpr int kRowTiles = kShape.row_tiles;
   static constexpr int kWaveRows = P::Y * kRowTiles;
   static constexpr int kSlots = P::SLOTS * kRowTiles;
   static constexpr int kKeyTiles = kWaveKeys / P::X;
   static constexpr int kDimTiles = kHeadSize / P::X;
-  static constexpr bool kQueryInShared = kRowTiles > 1;
-  // Rows are padded so that lanes that read a column meet different banks.
-  static constexpr int kRowStride = kHeadSize + 8;
+  // Where it would leave too few registers: AMD's wide waves have twice as many.
+  static constexpr bool kQueryInShared = kRowTiles > 1 || (kHeadSize > 128 && P::WAVE == 32);
+  static constexpr int kRowStride = Stages::kRowStride;
+  static constexpr int kValueStride = Stages::kValueStride;
 
  public:
   using Ops = LaneOps;
   static constexpr int kStages = kShape.stages;
-  static constexpr int32_t kKeys = kWaveKeys * kShape.key_waves;
+  static constexpr int32_t kKeys = Stages::kKeys;
   static constexpr float kUnit = 1.0f;
   static constexpr int32_t kRows = kWaveRows * kShape.row_waves;
-  static constexpr int32_t kThreads = P::WAVE * kShape.row_waves * kShape.key_waves;
+  static constexpr int32_t kThreads = Stages::kThreads;
   static_assert(kHeadSize % (P::X * P::kTiles) == 0 && kHeadSize % P::K == 0);
   static_assert(kWaveKeys % (P::X * P::kTiles) == 0 && kWaveKeys % P::K == 0);
-  static_assert(kKeys <= kThreads);
 
  private:
-  static constexpr int kValueRows = P::kTransposes ? kKeys : kHeadSize;
-  static constexpr int kValueStride = P::kTransposes ? kRowStride : kKeys + 4;
-  struct Stage {
-    alignas(16) uint16_t keys[kKeys * kRowStride];
-    alignas(16) uint16_t values[kValueRows * kValueStride];
-  };
   struct Merge {  // of key waves
     float output[kShape.key_waves][kRows][kHeadSize];
     float maximum[kShape.key_waves][kRows];
     float sum[kShape.key_waves][kRows];
   };
-  struct NoMerge {};
+  // Of rows on their way from the registers to a general output: so many dims at a time.
+  static constexpr int ChunkDims() {
+    const size_t stages = sizeof(typename Stages::Shared), least = size_t{32} << 10;
+    const size_t bytes = stages > least ? stages : least;
+    int dims = kHeadSize;
+    while (dims > P::X && kRows * dims * sizeof(float) > bytes) dims /= 2;
+    return dims;
+  }
+  static constexpr int kChunkDims = ChunkDims();
+  static constexpr int kChunkTiles = kChunkDims / P::X;
+  struct Chunk {
+    float output[kRows][kChunkDims];
+  };
+  static_assert(kHeadSize % kChunkDims == 0 && kChunkDims % P::X == 0);
+  struct Neither {};
 
  public:
   struct Shared {
     union {
-      Stage stages[kStages];
-      std::conditional_t<(kShape.key_waves > 1), Merge, NoMerge> merge;
+      typename Stages::Shared stages;
+      std::conditional_t<(kShape.key_waves > 1), Merge,
+                         std::conditional_t<kGeneral, Chunk, Neither>>
+          merge;
     };
-    KeyPlace places[kStages][kKeys];
     alignas(16) uint16_t query[kQueryInShared ? kRows * kRowStride : 8];
   };
 
@@ -98,46 +110,21 @@ class SimtTiles {
         wave_row_(kShape.row_waves == 1 ? 0
                                         : simt::Thread() / P::WAVE % kShape.row_waves * kWaveRows),
         key_wave_(kShape.key_waves == 1 ? 0 : simt::Thread() / P::WAVE / kShape.row_waves),
-        aligned_((reinterpret_cast<uintptr_t>(args.keys) % 16 |
-                  reinterpret_cast<uintptr_t>(args.values) % 16 |
-                  (args.block_stride | args.key_head_stride | args.key_token_stride |
-                   args.value_head_stride | args.value_token_stride) %
-                      8) == 0) {}
+        stages_(args, item, &shared->stages) {}
 
   SIMT_METHOD void LoadQuery(Query& q, float factor) {
     // bfloat16 could not hold the scaled query exactly, so the scores are scaled instead.
     factor_ = factor;
-    const bool aligned = (reinterpret_cast<uintptr_t>(args_.query) % 16 |
-                          (args_.query_token_stride | args_.query_head_stride) % 8) == 0;
-    const uint16_t* query = static_cast<const uint16_t*>(args_.query);
-    if constexpr (kQueryInShared) {
-      for (int i = simt::Thread(); i < kRows * kPieces; i += kThreads) {
-        const int row = i / kPieces, dim = i % kPieces * 8;
-        const bool valid = row < item_.row_count;
-        const int64_t offset =
-            valid ? RowOffset(row, args_.query_token_stride, args_.query_head_stride) : 0;
-        uint16_t* to = shared_->query + row * kRowStride + dim;
-        if (aligned) {
-          simt::CopyAsync16(to, query + offset + dim, valid);
-        } else {
-          simt::StorePiece(to,
-                           valid ? simt::LoadUnalignedPiece(query + offset + dim) : simt::Piece{});
-        }
-      }
-    }
-    Begin();
+    if constexpr (kQueryInShared) ShareQuery();
+    stages_.Begin();
     if constexpr (!kQueryInShared) {
+      const bool aligned = QueryAligned();
       SIMT_UNROLL
       for (int f = 0; f < kHeadSize / P::K; ++f) {
         SIMT_UNROLL
         for (int i = 0; i < 2 * P::NY; i += 2) {
-          const int row = wave_row_ + P::y(lane_, i);
-          const uint16_t* from = query +
-                                 RowOffset(row, args_.query_token_stride, args_.query_head_stride) +
-                                 f * P::K + P::yk(lane_, i);
-          uint32_t word = 0;
-          if (row < item_.row_count) word = aligned ? simt::LoadWord(from) : simt::LoadPair(from);
-          q.f[f].words[i / 2] = word;
+          q.f[f].words[i / 2] =
+              QueryPair(wave_row_ + P::y(lane_, i), f * P::K + P::yk(lane_, i), aligned);
         }
       }
     }
@@ -169,17 +156,7 @@ class SimtTiles {
 
   // For the steps from item.key_begin on, one after another.
   SIMT_METHOD void LoadKeysValues(int32_t first, int32_t /*count*/) {
-    if constexpr (kStages > 1) simt::WaitForCopies<kStages - 2>();
-    PublishPlaces();
-#if !defined(TESSERA_DROP_STAGING_BARRIER)  // defined only by the test that shows that the emulator
-                                            // notices
-    // Everybody's part of this step has arrived, and nobody reads the last step's any more.
-    simt::Sync();
-#endif
-    const int32_t left = item_.key_end - first - (kStages - 1) * kKeys;
-    CopyStep(left);
-    FindPlaces(left - kKeys);
-    if constexpr (kStages == 1) simt::Sync();
+    stages_.Load(first);
     // Only scores that nobody has scaled yet carry the factor with them.
     pending_ = factor_;
   }
@@ -193,7 +170,7 @@ class SimtTiles {
         for (int e = 0; e < P::NE; ++e) s.t[r][t].v[e] = 0.0f;
       }
     }
-    const uint16_t* keys = shared_->stages[next_stage_].keys + key_wave_ * kWaveKeys * kRowStride;
+    const uint16_t* keys = stages_.Keys() + key_wave_ * kWaveKeys * kRowStride;
     SIMT_UNROLL
     for (int f = 0; f < kHeadSize / P::K; ++f) {
       Fragment<P::NY> row[kRowTiles];
@@ -213,7 +190,8 @@ class SimtTiles {
         SIMT_UNROLL
         for (int j = 0; j < P::kTiles; ++j) {
           SIMT_UNROLL
-          for (int r = 0; r < kRowTiles; ++r) P::MultiplyAdd(k[j], row[r], s.t[r][t + j]);
+          for (int r = 0; r < kRowTiles; ++r)
+            P::template MultiplyAdd<kMatrix>(k[j], row[r], s.t[r][t + j]);
         }
       }
     }
@@ -236,9 +214,18 @@ class SimtTiles {
     pending_ = 1.0f;
   }
 
-  // Caches with a scale for each token and head are not staged by this policy yet.
-  SIMT_METHOD void ScaleKeys(Scores&) {}
-  SIMT_METHOD void ScaleValues(Scores&) {}
+  SIMT_METHOD void ScaleKeys(Scores& s) {
+    if constexpr (Stages::kBytes) {
+      MapElements(
+          s, [&](float& x, int, int key) { x *= stages_.KeyScale(key_wave_ * kWaveKeys + key); });
+    }
+  }
+  SIMT_METHOD void ScaleValues(Scores& s) {
+    if constexpr (Stages::kBytes) {
+      MapElements(
+          s, [&](float& x, int, int key) { x *= stages_.ValueScale(key_wave_ * kWaveKeys + key); });
+    }
+  }
 
   SIMT_METHOD void MaxOverKeys(Scores& s, RowStats& m) {
     RowStats largest;
@@ -291,7 +278,7 @@ class SimtTiles {
 
   SIMT_METHOD void ProbabilityValue(const Scores& s, Output& o) {
     const int first = key_wave_ * kWaveKeys;
-    const uint16_t* values = shared_->stages[next_stage_].values;
+    const uint16_t* values = stages_.Values();
     SIMT_UNROLL
     for (int f = 0; f < kWaveKeys / P::K; ++f) {
       Fragment<P::NY> p[kRowTiles];
@@ -299,9 +286,8 @@ class SimtTiles {
       for (int r = 0; r < kRowTiles; ++r) {
         SIMT_UNROLL
         for (int i = 0; i < 2 * P::NY; i += 2) {
-          p[r].words[i / 2] =
-              simt::PackBFloat16(s.t[r][P::p_tile(f, i)].v[P::p_elem(f, i)],
-                                 s.t[r][P::p_tile(f, i + 1)].v[P::p_elem(f, i + 1)]);
+          p[r].words[i / 2] = PackPair<kMatrix>(s.t[r][P::p_tile(f, i)].v[P::p_elem(f, i)],
+                                                s.t[r][P::p_tile(f, i + 1)].v[P::p_elem(f, i + 1)]);
         }
       }
       SIMT_UNROLL
@@ -314,7 +300,8 @@ class SimtTiles {
         SIMT_UNROLL
         for (int j = 0; j < P::kTiles; ++j) {
           SIMT_UNROLL
-          for (int r = 0; r < kRowTiles; ++r) P::MultiplyAdd(v[j], p[r], o.t[r][t + j]);
+          for (int r = 0; r < kRowTiles; ++r)
+            P::template MultiplyAdd<kMatrix>(v[j], p[r], o.t[r][t + j]);
         }
       }
     }
@@ -331,6 +318,8 @@ class SimtTiles {
   SIMT_METHOD void Finish(Output& o, const RowStats& m, const RowStats& l, float scale) {
     if constexpr (kShape.key_waves > 1) {
       MergeWaves(o, m, l, scale);
+    } else if constexpr (kGeneral) {
+      WriteChunks(o, m, l, scale);
     } else {
       SIMT_UNROLL
       for (int u = 0; u < kSlots; ++u) {
@@ -339,7 +328,7 @@ class SimtTiles {
         const float sum = l.v[u];
         // A row that saw no key: 0, not 0 / 0.
         const float inverse = sum != 0.0f ? scale / sum : 0.0f;
-        const RowWriter writer(args_, item_, row, kHeadSize);
+        const RowWriter<false> writer(args_, item_, row, kHeadSize);
         SIMT_UNROLL
         for (int t = 0; t < kDimTiles; ++t) {
           SIMT_UNROLL
@@ -356,8 +345,48 @@ class SimtTiles {
   }
 
  private:
-  static constexpr int kPieces = kHeadSize / 8;  // 16 bytes each, of a row of K or V
-  static constexpr int kCopies = (kKeys * kPieces + kThreads - 1) / kThreads;  // by each thread
+  // The item's rows as [row][dim], for all waves.
+  SIMT_METHOD void ShareQuery() {
+    constexpr int kPieces = kHeadSize / 8;
+    const bool aligned = QueryAligned();
+    for (int i = simt::Thread(); i < kRows * kPieces; i += kThreads) {
+      const int row = i / kPieces, dim = i % kPieces * 8;
+      uint16_t* to = shared_->query + row * kRowStride + dim;
+      if (aligned) {
+        const bool valid = row < item_.row_count;
+        const uint16_t* query = static_cast<const uint16_t*>(args_.query);
+        simt::CopyAsync16(to, query + (valid ? RowOffset(row) : 0) + dim, valid);
+      } else {
+        simt::StorePiece(to, {{QueryPair(row, dim, false), QueryPair(row, dim + 2, false),
+                               QueryPair(row, dim + 4, false), QueryPair(row, dim + 6, false)}});
+      }
+    }
+  }
+
+  // Whether rows are kHeadSize elements of 16 bits, 16 bytes of which can be copied as one.
+  SIMT_METHOD bool QueryAligned() const {
+    if (kGeneral &&
+        (args_.head_size != kHeadSize || IsByte(static_cast<DType>(args_.query_dtype)))) {
+      return false;
+    }
+    return (reinterpret_cast<uintptr_t>(args_.query) % 16 |
+            (args_.query_token_stride | args_.query_head_stride) % 8) == 0;
+  }
+
+  // Two neighbours of the query as the matrix instructions take them; rows past the item's end
+  // are 0.
+  SIMT_METHOD uint32_t QueryPair(int row, int dim, bool aligned) const {
+    if (row >= item_.row_count) return 0;
+    if constexpr (kGeneral) {
+      const DType type = static_cast<DType>(args_.query_dtype);
+      const void* from =
+          static_cast<const uint8_t*>(args_.query) + RowOffset(row) * (IsByte(type) ? 1 : 2);
+      return LoadQueryPair<kMatrix>(type, from, dim, args_.head_size);
+    } else {
+      const uint16_t* from = static_cast<const uint16_t*>(args_.query) + RowOffset(row) + dim;
+      return aligned ? simt::LoadWord(from) : simt::LoadPair(from);
+    }
+  }
 
   // f(element, slot, key) for every score; the key counts from the wave's first.
   template <class F>
@@ -384,111 +413,41 @@ class SimtTiles {
     return wave_row_ + u / P::SLOTS * P::Y + row;
   }
 
-  // Requests the item's first steps.
-  SIMT_METHOD void Begin() {
-    int32_t left = item_.key_end - item_.key_begin;
-    FindPlaces(left);
+  // By way of shared memory: the code that writes every type stands there once, not for each
+  // element of a lane.
+  SIMT_METHOD void WriteChunks(const Output& o, const RowStats& m, const RowStats& l, float scale) {
+    simt::WaitForCopies<0>();
+    auto& output = shared_->merge.output;
     SIMT_UNROLL
-    for (int stage = 1; stage < kStages; ++stage) {
-      PublishPlaces();
-      simt::Sync();
-      CopyStep(left);
-      left -= kKeys;
-      FindPlaces(left);
-    }
-  }
-
-  // Each of the first kKeys threads looks up one key of the step that begins where `left` keys of
-  // the item are left. What it finds is used a step later only: nobody waits for the block table.
-  SIMT_METHOD void FindPlaces(int32_t left) {
-    if (simt::Thread() < kKeys && simt::Thread() < left) {
-      found_ = FindKey(args_, item_, item_.key_end - left + simt::Thread());
-    }
-  }
-  SIMT_METHOD void PublishPlaces() {
-    if (simt::Thread() < kKeys) {
-      shared_->places[next_stage_][simt::Thread()] = PlaceOf(args_, item_, found_);
-    }
-  }
-
-  // Copies the step whose places were published: its first `count` keys. Keys past the item's end
-  // become zeros: there may be NaN in memory.
-  SIMT_METHOD void CopyStep(int32_t count) {
-    Stage* stage = shared_->stages + next_stage_;
-    const KeyPlace* places = shared_->places[next_stage_];
-    if (aligned_) {
-      KeyPlace place[kCopies];  // read together, not each one when its turn comes
+    for (int chunk = 0; chunk < kDimTiles / kChunkTiles; ++chunk) {
+      simt::Sync();  // the stages, or the last chunk, are free
       SIMT_UNROLL
-      for (int i = 0; i < kCopies; ++i) place[i] = places[KeyOfPiece(i) % kKeys];
-      SIMT_UNROLL
-      for (int i = 0; i < kCopies; ++i) CopyPieces<true>(stage, i, place[i], count);
-      if constexpr (!P::kTransposes) {
+      for (int u = 0; u < kSlots; ++u) {
+        const float inverse = l.v[u] != 0.0f ? scale / l.v[u] : 0.0f;
         SIMT_UNROLL
-        for (int i = 0; i < (kCopies + 1) / 2; ++i) TransposePieces<true>(stage, i, count);
+        for (int t = 0; t < kChunkTiles; ++t) {
+          SIMT_UNROLL
+          for (int e = 0; e < P::NE; ++e) {
+            if (P::slot(e) != u % P::SLOTS) continue;
+            output[RowOfSlot(u)][t * P::X + P::cx(lane_, e)] =
+                o.t[u / P::SLOTS][chunk * kChunkTiles + t].v[e] * inverse;
+          }
+        }
       }
-    } else {
+      simt::Sync();
       SIMT_ROLLED
-      for (int i = 0; i < kCopies; ++i) {
-        CopyPieces<false>(stage, i, places[KeyOfPiece(i) % kKeys], count);
-        if (!P::kTransposes) TransposePieces<false>(stage, i, count);
+      for (int i = simt::Thread(); i < item_.row_count * (kChunkDims / 2); i += kThreads) {
+        const int row = i / (kChunkDims / 2), dim = i % (kChunkDims / 2) * 2;
+        const RowWriter<true> writer(args_, item_, row, args_.value_size);
+        writer.Pair(chunk * kChunkDims + dim, output[row][dim], output[row][dim + 1]);
       }
     }
-    simt::CommitCopies();
-    next_stage_ = next_stage_ + 1 == kStages ? 0 : next_stage_ + 1;
-  }
-
-  // A step is kKeys * kPieces pieces; the thread's i-th one is:
-  SIMT_METHOD static unsigned PieceOf(int i) {
-    return static_cast<unsigned>(i * kThreads + simt::Thread());
-  }
-  SIMT_METHOD static int KeyOfPiece(int i) { return static_cast<int>(PieceOf(i) / kPieces); }
-
-  template <bool kAligned>
-  SIMT_METHOD void CopyPieces(Stage* stage, int i, const KeyPlace& place, int count) {
-    const int key = KeyOfPiece(i), dim = static_cast<int>(PieceOf(i) % kPieces * 8);
-    if (kKeys * kPieces % kThreads != 0 && key >= kKeys) return;
-    CopyPiece<kAligned>(stage->keys + key * kRowStride + dim,
-                        static_cast<const uint16_t*>(args_.keys) + dim + place.key, key < count);
-    if constexpr (P::kTransposes) {
-      CopyPiece<kAligned>(stage->values + key * kRowStride + dim,
-                          static_cast<const uint16_t*>(args_.values) + dim + place.value,
-                          key < count);
-    }
-  }
-
-  // Pieces of V at the same dims of two neighbouring keys become eight words of V transposed. Four
-  // lanes read 64 bytes of a row.
-  template <bool kAligned>
-  SIMT_METHOD void TransposePieces(Stage* stage, int i, int count) {
-    const unsigned piece = PieceOf(i);
-    if (piece >= kKeys * kPieces / 2) return;
-    const int key = static_cast<int>(piece / 4 % (kKeys / 2) * 2);
-    const int dim = static_cast<int>(piece % 4 + piece / (2 * kKeys) * 4) * 8;
-    const KeyPlace* places = shared_->places[next_stage_] + key;
-    const uint16_t* values = static_cast<const uint16_t*>(args_.values) + dim;
-    const simt::Piece a = ReadPiece<kAligned>(values + places[0].value, key < count);
-    const simt::Piece b = ReadPiece<kAligned>(values + places[1].value, key + 1 < count);
-    uint16_t* to = stage->values + dim * kValueStride + key;
     SIMT_UNROLL
-    for (int w = 0; w < 4; ++w) {
-      simt::StoreWord(to + 2 * w * kValueStride, (a.words[w] & 0xffffu) | (b.words[w] << 16));
-      simt::StoreWord(to + (2 * w + 1) * kValueStride,
-                      (a.words[w] >> 16) | (b.words[w] & 0xffff0000u));
+    for (int u = 0; u < kSlots; ++u) {
+      const int row = RowOfSlot(u);
+      if (row >= item_.row_count || P::cx(lane_, 0) != 0) continue;
+      RowWriter<true>(args_, item_, row, args_.value_size).Lse(m.v[u], l.v[u]);
     }
-  }
-
-  template <bool kAligned>
-  SIMT_METHOD static void CopyPiece(uint16_t* to, const uint16_t* from, bool valid) {
-    if constexpr (kAligned) {
-      simt::CopyAsync16(to, from, valid);
-    } else {
-      simt::StorePiece(to, ReadPiece<false>(from, valid));
-    }
-  }
-  template <bool kAligned>
-  SIMT_METHOD static simt::Piece ReadPiece(const uint16_t* from, bool valid) {
-    if (!valid) return simt::Piece{};
-    return kAligned ? simt::LoadPiece(from) : simt::LoadUnalignedPiece(from);
   }
 
   // The waves' shares of each row, weighted by their maxima.
@@ -531,26 +490,25 @@ class SimtTiles {
         high += weight * merge.output[w][row][dim + 1];
       }
       const float inverse = sum != 0.0f ? scale / sum : 0.0f;
-      const RowWriter writer(args_, item_, row, kHeadSize);
+      const RowWriter<kGeneral> writer(args_, item_, row, kGeneral ? args_.value_size : kHeadSize);
       writer.Pair(dim, low * inverse, high * inverse);
       if (dim == 0) writer.Lse(maximum, sum);
     }
   }
 
-  SIMT_METHOD int64_t RowOffset(int row, int64_t token_stride, int64_t head_stride) const {
+  // Of a query row, in elements.
+  SIMT_METHOD int64_t RowOffset(int row) const {
     const RowPlace place = PlaceOfRow(args_, item_, row);
-    return place.token * token_stride + place.head * head_stride;
+    return place.token * args_.query_token_stride + place.head * args_.query_head_stride;
   }
 
   const KernelArgs& args_;
   const WorkItem& item_;
   Shared* shared_;
-  KeyInBlock found_ = {0, 0};  // to be published next
   int lane_;
   int wave_row_;  // first row of this wave in the item
   int key_wave_;
-  bool aligned_;        // rows of K and V begin at multiples of 16 bytes
-  int next_stage_ = 0;  // to be copied into next, which until then is the one that is computed
+  Stages stages_;
   float factor_ = 1.0f;
   float pending_ = 1.0f;  // what the scores are still to be multiplied by
 };

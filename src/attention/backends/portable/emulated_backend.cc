@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <utility>
 
-#include "attention/feature_check.h"
 #include "attention/host_backend.h"
 #include "attention/kernel/merge_simt.h"
+#include "attention/kernel/simt_instances.h"
 #include "attention/kernel/tiles_simt.h"
 #include "attention/planned_work.h"
 
@@ -15,12 +15,13 @@ namespace {
 
 using kernel::KernelArgs;
 using kernel::WorkItem;
+using kernel::lanes::BlockShape;
+using kernel::lanes::SimtInstance;
 
 // One compiled instance.
 struct EmulatedKernel {
   const char* policy;
-  int32_t head_size;
-  kernel::Logits logits;
+  SimtInstance instance;
   int32_t rows;
   int32_t wave;
   int32_t threads;
@@ -29,47 +30,28 @@ struct EmulatedKernel {
 
 constexpr int32_t kStepKeys = 32;
 
-template <class P, int kHeadSize, kernel::lanes::BlockShape kShape, kernel::Logits kLogits>
+template <class P, SimtInstance kInstance, BlockShape kShape>
 EmulatedKernel MakeKernel() {
-  using Tiles = kernel::lanes::SimtTiles<P, kHeadSize, kShape>;
-  return {P::kName,
-          kHeadSize,
-          kLogits,
-          Tiles::kRows,
-          P::WAVE,
-          Tiles::kThreads,
-          &kernel::lanes::RunBlock<Tiles, kLogits>};
+  using Tiles =
+      kernel::lanes::SimtTiles<P, kInstance.cache, kInstance.head_size, kShape, kInstance.general>;
+  return {P::kName, kInstance,       Tiles::kRows,
+          P::WAVE,  Tiles::kThreads, &kernel::lanes::RunBlock<Tiles, kInstance.logits>};
 }
 
-template <class P, int kHeadSize, kernel::lanes::BlockShape kShape>
-void AppendShape(std::vector<EmulatedKernel>* kernels) {
-  using kernel::Logits;
-  kernels->push_back(MakeKernel<P, kHeadSize, kShape, Logits::kScaled>());
-  kernels->push_back(MakeKernel<P, kHeadSize, kShape, Logits::kSoftCapped>());
-  kernels->push_back(MakeKernel<P, kHeadSize, kShape, Logits::kBiased>());
-}
-
-// Waves that divide the keys, then waves that divide the rows.
-template <class P, int kHeadSize>
-void AppendKernels(std::vector<EmulatedKernel>* kernels) {
+// For each instance waves that divide the keys, then waves that divide the rows.
+template <class P>
+void AppendPolicy(std::vector<EmulatedKernel>* kernels) {
   constexpr int kStages = P::kTransposes ? 2 : 1;  // as GPUs use them
   constexpr int kWaveKeys = P::X < 32 ? 16 : 32;
-  using kernel::lanes::BlockShape;
   constexpr BlockShape kFewRows{
       .row_waves = 1, .key_waves = 2, .wave_keys = kWaveKeys, .stages = kStages};
   constexpr BlockShape kMostRows{.row_waves = P::X < 32 && !P::kTransposes ? 4 : 2,
                                  .row_tiles = P::kTransposes ? 2 : 1,
                                  .stages = kStages};
-  AppendShape<P, kHeadSize, kFewRows>(kernels);
-  AppendShape<P, kHeadSize, kMostRows>(kernels);
-}
-
-template <class P>
-void AppendPolicy(std::vector<EmulatedKernel>* kernels) {
-  AppendKernels<P, 32>(kernels);
-  AppendKernels<P, 64>(kernels);
-  AppendKernels<P, 96>(kernels);
-  AppendKernels<P, 128>(kernels);
+  kernel::lanes::ForEachSimtInstance([&]<SimtInstance kInstance>() {
+    kernels->push_back(MakeKernel<P, kInstance, kFewRows>());
+    kernels->push_back(MakeKernel<P, kInstance, kMostRows>());
+  });
 }
 
 const std::vector<EmulatedKernel>& Kernels() {
@@ -84,27 +66,6 @@ const std::vector<EmulatedKernel>& Kernels() {
   return kernels;
 }
 
-const FeatureSet& Features() {
-  static const FeatureSet features{
-      .query_dtypes = {DType::kBFloat16},
-      .cache_dtypes = {DType::kBFloat16},
-      .output_dtypes = {DType::kBFloat16, DType::kFloat32},
-      .head_sizes = {32, 64, 96, 128},
-      .differing_value_size = false,
-      .per_request_causality = true,
-      .window = true,
-      .chunks = true,
-      .soft_cap = true,
-      .alibi = true,
-      .sinks = true,
-      .query_query_bias = true,
-      .prefix_ranges = true,
-      .encoder = true,
-      .cross = true,
-  };
-  return features;
-}
-
 class EmulatedBackend : public HostBackend {
  public:
   EmulatedBackend(const BackendContext& context, std::string policy, unsigned seed)
@@ -115,7 +76,7 @@ class EmulatedBackend : public HostBackend {
   Support Probe(const DeviceInfo&) const override { return {}; }
 
   Support Supports(const AttentionSpec& spec, int32_t block_size) const override {
-    return {.reasons = RefusalReasons(Features(), spec, block_size)};
+    return {.reasons = kernel::lanes::SimtRefusalReasons(spec, block_size)};
   }
 
   std::unique_ptr<AttentionPlan> Plan(const AttentionSpec& spec, const AttentionBatch& batch,
@@ -161,11 +122,10 @@ class EmulatedBackend : public HostBackend {
                            [&] { kernel.run_block(args, items.data()); });
   }
 
-  // The smallest kernel that holds so many rows, or else the largest.
+  // The kernel that suits the spec best among those that hold so many rows, fewest first.
   const EmulatedKernel& FindKernel(const AttentionSpec& spec, int32_t rows) const {
     for (const EmulatedKernel& kernel : Kernels()) {
-      if (kernel.policy == policy_ && kernel.head_size == spec.head_size && kernel.rows >= rows &&
-          kernel.logits == LogitsOf(spec)) {
+      if (kernel.policy == policy_ && kernel.rows >= rows && Takes(kernel.instance, spec)) {
         return kernel;
       }
     }
