@@ -1,9 +1,9 @@
-// Several backends behind one, of which another can be chosen between any two steps: all keep their
-// keys in the same layout, so a sequence goes on where another backend has left it.
+// A backend that can be replaced between any two steps: all keep their keys in the same layout, so
+// a sequence goes on where another backend has left it.
 #pragma once
 
-#include <atomic>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -13,21 +13,17 @@ namespace tessera {
 
 class SwitchingBackend : public Backend {
  public:
-  // At least one backend; the first is in use.
-  explicit SwitchingBackend(std::vector<std::unique_ptr<Backend>> backends);
+  // `backend` is in use at first; never null.
+  explicit SwitchingBackend(std::shared_ptr<Backend> backend);
 
-  // From the next Plan() on. Thread-safe.
-  void Use(size_t index);
-  size_t in_use() const { return current_.load(); }
-  size_t size() const { return backends_.size(); }
+  // From the next Plan() on. The caller has made sure that it serves the layers. The one before
+  // lives as long as plans of it do. Thread-safe.
+  void Use(std::shared_ptr<Backend> backend);
 
-  // Of the backend in use.
+  // All of them of the backend in use; a plan is run by the backend that has made it.
   std::string Name() const override;
   Support Probe(const DeviceInfo& device) const override;
-
-  // What all of them can do; the reasons name the backend.
   Support Supports(const AttentionSpec& spec, int32_t block_size) const override;
-
   std::unique_ptr<AttentionPlan> Plan(const AttentionSpec& spec, const AttentionBatch& batch,
                                       std::unique_ptr<AttentionPlan> reuse) override;
   void WriteKv(const AttentionSpec& spec, const AttentionBatch& batch, const WriteKvArgs& args,
@@ -40,10 +36,10 @@ class SwitchingBackend : public Backend {
                   const std::vector<BlockPair>& pairs) override;
 
  private:
-  Backend& current() const { return *backends_[current_.load()]; }
+  std::shared_ptr<Backend> current() const;
 
-  std::vector<std::unique_ptr<Backend>> backends_;
-  std::atomic<size_t> current_{0};
+  mutable std::mutex mutex_;
+  std::shared_ptr<Backend> current_;
 };
 
 }  // namespace tessera

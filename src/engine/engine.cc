@@ -66,6 +66,15 @@ class Engine::Impl {
     return stats;
   }
 
+  void Inspect(std::function<void(const EngineView&)> callback) {
+    {
+      const std::lock_guard lock(mutex_);
+      inspections_.push_back(std::move(callback));
+    }
+    wake_.notify_one();
+  }
+
+  AttentionSwitch& attention() { return core_->attention(); }
   const EngineCore& core() const { return *core_; }
 
  private:
@@ -82,14 +91,17 @@ class Engine::Impl {
     while (!stopping) {
       std::vector<Submission> incoming;
       std::vector<uint64_t> cancels;
+      std::vector<std::function<void(const EngineView&)>> inspections;
       {
         std::unique_lock lock(mutex_);
         wake_.wait(lock, [this] {
-          return stopping_ || active_ > 0 || !incoming_.empty() || !cancels_.empty();
+          return stopping_ || active_ > 0 || !incoming_.empty() || !cancels_.empty() ||
+                 !inspections_.empty();
         });
         stopping = stopping_;
         incoming.swap(incoming_);
         cancels.swap(cancels_);
+        inspections.swap(inspections_);
         active_ += static_cast<int64_t>(incoming.size());
         // They wait until the next statistics say otherwise.
         published_.waiting += static_cast<int32_t>(incoming.size());
@@ -104,6 +116,10 @@ class Engine::Impl {
         core_->Step();
       }
       Publish();
+      if (!stopping && !inspections.empty()) {
+        const EngineView view = core_->View();
+        for (const auto& callback : inspections) callback(view);
+      }
     }
   }
 
@@ -125,6 +141,7 @@ class Engine::Impl {
   std::condition_variable idle_;  // nothing left to do
   std::vector<Submission> incoming_;
   std::vector<uint64_t> cancels_;
+  std::vector<std::function<void(const EngineView&)>> inspections_;
   uint64_t last_id_ = 0;
   int64_t active_ = 0;  // requests that the stepping thread has taken and not ended
   bool stopping_ = false;
@@ -155,6 +172,12 @@ Result<uint64_t> Engine::Submit(Request request, UpdateCallback callback) {
 void Engine::Cancel(uint64_t id) { impl_->Cancel(id); }
 void Engine::WaitIdle() { impl_->WaitIdle(); }
 EngineStats Engine::stats() const { return impl_->stats(); }
+void Engine::Inspect(std::function<void(const EngineView&)> callback) {
+  impl_->Inspect(std::move(callback));
+}
+Status Engine::UseAttentionBackend(size_t kind, const std::string& backend) {
+  return impl_->attention().Use(kind, backend);
+}
 const Model& Engine::model() const { return *impl_->core().parts().model; }
 const Tokenizer* Engine::tokenizer() const { return impl_->core().parts().tokenizer.get(); }
 const std::vector<AttentionSpec>& Engine::layer_kinds() const {

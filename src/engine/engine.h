@@ -17,6 +17,7 @@ namespace tessera {
 
 class Tokenizer;
 struct EngineParts;
+struct EngineView;
 
 // The longest time that a request can be given: a clock's range is finite.
 constexpr int kMaxTimeoutSeconds = 1'000'000;
@@ -83,10 +84,18 @@ class Engine {
   void WaitIdle();
 
   EngineStats stats() const;
+  // Calls `callback` once from the stepping thread, after the step under way: what the engine looks
+  // like (engine/engine_view.h). Never, where the engine ends before. Costs O(blocks).
+  void Inspect(std::function<void(const EngineView&)> callback);
+  // Lets another attention backend, named as in EngineOptions, compute the layers of one kind (an
+  // index into layer_kinds()) from the next step on. Requests under way go on with it. Refuses one
+  // that cannot serve with all its reasons.
+  Status UseAttentionBackend(size_t kind, const std::string& backend);
   const Model& model() const;
   const Tokenizer* tokenizer() const;  // null where the directory has none
-  const Selection& attention() const;  // of the first layer
-  // Of each kind of layer, in order of their first: what such a layer is, and who computes it.
+  const Selection& attention() const;  // of the first layer, at the start
+  // Of each kind of layer, in order of their first: what such a layer is, and who computed it at
+  // the start.
   const std::vector<AttentionSpec>& layer_kinds() const;
   const std::vector<Selection>& attention_by_kind() const;
   int64_t max_model_len() const;

@@ -93,6 +93,7 @@ Result<std::unique_ptr<EngineCore>> EngineCore::Create(const EngineOptions& opti
 EngineCore::EngineCore(const EngineOptions& options, EngineParts parts, const KvPlan& plan,
                        KvMemory memory)
     : parts_(std::move(parts)),
+      attention_(parts_.groups, parts_.select_attention, &parts_.selections),
       plan_(plan),
       block_size_(options.block_size),
       seed_(RandomSeed()),
@@ -242,6 +243,9 @@ void EngineCore::Step() {
     Emit();
   }
   const double seconds = SecondsSince(start);
+  history_.Add({stats_.steps, std::chrono::duration<double>(start - created_).count(), seconds,
+                step_.num_tokens - step_.num_prefill_tokens, step_.num_prefill_tokens,
+                static_cast<int32_t>(step_.chunks.size()), attention_.num_switches()});
   if (step_.num_prefill_tokens > 0) {
     stats_.prefill_seconds += seconds;
   } else {
@@ -360,6 +364,27 @@ EngineStats EngineCore::stats() const {
   stats.blocks_total = pool_.num_blocks();
   stats.blocks_used = pool_.num_used();
   return stats;
+}
+
+EngineView EngineCore::View() const {
+  EngineView view;
+  view.seconds = SecondsSince(created_);
+  view.block_size = block_size_;
+  view.stats = stats();
+  std::vector<const Sequence*> sequences;
+  for (const auto& [id, state] : requests_) {
+    if (!state->sequence.blocks.empty()) sequences.push_back(&state->sequence);
+  }
+  std::sort(sequences.begin(), sequences.end(),
+            [](const Sequence* a, const Sequence* b) { return a->id < b->id; });
+  for (const Sequence* s : sequences) {
+    view.requests.push_back({s->id, s->num_prompt_tokens, s->size() - s->num_prompt_tokens,
+                             s->num_computed, static_cast<int32_t>(s->blocks.size())});
+  }
+  view.blocks = BlockOwners(pool_, sequences);
+  view.steps = history_.Latest();
+  view.attention = attention_.in_use();
+  return view;
 }
 
 }  // namespace tessera

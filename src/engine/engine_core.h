@@ -13,6 +13,7 @@
 
 #include "engine/block_pool.h"
 #include "engine/engine_parts.h"
+#include "engine/engine_view.h"
 #include "engine/kv_memory.h"
 #include "engine/output_processor.h"
 #include "engine/runner.h"
@@ -41,8 +42,11 @@ class EngineCore {
 
   int64_t num_requests() const { return static_cast<int64_t>(requests_.size()); }
   EngineStats stats() const;
+  EngineView View() const;  // O(blocks + requests)
   // Whether blocks and requests belong together: for tests.
   Status CheckIntegrity() const { return scheduler_->CheckIntegrity(); }
+
+  AttentionSwitch& attention() { return attention_; }  // thread-safe
 
   // Immutable, thread-safe.
   const EngineParts& parts() const { return parts_; }
@@ -87,6 +91,7 @@ class EngineCore {
   void Finish(State* state, RequestUpdate update);
 
   EngineParts parts_;
+  AttentionSwitch attention_;
   const KvPlan plan_;
   const int32_t block_size_;
   const uint64_t seed_;  // of requests that bring none
@@ -101,6 +106,8 @@ class EngineCore {
   ScheduledStep step_;
   std::vector<Row> rows_;
   EngineStats stats_;
+  const std::chrono::steady_clock::time_point created_ = std::chrono::steady_clock::now();
+  StepHistory history_;
 };
 
 }  // namespace tessera

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/attention_switch.h"
 #include "engine/engine.h"
 #include "engine/layer_groups.h"
 #include "model/model.h"
@@ -24,6 +25,7 @@ struct EngineParts {
   std::unique_ptr<Tokenizer> tokenizer;  // null: tokens only
   LayerGroups groups;                    // of model->layer_specs()
   std::vector<Selection> selections;     // [groups.specs]
+  SelectAttention select_attention;      // to replace one of them later; null: they are final
   int64_t available_bytes = 0;           // of memory, for the KV cache; 0: unknown
   std::vector<std::string> notes;
 };

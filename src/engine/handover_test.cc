@@ -10,9 +10,7 @@
 #include <utility>
 #include <vector>
 
-#include "attention/switching_backend.h"
 #include "engine/engine.h"
-#include "engine/engine_parts.h"
 #include "model/tokenizer/tokenizer.h"
 
 namespace tessera {
@@ -34,28 +32,19 @@ TEST(HandOver, AnswersStayTheSame) {
   options.model_directory = model;
   options.dtype = DType::kFloat32;
   options.kv_cache_bytes = int64_t{256} << 20;
-  auto parts = LoadEngineParts(options);
-  ASSERT_TRUE(parts.ok()) << parts.error().message;
-  const BackendContext context{DetectCpu(), parts->threads.get()};
-  std::vector<std::unique_ptr<Backend>> backends;
-  for (const BackendEntry& entry : BackendEntries()) {
-    auto backend = entry.create(context);
-    const bool usable = backend->Probe(context.device).ok() &&
-                        backend->Supports(parts->groups.specs[0], options.block_size).ok();
-    if (usable) backends.push_back(std::move(backend));
+  auto engine = Engine::Create(options);
+  ASSERT_TRUE(engine.ok()) << engine.error().message;
+  std::vector<std::string> backends;
+  for (const Candidate& candidate : (*engine)->attention().candidates) {
+    if (candidate.support.ok()) backends.push_back(candidate.name);
   }
   ASSERT_GE(backends.size(), 2u);
-  ASSERT_EQ(parts->selections.size(), 1u);
-  auto owned = std::make_unique<SwitchingBackend>(std::move(backends));
-  SwitchingBackend* switching = owned.get();
-  parts->selections[0].backend = std::move(owned);
-  auto engine = Engine::Create(options, std::move(*parts));
-  ASSERT_TRUE(engine.ok()) << engine.error().message;
 
   std::mutex mutex;
   std::vector<std::string> texts(kAnswers);
-  std::vector<int> tokens_by_backend(switching->size(), 0);
+  std::vector<int> tokens_by_backend(backends.size(), 0);
   int tokens = 0;
+  size_t in_use = 0;
   for (size_t i = 0; i < kAnswers; ++i) {
     Request request;
     request.prompt = (*engine)->tokenizer()->Encode(answers[i]["prompt"].get<std::string>());
@@ -65,8 +54,10 @@ TEST(HandOver, AnswersStayTheSame) {
     const auto id = (*engine)->Submit(std::move(request), [&, i](const RequestUpdate& update) {
       const std::lock_guard lock(mutex);
       texts[i] += update.text;
-      ++tokens_by_backend[switching->in_use()];
-      if (++tokens % 3 == 0) switching->Use((switching->in_use() + 1) % switching->size());
+      ++tokens_by_backend[in_use];
+      if (++tokens % 3 != 0) return;
+      in_use = (in_use + 1) % backends.size();
+      EXPECT_TRUE((*engine)->UseAttentionBackend(0, backends[in_use]).ok());
     });
     ASSERT_TRUE(id.ok()) << id.error().message;
   }

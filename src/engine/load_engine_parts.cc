@@ -44,14 +44,15 @@ Result<EngineParts> LoadEngineParts(const EngineOptions& options) {
   BackendContext context;
   context.device = DetectCpu();
   context.threads = parts.threads.get();
-  for (AttentionSpec& spec : parts.groups.specs) {
-    spec.batch_invariant = options.batch_invariant;
-    SelectionRequest request;
-    request.backend = options.attention_backend;
-    request.spec = spec;
-    request.block_size = options.block_size;
-    request.plugins = plugins;
-    TESSERA_ASSIGN_OR_RETURN(Selection selection, SelectBackend(request, context));
+  for (AttentionSpec& spec : parts.groups.specs) spec.batch_invariant = options.batch_invariant;
+  parts.select_attention = [context, plugins, specs = parts.groups.specs,
+                            block_size = options.block_size](size_t kind,
+                                                             const std::string& backend) {
+    return SelectBackend({backend, specs.at(kind), block_size, plugins}, context);
+  };
+  for (size_t kind = 0; kind < parts.groups.specs.size(); ++kind) {
+    TESSERA_ASSIGN_OR_RETURN(Selection selection,
+                             parts.select_attention(kind, options.attention_backend));
     parts.selections.push_back(std::move(selection));
   }
 

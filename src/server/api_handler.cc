@@ -4,9 +4,12 @@
 #include <array>
 #include <cstdio>
 #include <ctime>
+#include <limits>
 #include <utility>
 
 #include "server/generation_exchange.h"
+#include "server/web/engine_exchange.h"
+#include "server/web/web_files.h"
 
 namespace tessera {
 namespace {
@@ -50,7 +53,13 @@ const ApiHandler::Route* ApiHandler::FindRoute(const std::string& path) {
       {"/health", "GET", false, &ApiHandler::Health},
       {"/version", "GET", false, &ApiHandler::Version},
       {"/metrics", "GET", false, &ApiHandler::Metrics},
+      {"/engine/state", "GET", true, &ApiHandler::EngineState},
+      {"/engine/events", "GET", true, &ApiHandler::EngineEvents},
+      {"/engine/backend", "POST", true, &ApiHandler::EngineBackend},
+      {"/web/", "GET", false, &ApiHandler::Page},
   };
+  static constexpr Route kPage = {"/", "GET", false, &ApiHandler::Page};
+  if (path == kPage.path) return &kPage;
   for (const Route& route : kRoutes) {
     const std::string_view pattern = route.path;
     if (path == pattern || (pattern.ends_with('/') && path.starts_with(pattern))) return &route;
@@ -70,6 +79,7 @@ void ApiHandler::SetLoading(const std::string& phase, double fraction) {
 
 void ApiHandler::SetModel(std::unique_ptr<ServedModel> model) {
   owned_model_ = std::move(model);
+  watch_ = std::make_unique<EngineWatch>(&owned_model_->engine(), &metrics_);
   model_ = owned_model_.get();
 }
 
@@ -318,6 +328,49 @@ HttpAnswer ApiHandler::Health(const HttpRequest& /*request*/, const Wake& /*wake
 
 HttpAnswer ApiHandler::Version(const HttpRequest& /*request*/, const Wake& /*wake*/) {
   return JsonResponse({{"version", options_.version}});
+}
+
+HttpAnswer ApiHandler::Page(const HttpRequest& request, const Wake& /*wake*/) {
+  return AnswerWithWebFile(request.path);
+}
+
+HttpAnswer ApiHandler::EngineState(const HttpRequest& /*request*/, const Wake& wake) {
+  if (model_ == nullptr) return ErrorResponse(NotLoaded());
+  return std::make_unique<EngineExchange>(watch_.get(), /*stream=*/false, wake);
+}
+
+HttpAnswer ApiHandler::EngineEvents(const HttpRequest& request, const Wake& wake) {
+  if (model_ == nullptr) return ErrorResponse(NotLoaded());
+  if (request.method == "HEAD") {
+    HttpResponse response;
+    response.content_type = "text/event-stream; charset=utf-8";
+    return response;
+  }
+  return std::make_unique<EngineExchange>(watch_.get(), /*stream=*/true, wake);
+}
+
+HttpAnswer ApiHandler::EngineBackend(const HttpRequest& request, const Wake& /*wake*/) {
+  const ServedModel* model = model_;
+  if (model == nullptr) return ErrorResponse(NotLoaded());
+  // Other sites' pages cannot send this type without being asked first.
+  if (!request.Header("content-type").starts_with("application/json")) {
+    return ErrorResponse(
+        {400, "The backend is chosen with `Content-Type: application/json`.", "", ""});
+  }
+  Json object;
+  if (const auto error = ParseJsonObject(request.body, &object)) return ErrorResponse(*error);
+  FieldReader fields(object);
+  int32_t kind = 0;
+  std::string backend;
+  fields.Read("kind", 0, std::numeric_limits<int32_t>::max(), &kind);
+  fields.Read("backend", &backend);
+  if (fields.ok() && backend.empty()) {
+    fields.Fail(ApiError::Invalid("backend", "backend is missing; give a name, or auto."));
+  }
+  if (const auto& error = fields.error()) return ErrorResponse(*error);
+  const Status status = model->engine().UseAttentionBackend(static_cast<size_t>(kind), backend);
+  if (!status.ok()) return ErrorResponse(ApiError::Invalid("backend", status.error().message));
+  return JsonResponse({{"kind", kind}, {"backend", backend}});
 }
 
 HttpAnswer ApiHandler::Metrics(const HttpRequest& /*request*/, const Wake& /*wake*/) {

@@ -13,6 +13,7 @@
 #include "server/metrics.h"
 #include "server/protocol/api_error.h"
 #include "server/served_model.h"
+#include "server/web/engine_watch.h"
 
 namespace tessera {
 
@@ -68,12 +69,17 @@ class ApiHandler : public HttpHandler {
   HttpAnswer Health(const HttpRequest& request, const Wake& wake);
   HttpAnswer Version(const HttpRequest& request, const Wake& wake);
   HttpAnswer Metrics(const HttpRequest& request, const Wake& wake);
+  HttpAnswer Page(const HttpRequest& request, const Wake& wake);
+  HttpAnswer EngineState(const HttpRequest& request, const Wake& wake);
+  HttpAnswer EngineEvents(const HttpRequest& request, const Wake& wake);
+  HttpAnswer EngineBackend(const HttpRequest& request, const Wake& wake);
   std::string NewId(const char* prefix);
 
   const ApiOptions options_;
   ServerMetrics metrics_;
   std::atomic<ServedModel*> model_{nullptr};  // null while loading
   std::unique_ptr<ServedModel> owned_model_;
+  std::unique_ptr<EngineWatch> watch_;  // there as soon as the model is
   std::atomic<bool> draining_{false};
   std::atomic<int64_t> active_{0};
   std::atomic<uint64_t> last_id_;

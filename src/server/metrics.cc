@@ -56,6 +56,12 @@ void Histogram::Observe(double value) {
   sum_.fetch_add(value, std::memory_order_relaxed);
 }
 
+uint64_t Histogram::count() const {
+  uint64_t total = 0;
+  for (const auto& count : counts_) total += count.load(std::memory_order_relaxed);
+  return total;
+}
+
 void Histogram::Render(std::string_view name, std::string_view labels, std::string* out) const {
   const std::string prefix(name);
   const std::string bucket = prefix + "_bucket";

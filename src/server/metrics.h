@@ -22,6 +22,9 @@ class Histogram {
 
   void Observe(double value);
 
+  uint64_t count() const;
+  double sum() const { return sum_.load(std::memory_order_relaxed); }
+
   // The lines of one histogram; `labels` as "a=\"b\"".
   void Render(std::string_view name, std::string_view labels, std::string* out) const;
 
@@ -43,6 +46,8 @@ class ServerMetrics {
   void CountAnswer(int status);  // of an HTTP request
 
   int64_t generated_tokens() const { return generation_tokens_.load(); }
+  const Histogram& first_token_seconds() const { return first_token_seconds_; }
+  const Histogram& token_interval_seconds() const { return token_interval_seconds_; }
 
   // The text exposition format, version 0.0.4. `stats` is null while the model is loading.
   std::string Render(const std::string& model, const EngineStats* stats,
