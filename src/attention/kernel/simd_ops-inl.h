@@ -103,6 +103,20 @@ struct SimdOps {
   }
 };
 
+// float16 -> float32. Without F16C Highway computes it, and takes infinities and NaN for the
+// numbers from 65536 on that float16 does not have.
+template <class D, class V16>
+HWY_INLINE hn::Vec<D> FromFloat16(D d, V16 v) {
+  const hn::Vec<D> x = hn::PromoteTo(d, v);
+#if HWY_ARCH_X86 && HWY_TARGET > HWY_AVX2
+  const hn::RebindToUnsigned<D> du;
+  const auto infinity = hn::BitCast(d, hn::Set(du, 0x7f800000u));
+  return hn::IfThenElse(hn::Ge(hn::Abs(x), hn::Set(d, 65536.0f)), hn::Or(x, infinity), x);
+#else
+  return x;
+#endif
+}
+
 // 8-bit floats by way of float16, whose conversion every instruction set has and which holds their
 // subnormal numbers: the byte comes in the upper half of a 16-bit lane, its exponent field is moved
 // into place. What the other exponent bias makes of the value is left to ElementUnit.
@@ -112,7 +126,7 @@ HWY_INLINE hn::Vec<D> FromByteFloats(D d, V16 upper) {
   const hn::Rebind<int16_t, D> di16;
   const hn::Rebind<hwy::float16_t, D> df16;
   if constexpr (std::is_same_v<Element, E5M2Element>) {
-    return hn::PromoteTo(d, hn::BitCast(df16, upper));
+    return FromFloat16(d, hn::BitCast(df16, upper));
   } else {
     // The sign is shifted in twice; one copy is taken away.
     const auto shifted = hn::BitCast(d16, hn::ShiftRight<1>(hn::BitCast(di16, upper)));
@@ -124,7 +138,7 @@ HWY_INLINE hn::Vec<D> FromByteFloats(D d, V16 upper) {
         return hn::Eq(upper, hn::Set(d16, 0x8000));
       }
     }();
-    return hn::PromoteTo(d, hn::BitCast(df16, hn::IfThenElse(nan, hn::Set(d16, 0x7e00), bits)));
+    return FromFloat16(d, hn::BitCast(df16, hn::IfThenElse(nan, hn::Set(d16, 0x7e00), bits)));
   }
 }
 
@@ -150,7 +164,7 @@ HWY_INLINE FloatVec LoadElements(const void* row, int32_t i) {
     return hn::LoadU(d, static_cast<const float*>(row) + i);
   } else if constexpr (std::is_same_v<Element, Float16Element>) {
     const hn::Rebind<hwy::float16_t, FloatTag> d16;
-    return hn::PromoteTo(d, hn::LoadU(d16, static_cast<const hwy::float16_t*>(row) + i));
+    return FromFloat16(d, hn::LoadU(d16, static_cast<const hwy::float16_t*>(row) + i));
   } else if constexpr (kByteFloat<Element>) {
     const hn::Rebind<uint8_t, FloatTag> d8;
     const hn::Rebind<uint16_t, FloatTag> d16;

@@ -475,8 +475,8 @@ class SimdTiles {
       const auto low =
           hn::BitCast(df16, hn::TruncateTo(d16, hn::And(words, hn::Set(d32, 0xffffu))));
       const auto high = hn::BitCast(df16, hn::TruncateTo(d16, hn::ShiftRight<16>(words)));
-      hn::Store(hn::PromoteTo(d, low), d, out + 2 * w * WideMemory::kMaxKeys);
-      hn::Store(hn::PromoteTo(d, high), d, out + (2 * w + 1) * WideMemory::kMaxKeys);
+      hn::Store(FromFloat16(d, low), d, out + 2 * w * WideMemory::kMaxKeys);
+      hn::Store(FromFloat16(d, high), d, out + (2 * w + 1) * WideMemory::kMaxKeys);
     }
   }
 
