@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdlib>
 #include <functional>
 #include <iostream>
@@ -268,6 +269,59 @@ TEST(Conformance, QuantisedCaches) {
     }
   }
   conformance.PrintWorst();
+}
+
+// A row that sees one key gives its value: whatever the 256 codes mean comes out, NaN and infinity
+// too. One row decodes, the others prefill.
+TEST(Conformance, EveryCodeOfAByteCache) {
+  ThreadPool pool({.num_threads = 1});
+  const BackendContext context{DetectCpu(), &pool};
+  constexpr int32_t kSize = 256, kRows = 70;
+  std::vector<uint8_t> memory(2 * kSize);
+  for (int32_t i = 0; i < kSize; ++i)
+    memory[kSize + static_cast<size_t>(i)] = static_cast<uint8_t>(i);
+  for (DType cache_dtype : {DType::kE4M3FN, DType::kE4M3FNUZ, DType::kE5M2, DType::kInt8}) {
+    AttentionSpec spec = Spec(1, 1, kSize);
+    spec.query_dtype = spec.output_dtype = DType::kFloat32;
+    spec.cache_dtype = cache_dtype;
+    spec.causality = Causality::kFull;
+    const KvCache cache =
+        MakeKvCache({.num_blocks = 1, .block_size = 1, .num_kv_heads = 1, .head_size = kSize},
+                    cache_dtype, memory.data());
+    for (int32_t rows : {1, kRows}) {
+      spec.type = rows == 1 ? AttentionType::kDecoder : AttentionType::kCross;
+      const int32_t starts[] = {0, rows}, lens[] = {1}, table[] = {0};
+      const AttentionBatch batch{.num_seqs = 1,
+                                 .num_tokens = rows,
+                                 .query_start_loc = starts,
+                                 .seq_lens = lens,
+                                 .block_table = table,
+                                 .block_table_stride = 1,
+                                 .max_query_len = rows,
+                                 .max_seq_len = 1};
+      const std::vector<float> query(kSize * kRows);
+      for (const Subject& subject : Subjects()) {
+        auto backend = subject.create(context);
+        if (!backend->Supports(spec, 1).ok()) continue;
+        std::vector<float> output(kSize * kRows);
+        const auto plan = backend->Plan(spec, batch, nullptr);
+        backend->Run(*plan, spec, batch, cache,
+                     {.query = query.data(),
+                      .query_token_stride = kSize,
+                      .query_head_stride = kSize,
+                      .output = output.data(),
+                      .output_token_stride = kSize,
+                      .output_head_stride = kSize});
+        for (int32_t i = 0; i < rows * kSize; ++i) {
+          const float want = LoadAsFloat(cache_dtype, memory.data(), kSize + i % kSize);
+          const float got = output[static_cast<size_t>(i)];
+          const bool same = std::isnan(want) ? std::isnan(got) : got == want;
+          EXPECT_TRUE(same) << subject.name << ", " << tessera::ToString(cache_dtype) << ", code "
+                            << i % kSize << ": " << got << ", not " << want;
+        }
+      }
+    }
+  }
 }
 
 TEST(Conformance, QuantisedQueriesAndOutputs) {

@@ -1,6 +1,6 @@
-// The family of many_rows.inl for bfloat16 caches and AMX: 16 x 16 of C, 16 x 32 elements of A and
-// 32 x 16 of B are one tile register each, B in pairs as bf16_family.inl has it. A is K as the
-// cache holds it, or V transposed.
+// The family of many_rows.inl for AMX and caches whose elements bfloat16 holds: 16 x 16 of C, 16 x
+// 32 elements of A and 32 x 16 of B are one tile register each, B in pairs as bf16_family.inl has
+// it. A is K or V transposed.
 //
 // One tile of A meets all four of B's and C's at a time: four independent sums hide the latency of
 // a product. The numbers of tile registers are part of the instructions, hence no loops over them.
@@ -30,22 +30,23 @@ class TileRegisters {
   TileRegisters& operator=(const TileRegisters&) = delete;
 };
 
+template <class Cache>
 struct AmxFamily {
   static constexpr int32_t kKeyStep = 256;
   static constexpr int32_t kKeyMultiple = 32;
   static constexpr int32_t kMaxBlocks = 8;
   static constexpr int32_t kScoreStep = 32;
   static constexpr int32_t kMaxTerms = 2;
-  static constexpr int64_t kCacheSize = 2;
+  static constexpr int64_t kCacheSize = Cache::kSize;
   static constexpr bool kPairs = true;
 
   // Whole tiles.
   static int32_t Depth(int32_t head_size) { return RoundUp(head_size, 32) / 2; }
-  static int32_t Terms(DType query) { return BFloat16Family::Terms(query); }
+  static int32_t Terms(DType query) { return BFloat16Words::Terms(query); }
   static __m512i QueryWords(const float* row, int32_t word, int32_t term) {
-    return BFloat16Family::QueryWords(row, word, term);
+    return BFloat16Words::QueryWords(row, word, term);
   }
-  static __m512i Pairs(__m512 even, __m512 odd) { return BFloat16Family::Pairs(even, odd); }
+  static __m512i Pairs(__m512 even, __m512 odd) { return BFloat16Words::Pairs(even, odd); }
   // Where there is AMX, VDPBF16PS is slow.
   static __m512 AddPair(__m512 sum, __m512i pair) {
     __m512 both[2];
@@ -60,7 +61,8 @@ struct AmxFamily {
     for (int32_t k = 0; k < padded; ++k) {
       float* row = to + int64_t{k / kLanes} * kLanes * stride + k % kLanes * kLanes;
       for (int32_t word = 0; word < stride; word += kLanes, row += kTileWords) {
-        _mm512_store_si512(row, BFloat16Family::LoadPiece(keys, k, count, 2 * word, head_size));
+        _mm512_store_si512(row,
+                           BFloat16Family<Cache>::LoadPiece(keys, k, count, 2 * word, head_size));
       }
     }
   }
@@ -115,8 +117,9 @@ struct AmxFamily {
     __m512i words[kLanes];
     TESSERA_UNROLL
     for (int32_t pair = 0; pair < kLanes; ++pair) {
-      const __m512i even = BFloat16Family::LoadPiece(values, k + 2 * pair, count, dim, size);
-      const __m512i odd = BFloat16Family::LoadPiece(values, k + 2 * pair + 1, count, dim, size);
+      const __m512i even = BFloat16Family<Cache>::LoadPiece(values, k + 2 * pair, count, dim, size);
+      const __m512i odd =
+          BFloat16Family<Cache>::LoadPiece(values, k + 2 * pair + 1, count, dim, size);
       words[pair] = kHigh ? _mm512_unpackhi_epi16(even, odd) : _mm512_unpacklo_epi16(even, odd);
     }
     Transpose(words);

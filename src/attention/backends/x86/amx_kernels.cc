@@ -1,4 +1,4 @@
-// bfloat16 caches by AMX; items of few rows by kAvx512's decoding.
+// Caches whose elements bfloat16 holds, by AMX; items of few rows by kAvx512's decoding.
 #if defined(__x86_64__)
 
 #include <atomic>
@@ -18,25 +18,45 @@ namespace {
 //
 #include "attention/backends/x86/many_rows.inl"
 
+template <class Cache>
 void RunMany(const kernel::KernelArgs& args, const kernel::WorkItem& item, float* memory) {
   const TileRegisters registers;
-  ManyRows<AmxFamily>(args, item, memory).Run();
+  ManyRows<AmxFamily<Cache>>(args, item, memory).Run();
 }
 
+template <class Cache>
 int64_t Memory(int32_t head_size, int32_t value_size) {
-  return std::max(Avx512Kernels(DType::kBFloat16).memory(head_size, value_size),
-                  ManyRowsLayout<AmxFamily>(head_size, value_size).words);
+  return std::max(Avx512Kernels(Cache::kDType).memory(head_size, value_size),
+                  ManyRowsLayout<AmxFamily<Cache>>(head_size, value_size).words);
+}
+
+template <class Cache>
+Kernels Instances() {
+  Kernels kernels = Avx512Kernels(Cache::kDType);
+  kernels.many_rows = &RunMany<Cache>;
+  kernels.few_rows_limit = kAmxFewRowsLimit;
+  kernels.max_rows = AmxFamily<Cache>::kMaxBlocks * kBlockRows;
+  kernels.memory = &Memory<Cache>;
+  return kernels;
 }
 
 }  // namespace
 
-Kernels AmxKernels() {
-  Kernels kernels = Avx512Kernels(DType::kBFloat16);
-  kernels.many_rows = &RunMany;
-  kernels.few_rows_limit = kAmxFewRowsLimit;
-  kernels.max_rows = AmxFamily::kMaxBlocks * kBlockRows;
-  kernels.memory = &Memory;
-  return kernels;
+Kernels AmxKernels(DType cache_dtype) {
+  switch (cache_dtype) {
+    case DType::kBFloat16:
+      return Instances<BFloat16Cache>();
+    case DType::kE4M3FN:
+      return Instances<E4M3FNCache>();
+    case DType::kE4M3FNUZ:
+      return Instances<E4M3FNUZCache>();
+    case DType::kE5M2:
+      return Instances<E5M2Cache>();
+    case DType::kInt8:
+      return Instances<Int8Cache>();
+    default:
+      return Avx512Kernels(cache_dtype);
+  }
 }
 
 }  // namespace tessera::x86

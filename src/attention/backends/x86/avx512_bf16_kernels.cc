@@ -1,5 +1,5 @@
-// bfloat16 caches by AVX512-BF16. AMD's Zen 5 adds two bfloat16 products as fast as one of float32;
-// Intel's Sapphire Rapids takes four times as long, there float32 wins.
+// Caches whose elements bfloat16 holds, by AVX512-BF16. AMD's Zen 5 adds two bfloat16 products as
+// fast as one of float32; Intel's Sapphire Rapids takes four times as long, there float32 wins.
 #if defined(__x86_64__)
 
 #include "attention/backends/x86/block_rows.h"
@@ -15,23 +15,43 @@ namespace {
 //
 #include "attention/backends/x86/many_rows.inl"
 
+template <class Cache>
 void RunMany(const kernel::KernelArgs& args, const kernel::WorkItem& item, float* memory) {
-  ManyRows<BFloat16Family>(args, item, memory).Run();
+  ManyRows<BFloat16Family<Cache>>(args, item, memory).Run();
 }
 
+template <class Cache>
 int64_t Memory(int32_t head_size, int32_t value_size) {
-  return std::max(Avx512Kernels(DType::kBFloat16).memory(head_size, value_size),
-                  ManyRowsLayout<BFloat16Family>(head_size, value_size).words);
+  return std::max(Avx512Kernels(Cache::kDType).memory(head_size, value_size),
+                  ManyRowsLayout<BFloat16Family<Cache>>(head_size, value_size).words);
+}
+
+template <class Cache>
+Kernels Instances() {
+  Kernels kernels = Avx512Kernels(Cache::kDType);
+  kernels.many_rows = &RunMany<Cache>;
+  kernels.max_rows = BFloat16Family<Cache>::kMaxBlocks * kBlockRows;
+  kernels.memory = &Memory<Cache>;
+  return kernels;
 }
 
 }  // namespace
 
-Kernels Avx512Bf16Kernels() {
-  Kernels kernels = Avx512Kernels(DType::kBFloat16);
-  kernels.many_rows = &RunMany;
-  kernels.max_rows = BFloat16Family::kMaxBlocks * kBlockRows;
-  kernels.memory = &Memory;
-  return kernels;
+Kernels Avx512Bf16Kernels(DType cache_dtype) {
+  switch (cache_dtype) {
+    case DType::kBFloat16:
+      return Instances<BFloat16Cache>();
+    case DType::kE4M3FN:
+      return Instances<E4M3FNCache>();
+    case DType::kE4M3FNUZ:
+      return Instances<E4M3FNUZCache>();
+    case DType::kE5M2:
+      return Instances<E5M2Cache>();
+    case DType::kInt8:
+      return Instances<Int8Cache>();
+    default:
+      return Avx512Kernels(cache_dtype);
+  }
 }
 
 }  // namespace tessera::x86

@@ -1,14 +1,15 @@
-// Float32 arithmetic, for every cache; decoding from bfloat16 caches as well.
+// Float32 arithmetic, for every cache; decoding for all families.
 #if defined(__x86_64__)
 
 #include "attention/backends/x86/block_rows.h"
-#include "attention/backends/x86/few_rows.h"
 #include "attention/backends/x86/kernel_instances.h"
 
 TESSERA_TARGET_BEGIN_AVX512
 namespace tessera::x86 {
 namespace {
 
+#include "attention/backends/x86/few_rows.inl"
+//
 #include "attention/backends/x86/panel.inl"
 //
 #include "attention/backends/x86/float32_family.inl"
@@ -47,9 +48,16 @@ Kernels Avx512Kernels(DType cache_dtype) {
       return Instances<Float16Cache>();
     case DType::kBFloat16:
       return Instances<BFloat16Cache>();
-    default:
-      return {};
+    case DType::kE4M3FN:
+      return Instances<E4M3FNCache>();
+    case DType::kE4M3FNUZ:
+      return Instances<E4M3FNUZCache>();
+    case DType::kE5M2:
+      return Instances<E5M2Cache>();
+    case DType::kInt8:
+      return Instances<Int8Cache>();
   }
+  return {};
 }
 
 }  // namespace tessera::x86

@@ -1,5 +1,4 @@
-// What the AVX-512 kernels compute on vectors of 16 float32: powers of two, tanh, transposes, and
-// the elements of a cache as float32.
+// What the AVX-512 kernels compute on vectors of 16 float32: powers of two, tanh, transposes.
 #pragma once
 
 #if defined(__GNUC__) && !defined(__clang__)
@@ -17,7 +16,6 @@
 #include <limits>
 
 #include "attention/backends/x86/target_region.h"
-#include "tessera/dtype.h"
 
 TESSERA_TARGET_BEGIN_AVX512
 namespace tessera::x86 {
@@ -69,6 +67,19 @@ inline __m512 ZeroIfMinusInfinity(__m512 x) {
   return _mm512_maskz_mov_ps(_mm512_cmpneq_ps_mask(x, _mm512_set1_ps(kMinusInfinity)), x);
 }
 
+inline __m512i FirstIntegers() {
+  return _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+}
+
+// s + slope * (key - position), or s - slope * sqrt(position - key), 0 for keys to the right.
+inline __m512 AddAlibi(__m512 s, __m512i key, __m512i position, __m512 slope, bool square_root) {
+  const __m512 distance = _mm512_cvtepi32_ps(_mm512_sub_epi32(key, position));
+  if (!square_root) return _mm512_fmadd_ps(slope, distance, s);
+  const __m512 left =
+      _mm512_max_ps(_mm512_setzero_ps(), _mm512_sub_ps(_mm512_setzero_ps(), distance));
+  return _mm512_fnmadd_ps(slope, _mm512_sqrt_ps(left), s);
+}
+
 // 16 x 16 words, in place.
 inline void Transpose(__m512i rows[kLanes]) {
   __m512i t[kLanes];
@@ -95,70 +106,6 @@ inline void Transpose(__m512i rows[kLanes]) {
   }
   for (int i = 0; i < kLanes; ++i) rows[i] = t[i];
 }
-
-// Elements of a cache in pieces of 32, as two vectors of float32. Dimension i of a piece lies at
-// place Place(i) of the two: what is multiplied element by element may lie in any order.
-// LoadSome() reads `count` < 32 elements, and no memory behind them; the others are 0.
-// LoadInOrder() reads min(count, 32) elements in their own order.
-inline constexpr int32_t kPiece = 32;
-
-struct Float32Cache {
-  static constexpr DType kDType = DType::kFloat32;
-  static constexpr int64_t kSize = 4;
-  static constexpr int32_t Place(int32_t i) { return i; }
-  static void Load(const char* from, __m512* to) {
-    to[0] = _mm512_loadu_ps(from);
-    to[1] = _mm512_loadu_ps(from + 64);
-  }
-  static void LoadSome(const char* from, int32_t count, __m512* to) {
-    to[0] = _mm512_maskz_loadu_ps(LaneMask(count), from);
-    to[1] = _mm512_maskz_loadu_ps(LaneMask(count - kLanes), from + 64);
-  }
-  static void LoadInOrder(const char* from, int32_t count, __m512* to) {
-    LoadSome(from, count, to);
-  }
-};
-
-struct Float16Cache {
-  static constexpr DType kDType = DType::kFloat16;
-  static constexpr int64_t kSize = 2;
-  static constexpr int32_t Place(int32_t i) { return i; }
-  static void Load(const char* from, __m512* to) {
-    to[0] = _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
-    to[1] = _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from + 32)));
-  }
-  static void LoadSome(const char* from, int32_t count, __m512* to) {
-    to[0] = _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(LaneMask(count), from));
-    to[1] = _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(LaneMask(count - kLanes), from + 32));
-  }
-  static void LoadInOrder(const char* from, int32_t count, __m512* to) {
-    LoadSome(from, count, to);
-  }
-};
-
-// The even elements, then the odd ones: one operation for each vector.
-struct BFloat16Cache {
-  static constexpr DType kDType = DType::kBFloat16;
-  static constexpr int64_t kSize = 2;
-  static constexpr int32_t Place(int32_t i) { return i % 2 * kLanes + i / 2; }
-  static void Split(__m512i pairs, __m512* to) {
-    to[0] = _mm512_castsi512_ps(_mm512_slli_epi32(pairs, 16));
-    to[1] = _mm512_castsi512_ps(
-        _mm512_and_si512(pairs, _mm512_set1_epi32(static_cast<int32_t>(0xffff0000u))));
-  }
-  static void Load(const char* from, __m512* to) { Split(_mm512_loadu_si512(from), to); }
-  static void LoadSome(const char* from, int32_t count, __m512* to) {
-    const auto mask = static_cast<__mmask32>((uint64_t{1} << count) - 1);
-    Split(_mm512_maskz_loadu_epi16(mask, from), to);
-  }
-  static void LoadInOrder(const char* from, int32_t count, __m512* to) {
-    to[0] = Widen(_mm256_maskz_loadu_epi16(LaneMask(count), from));
-    to[1] = Widen(_mm256_maskz_loadu_epi16(LaneMask(count - kLanes), from + 32));
-  }
-  static __m512 Widen(__m256i halves) {
-    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16));
-  }
-};
 
 }  // namespace tessera::x86
 TESSERA_TARGET_END

@@ -1,22 +1,19 @@
-// The family of many_rows.inl for bfloat16 caches and AVX512-BF16: a word is two neighbouring
-// dimensions of keys and queries, or two neighbouring keys of values and probabilities.
+// The family of many_rows.inl for AVX512-BF16 and caches whose elements bfloat16 holds: a word is
+// two neighbouring dimensions of keys and queries, or two neighbouring keys of values and
+// probabilities.
 //
-// Keys and values are used as the cache holds them. Probabilities are rounded to bfloat16. Queries
-// of another type are the sum of two bfloat16 terms, whose error is below 2^-16 of the query.
+// Keys and values are exact. Probabilities are rounded to bfloat16. Queries that bfloat16 does not
+// hold are the sum of two bfloat16 terms, whose error is below 2^-16 of the query.
 //
 // No include guard and no namespace, as many_rows.inl; behind panel.inl.
 
-struct BFloat16Family {
-  static constexpr int32_t kKeyStep = 64;
-  static constexpr int32_t kKeyMultiple = 16;
-  static constexpr int32_t kMaxBlocks = 8;
-  static constexpr int32_t kScoreStep = 64;
-  static constexpr int32_t kMaxTerms = 2;
-  static constexpr int64_t kCacheSize = 2;
-  static constexpr bool kPairs = true;
-
+// What does not depend on the cache.
+struct BFloat16Words {
   static int32_t Depth(int32_t head_size) { return (head_size + 1) / 2; }
-  static int32_t Terms(DType query) { return query == DType::kBFloat16 ? 1 : 2; }
+  // The 8-bit types have no more bits than bfloat16.
+  static int32_t Terms(DType query) {
+    return query == DType::kBFloat16 || SizeOf(query) == 1 ? 1 : 2;
+  }
 
   static __m512i QueryWords(const float* row, int32_t word, int32_t term) {
     __m512 low = _mm512_loadu_ps(row + 2 * word);
@@ -45,6 +42,17 @@ struct BFloat16Family {
   static __m512 MultiplyAdd(__m512 c, __m512 a, __m512 b) {
     return _mm512_dpbf16_ps(c, (__m512bh)a, (__m512bh)b);
   }
+};
+
+template <class Cache>
+struct BFloat16Family : BFloat16Words {
+  static constexpr int32_t kKeyStep = 64;
+  static constexpr int32_t kKeyMultiple = 16;
+  static constexpr int32_t kMaxBlocks = 8;
+  static constexpr int32_t kScoreStep = 64;
+  static constexpr int32_t kMaxTerms = 2;
+  static constexpr int64_t kCacheSize = Cache::kSize;
+  static constexpr bool kPairs = true;
 
   // to[key][pair of dimensions]; what is padding is 0.
   static void StageKeys(const char* const* keys, int32_t count, int32_t padded, int32_t head_size,
@@ -77,18 +85,16 @@ struct BFloat16Family {
   static __m512i LoadPiece(const char* const* rows, int32_t row, int32_t count, int32_t i,
                            int32_t size) {
     if (row >= count) return _mm512_setzero_si512();
-    if (i + kPiece <= size) return _mm512_loadu_si512(rows[row] + 2 * i);
-    const int32_t left = std::max(0, size - i);
-    return _mm512_maskz_loadu_epi16((__mmask32{1} << left) - 1, rows[row] + 2 * i);
+    return Cache::LoadPairs(rows[row] + i * Cache::kSize, std::max(0, size - i));
   }
 
   template <int kVectors>
   static void Scores(const float* keys, int32_t key_stride, int32_t first, int32_t count,
                      const float* query, int32_t depth, int32_t terms, float* scores) {
     const PanelOperand operand{keys + int64_t{first} * key_stride, key_stride, 1};
-    Multiply<BFloat16Family, Start::kZero, kVectors>(operand, count, query, depth, scores);
+    Multiply<BFloat16Words, Start::kZero, kVectors>(operand, count, query, depth, scores);
     if (terms > 1) {
-      Multiply<BFloat16Family, Start::kAdd, kVectors>(
+      Multiply<BFloat16Words, Start::kAdd, kVectors>(
           operand, count, query + int64_t{depth} * kBlockRows, depth, scores);
     }
   }
@@ -96,7 +102,7 @@ struct BFloat16Family {
   template <int kVectors>
   static void Outputs(const float* values, int32_t value_rows, int32_t first, int32_t count,
                       const float* probabilities, float* output) {
-    Multiply<BFloat16Family, Start::kAdd, kVectors>(
+    Multiply<BFloat16Words, Start::kAdd, kVectors>(
         {values + int64_t{first / 2} * value_rows, 1, value_rows}, value_rows, probabilities,
         count / 2, output);
   }

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "attention/backends/x86/avx512_math.h"
+#include "attention/backends/x86/cache_elements.h"
 #include "attention/backends/x86/convert_rows.h"
 #include "attention/backends/x86/item_rows.h"
 #include "tessera/dtype.h"

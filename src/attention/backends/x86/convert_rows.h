@@ -1,9 +1,9 @@
-// Rows of queries and outputs, of float32, float16 or bfloat16, to and from float32.
+// Rows of queries and outputs, of any type but int8, to and from float32.
 #pragma once
 
 #include <cstdint>
 
-#include "attention/backends/x86/avx512_math.h"
+#include "attention/backends/x86/cache_elements.h"
 #include "tessera/dtype.h"
 
 TESSERA_TARGET_BEGIN_AVX512
@@ -26,6 +26,12 @@ inline void ReadRow(DType dtype, const char* from, int32_t size, float factor, f
       return ReadRowOf<Float32Cache>(from, size, factor, to);
     case DType::kFloat16:
       return ReadRowOf<Float16Cache>(from, size, factor, to);
+    case DType::kE4M3FN:
+      return ReadRowOf<E4M3FNCache>(from, size, factor, to);
+    case DType::kE4M3FNUZ:
+      return ReadRowOf<E4M3FNUZCache>(from, size, factor, to);
+    case DType::kE5M2:
+      return ReadRowOf<E5M2Cache>(from, size, factor, to);
     default:
       return ReadRowOf<BFloat16Cache>(from, size, factor, to);
   }
@@ -43,6 +49,7 @@ inline __m256i RoundToBFloat16(__m512 x) {
 
 // Reads up to 15 floats past from[size - 1].
 inline void WriteRow(DType dtype, const float* from, int32_t size, char* to) {
+  if (SizeOf(dtype) == 1) return ConvertFromFloat(dtype, from, size, to);
   for (int32_t i = 0; i < size; i += kLanes) {
     const __m512 x = _mm512_loadu_ps(from + i);
     const __mmask16 mask = LaneMask(size - i);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
 
 namespace tessera::x86 {
@@ -9,7 +10,10 @@ namespace tessera::x86 {
 using kernel::KeyRange;
 
 ItemRows::ItemRows(const kernel::KernelArgs& kernel_args, const kernel::WorkItem& work_item)
-    : args(kernel_args), item(work_item), rows_(kernel::RowsOf(kernel_args, work_item)) {}
+    : args(kernel_args),
+      item(work_item),
+      rows_(kernel::RowsOf(kernel_args, work_item)),
+      scale_(kernel_args.scale * HeadScale(kernel_args.key_scales)) {}
 
 ItemRows::Place ItemRows::PlaceOf(int32_t row) const {
   const int32_t packed = item.row_begin + row;
@@ -56,16 +60,37 @@ void ItemRows::FindKeys(int32_t first, int32_t count, int64_t element_size, cons
   }
 }
 
+void ItemRows::ReadScales(const char* const* keys, int32_t count, float* key_scales,
+                          float* value_scales) const {
+  for (int32_t k = 0; k < count; ++k) {
+    std::memcpy(key_scales + k, keys[k] + args.key_scale_offset, sizeof(float));
+    std::memcpy(value_scales + k, keys[k] + args.value_scale_offset, sizeof(float));
+  }
+}
+
+ItemRows::Bias ItemRows::BiasOf(int32_t row) const {
+  const int32_t token = (item.row_begin + row) / args.group;
+  return {
+      args.alibi_slopes != nullptr ? args.alibi_slopes[PlaceOf(row).head] : 0.0f,
+      rows_.context_len + token,
+      args.query_query_bias != nullptr
+          ? args.query_query_bias + item.seq * args.bias_seq_stride + token * args.bias_row_stride
+          : nullptr,
+      rows_.context_len, rows_.context_len + rows_.query_len};
+}
+
 ItemRows::Target ItemRows::Output(int32_t row) const {
+  const float factor = HeadScale(args.value_scales);
   if (item.partial_row >= 0) {
     float* partial = args.partial_output + (item.partial_row + row) * args.value_size;
-    return {DType::kFloat32, reinterpret_cast<char*>(partial)};
+    return {DType::kFloat32, reinterpret_cast<char*>(partial), factor};
   }
   const DType dtype = static_cast<DType>(args.output_dtype);
   const Place place = PlaceOf(row);
   const int64_t offset =
       place.token * args.output_token_stride + place.head * args.output_head_stride;
-  return {dtype, static_cast<char*>(args.output) + offset * static_cast<int64_t>(SizeOf(dtype))};
+  return {dtype, static_cast<char*>(args.output) + offset * static_cast<int64_t>(SizeOf(dtype)),
+          factor * args.inverse_output_scale};
 }
 
 void ItemRows::StoreLse(int32_t row, float maximum_log2, float sum) const {

@@ -24,11 +24,34 @@ class ItemRows {
   void FindKeys(int32_t first, int32_t count, int64_t element_size, const char** keys,
                 const char** values) const;
 
-  // Where the row's result belongs: [value_size] of the type. The final row, or the partial one if
-  // the item is part of a split key range.
+  // Scales of the `count` keys at `keys` (of FindKeys()) and of their values, where the cache keeps
+  // such by token and head.
+  bool HasTokenScales() const { return args.key_scale_offset != 0; }
+  void ReadScales(const char* const* keys, int32_t count, float* key_scales,
+                  float* value_scales) const;
+
+  // What a score is multiplied by: that of the softmax times the KV head's of K. Its sign goes into
+  // the query, so that scores can be compared before they are scaled by ScaleSize(): never 0.
+  float QuerySign() const { return scale_ < 0 ? -1.0f : scale_ > 0 ? 1.0f : scale_; }
+  float ScaleSize() const { return scale_ < 0 ? -scale_ : scale_ > 0 ? scale_ : 1.0f; }
+
+  // What is added to a row's scores.
+  bool HasBias() const { return args.alibi_slopes != nullptr || args.query_query_bias != nullptr; }
+  struct Bias {
+    float slope;         // ALiBi's; 0: none
+    int32_t position;    // of the row
+    const float* query;  // [new_end - new_begin], for the request's new tokens, or null
+    int32_t new_begin;   // keys
+    int32_t new_end;
+  };
+  Bias BiasOf(int32_t row) const;
+
+  // Where the row's result belongs: [value_size] of the type, each to be multiplied by `factor`.
+  // The final row, or the partial one if the item is part of a split key range.
   struct Target {
     DType dtype;
     char* data;
+    float factor;
   };
   Target Output(int32_t row) const;
 
@@ -50,7 +73,13 @@ class ItemRows {
   };
   Place PlaceOf(int32_t row) const;
 
+  // The scale of the item's KV head, or of the tensor; `scales` may be null.
+  float HeadScale(const float* scales) const {
+    return scales != nullptr ? scales[item.kv_head * args.scale_head_stride] : 1.0f;
+  }
+
   const kernel::ItemRows rows_;
+  const float scale_;
 };
 
 }  // namespace tessera::x86

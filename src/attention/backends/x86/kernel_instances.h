@@ -11,8 +11,8 @@ inline constexpr int32_t kAmxFewRowsLimit = 8;
 
 Kernels Avx512Kernels(DType cache_dtype);
 
-// bfloat16 caches; decoding is kAvx512's, with memory for both.
-Kernels Avx512Bf16Kernels();
-Kernels AmxKernels();
+// Decoding is kAvx512's, with memory for both; caches of float32 and float16 are all its own.
+Kernels Avx512Bf16Kernels(DType cache_dtype);
+Kernels AmxKernels(DType cache_dtype);
 
 }  // namespace tessera::x86

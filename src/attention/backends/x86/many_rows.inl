@@ -67,10 +67,8 @@ class ManyRows {
         count_(item.row_count),
         blocks_((item.row_count + kBlockRows - 1) / kBlockRows),
         terms_(Family::Terms(static_cast<DType>(args.query_dtype))) {
-    const float scale = args.scale < 0 ? -args.scale : args.scale;
-    to_log2_ = args.soft_cap > 0 ? 1.0f : scale * kLog2e;
-    cap_scale_ = args.soft_cap > 0 ? scale / args.soft_cap : 0.0f;
-    cap_log2_ = args.soft_cap * kLog2e;
+    const bool plain = args.soft_cap <= 0 && !rows_.HasBias();
+    to_log2_ = plain ? rows_.ScaleSize() * kLog2e : kLog2e;
   }
 
   void Run() {
@@ -80,6 +78,7 @@ class ManyRows {
     if (count > 0) rows_.FindKeys(first, count, Family::kCacheSize, keys_, values_);
     while (count > 0) {
       const int32_t padded = RoundUp(count, Family::kKeyMultiple);
+      if (rows_.HasTokenScales()) ReadScales(count);
       Family::StageKeys(keys_, count, padded, rows_.args.head_size, layout_.key_stride, Keys());
       Family::StageValues(values_, count, padded, rows_.args.value_size, layout_.value_rows,
                           Values());
@@ -139,6 +138,11 @@ class ManyRows {
       reference_[row] = sink / to_log2_;
       weight_[row] = sum_[row] = sink == kMinusInfinity ? 0.0f : 1.0f;
       if (row >= count_) continue;
+      if (rows_.HasBias()) {
+        const ItemRows::Bias bias = rows_.BiasOf(row);
+        slopes_[row] = bias.slope;
+        positions_[row] = bias.position;
+      }
       Block& block = ranges_[row / kBlockRows];
       if (row % kBlockRows == 0) block = {visible, visible};
       block.any = {std::min(block.any.begin, visible.begin), std::max(block.any.end, visible.end)};
@@ -146,6 +150,16 @@ class ManyRows {
     }
     for (int32_t row = 0; row < count_; row += kLanes) PackQuery(row);
     std::fill_n(memory_ + layout_.output, blocks_ * layout_.output_block, 0.0f);
+  }
+
+  // Weights do without the values' scales again: hence the inverses, and no scale is 0.
+  void ReadScales(int32_t count) {
+    rows_.ReadScales(keys_, count, key_scales_, value_scales_);
+    std::fill(value_scales_ + count, value_scales_ + Family::kKeyStep, 1.0f);
+    for (int32_t k = 0; k < Family::kKeyStep; ++k) {
+      if (value_scales_[k] == 0.0f) value_scales_[k] = 0x1p-64f;
+      inverse_scales_[k] = 1.0f / value_scales_[k];
+    }
   }
 
   // 16 rows from `row` on -> 16 columns of the block's B.
@@ -157,9 +171,8 @@ class ManyRows {
         std::fill_n(plain, layout_.row_stride, 0.0f);
         continue;
       }
-      // Scores can be compared before they are scaled.
       ReadRow(static_cast<DType>(rows_.args.query_dtype), rows_.Query(row + i),
-              rows_.args.head_size, rows_.args.scale < 0 ? -1.0f : 1.0f, plain);
+              rows_.args.head_size, rows_.QuerySign(), plain);
     }
     float* query = Query(row / kBlockRows) + row % kBlockRows;
     for (int32_t term = 0; term < terms_; ++term) {
@@ -197,7 +210,9 @@ class ManyRows {
       const int32_t keys = std::min(Family::kScoreStep, padded - k);
       Family::template Scores<kVectors>(Keys(), layout_.key_stride, k, keys, Query(block),
                                         layout_.depth, terms_, Scores());
-      if (cap_scale_ > 0) CapScores<kVectors>(keys);
+      if (rows_.HasTokenScales()) ScaleScores<kVectors>(key_scales_ + k, keys);
+      if (rows_.args.soft_cap > 0) CapScores<kVectors>(keys);
+      if (rows_.HasBias()) BiasScores<kVectors>(block, int64_t{first} + k, keys);
       if (!all_visible) MaskScores<kVectors>(block, int64_t{first} + k, keys);
       __m512 maximum[kVectors];
       if (Exceeds<kVectors>(block, keys, maximum)) {
@@ -205,7 +220,11 @@ class ManyRows {
         begin = k;
         Rescale<kVectors>(block, maximum);
       }
-      Exponentials<kVectors>(block, keys, Probabilities(k));
+      if (rows_.HasTokenScales()) {
+        Exponentials<kVectors, true>(block, k, keys);
+      } else {
+        Exponentials<kVectors, false>(block, k, keys);
+      }
     }
     AddValues<kVectors>(block, begin, padded);
   }
@@ -216,13 +235,56 @@ class ManyRows {
                                        Probabilities(begin), Output(block));
   }
 
+  // Scores of key k times factors[k].
+  template <int kVectors>
+  void ScaleScores(const float* factors, int32_t keys) {
+    for (int32_t k = 0; k < keys; ++k) {
+      const __m512 factor = _mm512_set1_ps(factors[k]);
+      for (int j = 0; j < kVectors; ++j) {
+        float* s = Scores() + int64_t{k} * kBlockRows + j * kLanes;
+        _mm512_store_ps(s, _mm512_mul_ps(_mm512_load_ps(s), factor));
+      }
+    }
+  }
+
+  // Scores -> capped logits.
   template <int kVectors>
   void CapScores(int32_t keys) {
+    const float cap = rows_.args.soft_cap;
+    const __m512 before = _mm512_set1_ps(rows_.ScaleSize() / cap);
     for (int32_t k = 0; k < keys; ++k) {
       for (int j = 0; j < kVectors; ++j) {
         float* s = Scores() + int64_t{k} * kBlockRows + j * kLanes;
-        const __m512 t = Tanh(_mm512_mul_ps(_mm512_load_ps(s), _mm512_set1_ps(cap_scale_)));
-        _mm512_store_ps(s, _mm512_mul_ps(t, _mm512_set1_ps(cap_log2_)));
+        const __m512 t = Tanh(_mm512_mul_ps(_mm512_load_ps(s), before));
+        _mm512_store_ps(s, _mm512_mul_ps(t, _mm512_set1_ps(cap)));
+      }
+    }
+  }
+
+  // Scores, or capped logits -> logits with what is added to them.
+  template <int kVectors>
+  void BiasScores(int32_t block, int64_t first, int32_t keys) {
+    const __m512 scale = _mm512_set1_ps(rows_.args.soft_cap > 0 ? 1.0f : rows_.ScaleSize());
+    for (int j = 0; j < kVectors; ++j) {
+      const int32_t row = block * kBlockRows + j * kLanes;
+      const __m512i position = _mm512_load_si512(positions_ + row);
+      const __m512 slope = _mm512_load_ps(slopes_ + row);
+      for (int32_t k = 0; k < keys; ++k) {
+        // As in MaskScores(): what only fills the step up is masked.
+        const __m512i key = _mm512_set1_epi32(static_cast<int32_t>(
+            std::min<int64_t>(first + k, std::numeric_limits<int32_t>::max())));
+        float* s = Scores() + int64_t{k} * kBlockRows + j * kLanes;
+        _mm512_store_ps(s, AddAlibi(_mm512_mul_ps(_mm512_load_ps(s), scale), key, position, slope,
+                                    rows_.args.alibi_sqrt != 0));
+      }
+    }
+    if (rows_.args.query_query_bias == nullptr) return;
+    const int32_t row_end = std::min(count_, (block + 1) * kBlockRows);
+    for (int32_t row = block * kBlockRows; row < row_end; ++row) {
+      const ItemRows::Bias bias = rows_.BiasOf(row);
+      const int64_t end = std::min<int64_t>(first + keys, bias.new_end);
+      for (int64_t key = std::max<int64_t>(first, bias.new_begin); key < end; ++key) {
+        Scores()[(key - first) * kBlockRows + row % kBlockRows] += bias.query[key - bias.new_begin];
       }
     }
   }
@@ -299,10 +361,14 @@ class ManyRows {
     }
   }
 
-  // Scores -> probabilities relative to the references.
-  template <int kVectors>
-  void Exponentials(int32_t block, int32_t keys, float* to) {
+  // Scores of the step's keys from `first` on -> probabilities relative to the references; with
+  // kScaled they go to the values times those' own scales.
+  template <int kVectors, bool kScaled>
+  void Exponentials(int32_t block, int32_t first, int32_t keys) {
     const float* s = Scores();
+    const float* scales = value_scales_ + first;
+    [[maybe_unused]] const float* inverse = inverse_scales_ + first;
+    float* to = Probabilities(first);
     float* sums = sum_ + block * kBlockRows;
     float* weights = weight_ + block * kBlockRows;
     const __m512 to_log2 = _mm512_set1_ps(to_log2_);
@@ -322,20 +388,30 @@ class ManyRows {
               Exp2<true>(_mm512_fmsub_ps(_mm512_load_ps(s + j * kLanes), to_log2, reference[j]));
           const __m512 q = Exp2<true>(
               _mm512_fmsub_ps(_mm512_load_ps(s + kBlockRows + j * kLanes), to_log2, reference[j]));
-          const __m512i pair = Family::Pairs(p, q);
           sum[j] = _mm512_add_ps(sum[j], _mm512_add_ps(p, q));
-          weight[j] = Family::AddPair(weight[j], pair);
-          _mm512_store_si512(to + j * kLanes, pair);
+          if constexpr (kScaled) {
+            const __m512i pair = Family::Pairs(_mm512_mul_ps(p, _mm512_set1_ps(scales[k])),
+                                               _mm512_mul_ps(q, _mm512_set1_ps(scales[k + 1])));
+            __m512 both[2];
+            BFloat16Cache::Split(pair, both);
+            weight[j] = _mm512_fmadd_ps(both[0], _mm512_set1_ps(inverse[k]), weight[j]);
+            weight[j] = _mm512_fmadd_ps(both[1], _mm512_set1_ps(inverse[k + 1]), weight[j]);
+            _mm512_store_si512(to + j * kLanes, pair);
+          } else {
+            const __m512i pair = Family::Pairs(p, q);
+            weight[j] = Family::AddPair(weight[j], pair);
+            _mm512_store_si512(to + j * kLanes, pair);
+          }
         }
       }
     } else {
       for (int32_t k = 0; k < keys; ++k, s += kBlockRows, to += kBlockRows) {
         TESSERA_UNROLL
         for (int j = 0; j < kVectors; ++j) {
-          const __m512 p =
-              Exp2(_mm512_fmsub_ps(_mm512_load_ps(s + j * kLanes), to_log2, reference[j]));
+          __m512 p = Exp2(_mm512_fmsub_ps(_mm512_load_ps(s + j * kLanes), to_log2, reference[j]));
           sum[j] = _mm512_add_ps(sum[j], p);
           weight[j] = sum[j];
+          if constexpr (kScaled) p = _mm512_mul_ps(p, _mm512_set1_ps(scales[k]));
           _mm512_store_ps(to + j * kLanes, p);
         }
       }
@@ -351,14 +427,15 @@ class ManyRows {
   void Store(int32_t row) {
     const float* output = Output(row / kBlockRows) + row % kBlockRows;
     const __m512 weight = _mm512_load_ps(weight_ + row);
-    // NaN stays visible.
-    const __m512 inverse = _mm512_maskz_div_ps(
-        _mm512_cmp_ps_mask(weight, _mm512_setzero_ps(), _CMP_NEQ_UQ), _mm512_set1_ps(1.0f), weight);
+    // The factor is the same for all rows. NaN stays visible.
+    const __m512 factor =
+        _mm512_maskz_div_ps(_mm512_cmp_ps_mask(weight, _mm512_setzero_ps(), _CMP_NEQ_UQ),
+                            _mm512_set1_ps(rows_.Output(row).factor), weight);
     for (int32_t dim = 0; dim < layout_.value_rows; dim += kLanes) {
       __m512i words[kLanes];
       for (int i = 0; i < kLanes; ++i) {
         words[i] = _mm512_castps_si512(
-            _mm512_mul_ps(_mm512_load_ps(output + int64_t{dim + i} * kBlockRows), inverse));
+            _mm512_mul_ps(_mm512_load_ps(output + int64_t{dim + i} * kBlockRows), factor));
       }
       Transpose(words);
       for (int i = 0; i < kLanes; ++i) _mm512_storeu_si512(PlainRow(i) + dim, words[i]);
@@ -376,15 +453,19 @@ class ManyRows {
   const int32_t count_;
   const int32_t blocks_;
   const int32_t terms_;
-  float to_log2_;    // of a score as it lies in Scores(), positive
-  float cap_scale_;  // 0: no soft cap
-  float cap_log2_;
+  float to_log2_;  // of a score as it lies in Scores() when probabilities are made, positive
   Block ranges_[Family::kMaxBlocks];
   alignas(64) int32_t begin_[Family::kMaxBlocks * kBlockRows];
   alignas(64) int32_t end_[Family::kMaxBlocks * kBlockRows];
   alignas(64) float reference_[Family::kMaxBlocks * kBlockRows];  // a score
   alignas(64) float sum_[Family::kMaxBlocks * kBlockRows];        // of probabilities, for the lse
   alignas(64) float weight_[Family::kMaxBlocks * kBlockRows];  // as they were rounded, for outputs
+  alignas(64) float slopes_[Family::kMaxBlocks * kBlockRows] = {};       // ALiBi's
+  alignas(64) int32_t positions_[Family::kMaxBlocks * kBlockRows] = {};  // of the rows
+  // Of a step's keys, by token and head.
+  alignas(64) float key_scales_[Family::kKeyStep] = {};
+  alignas(64) float value_scales_[Family::kKeyStep] = {};  // not 0
+  alignas(64) float inverse_scales_[Family::kKeyStep] = {};
   const char* keys_[Family::kKeyStep];
   const char* values_[Family::kKeyStep];
 };

@@ -21,17 +21,26 @@ using x86::Family;
 
 const FeatureSet& Features() {
   static const FeatureSet features{
-      .query_dtypes = {DType::kFloat32, DType::kFloat16, DType::kBFloat16},
-      .cache_dtypes = {DType::kFloat32, DType::kFloat16, DType::kBFloat16},
-      .output_dtypes = {DType::kFloat32, DType::kFloat16, DType::kBFloat16},
+      .query_dtypes = {DType::kFloat32, DType::kFloat16, DType::kBFloat16, DType::kE4M3FN,
+                       DType::kE4M3FNUZ, DType::kE5M2},
+      .cache_dtypes = {DType::kFloat32, DType::kFloat16, DType::kBFloat16, DType::kE4M3FN,
+                       DType::kE4M3FNUZ, DType::kE5M2, DType::kInt8},
+      .output_dtypes = {DType::kFloat32, DType::kFloat16, DType::kBFloat16, DType::kE4M3FN,
+                        DType::kE4M3FNUZ, DType::kE5M2},
+      .max_head_size = 1024,
       .per_request_causality = true,
       .window = true,
       .chunks = true,
       .soft_cap = true,
+      .alibi = true,
       .sinks = true,
+      .query_query_bias = true,
       .prefix_ranges = true,
       .encoder = true,
       .cross = true,
+      .scale_modes = {ScaleMode::kNone, ScaleMode::kPerTensor, ScaleMode::kPerHead,
+                      ScaleMode::kPerTokenHead},
+      .fp8_output = true,
   };
   return features;
 }
@@ -64,7 +73,7 @@ class X86Backend : public HostBackend {
     Support support{.reasons = RefusalReasons(Features(), spec, block_size)};
     // Decoding waits for memory. In prefill a matrix family multiplies 2 or 10 times as fast.
     const double macs = spec.head_size + spec.value_size();
-    const bool matrix = spec.cache_dtype == DType::kBFloat16;
+    const bool matrix = spec.cache_dtype == DType::kBFloat16 || SizeOf(spec.cache_dtype) == 1;
     support.decode_ns_per_key = 0.05 * macs;
     support.prefill_ns_per_key = 0.006 * macs;
     if (matrix && family_ == Family::kAvx512Bf16) support.prefill_ns_per_key = 0.003 * macs;

@@ -42,10 +42,8 @@ std::vector<std::string> Obstacles(Family family, const DeviceInfo& cpu) {
 #if defined(__x86_64__)
 
 Kernels KernelsFor(Family family, DType cache_dtype) {
-  if (cache_dtype == DType::kBFloat16) {
-    if (family == Family::kAvx512Bf16) return Avx512Bf16Kernels();
-    if (family == Family::kAmx) return AmxKernels();
-  }
+  if (family == Family::kAvx512Bf16) return Avx512Bf16Kernels(cache_dtype);
+  if (family == Family::kAmx) return AmxKernels(cache_dtype);
   return Avx512Kernels(cache_dtype);
 }
 

@@ -14,8 +14,8 @@ namespace tessera::x86 {
 
 enum class Family : uint8_t {
   kAvx512,      // float32 arithmetic
-  kAvx512Bf16,  // bfloat16 caches by VDPBF16PS
-  kAmx,         // bfloat16 caches by AMX tiles
+  kAvx512Bf16,  // caches whose elements bfloat16 holds by VDPBF16PS
+  kAmx,         // the same by AMX tiles
 };
 
 inline constexpr Family kFamilies[] = {Family::kAvx512, Family::kAvx512Bf16, Family::kAmx};
@@ -41,8 +41,8 @@ struct Kernels {
   int64_t (*memory)(int32_t head_size, int32_t value_size) = nullptr;
 };
 
-// For a cache of float32, float16 or bfloat16. The matrix families compute the first two as
-// kAvx512 does.
+// For a cache of any type. The matrix families compute those of float32 and float16 as kAvx512
+// does.
 Kernels KernelsFor(Family family, DType cache_dtype);
 
 }  // namespace tessera::x86

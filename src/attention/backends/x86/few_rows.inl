@@ -3,24 +3,15 @@
 //
 // Dimensions lie in the lanes. Four rows at a time share each key and value that is loaded; scores
 // are sums over the lanes, of four keys and four rows together.
-#pragma once
+//
+// No include guard and no namespace, as many_rows.inl; behind block_rows.h.
 
-#include <algorithm>
-#include <cstdint>
-
-#include "attention/backends/x86/avx512_math.h"
-#include "attention/backends/x86/convert_rows.h"
-#include "attention/backends/x86/item_rows.h"
-
-TESSERA_TARGET_BEGIN_AVX512
-namespace tessera::x86 {
-
-inline constexpr int32_t kMaxFewRows = 16;  // of an item
+constexpr int32_t kMaxFewRows = 16;   // of an item
+constexpr int64_t kMaxElements = 64;  // of a piece
 
 // In floats, for heads of these sizes.
 inline int64_t FewRowsMemory(int32_t head_size, int32_t value_size) {
-  const int64_t pieces = (head_size + kPiece - 1) / kPiece + (value_size + kPiece - 1) / kPiece;
-  return kMaxFewRows * pieces * kPiece;
+  return kMaxFewRows * (RoundUp(head_size, kMaxElements) + RoundUp(value_size, kMaxElements));
 }
 
 // The sums over the lanes of 16 vectors, four of each of four rows: lane 4 r + k is that of [r][k].
@@ -53,8 +44,8 @@ class FewRows {
   FewRows(const kernel::KernelArgs& args, const kernel::WorkItem& item, float* memory)
       : rows_(args, item),
         count_(item.row_count),
-        query_stride_(RoundUp(args.head_size)),
-        output_stride_(RoundUp(args.value_size)),
+        query_stride_(RoundUp(args.head_size, kElements)),
+        output_stride_(RoundUp(args.value_size, kElements)),
         query_(memory),
         output_(memory + kMaxFewRows * int64_t{query_stride_}) {}
 
@@ -89,18 +80,19 @@ class FewRows {
  private:
   static constexpr int32_t kStep = 32;  // keys
 
-  static int32_t RoundUp(int32_t size) { return (size + kPiece - 1) / kPiece * kPiece; }
+  static constexpr int32_t kElements = Cache::kElements;
+  static constexpr int kPieceVectors = kElements / kLanes;
 
   void LoadQueries() {
     for (int32_t r = 0; r < count_; ++r) {
       float* query = query_ + int64_t{r} * query_stride_;
-      // Scores can be compared before they are scaled.
+      std::fill_n(query, query_stride_, 0.0f);
       ReadRow(static_cast<DType>(rows_.args.query_dtype), rows_.Query(r), rows_.args.head_size,
-              rows_.args.scale < 0 ? -1.0f : 1.0f, query);
-      for (int32_t i = 0; i < query_stride_; i += kPiece) {
-        float piece[kPiece];
-        std::copy_n(query + i, kPiece, piece);
-        for (int32_t j = 0; j < kPiece; ++j) query[i + Cache::Place(j)] = piece[j];
+              rows_.QuerySign(), query);
+      for (int32_t i = 0; i < query_stride_; i += kElements) {
+        float piece[kElements];
+        std::copy_n(query + i, kElements, piece);
+        for (int32_t j = 0; j < kElements; ++j) query[i + Cache::Place(j)] = piece[j];
       }
     }
   }
@@ -110,6 +102,7 @@ class FewRows {
     // Whole groups of four keys are multiplied; the last key stands for those that are missing.
     const int32_t padded = (count + 3) / 4 * 4;
     for (int32_t k = count; k < padded; ++k) keys[k] = keys[count - 1];
+    if (rows_.HasTokenScales()) rows_.ReadScales(keys, count, key_scales_, value_scales_);
     for (int32_t r = 0; r < count_; r += 4) {
       switch (std::min(4, count_ - r)) {
         case 4:
@@ -140,13 +133,13 @@ class FewRows {
 
     float* output = output_ + int64_t{row} * output_stride_;
     // 24 registers hold the sums, the values and the probabilities.
-    constexpr int kPieces = kRows <= 2 ? 4 : 2;
-    const int32_t whole = rows_.args.value_size / kPiece * kPiece;
+    constexpr int kPieces = (kRows <= 2 ? 8 : 4) / kPieceVectors;
+    const int32_t whole = rows_.args.value_size / kElements * kElements;
     int32_t dim = 0;
-    for (; dim + kPieces * kPiece <= whole; dim += kPieces * kPiece) {
+    for (; dim + kPieces * kElements <= whole; dim += kPieces * kElements) {
       Values<kRows, kPieces, false>(scores, count, factors, values, next_values, dim, output);
     }
-    for (; dim < whole; dim += kPiece) {
+    for (; dim < whole; dim += kElements) {
       Values<kRows, 1, false>(scores, count, factors, values, next_values, dim, output);
     }
     if (dim < rows_.args.value_size) {
@@ -160,7 +153,8 @@ class FewRows {
               float scores[kRows][kStep], int32_t k) {
     constexpr int64_t kLine = 64;
     const int32_t size = rows_.args.head_size;
-    const int64_t bytes = size * Cache::kSize;
+    // A key's own scale lies behind it.
+    const int64_t bytes = size * Cache::kSize + (rows_.HasTokenScales() ? kLine : 0);
     for (int i = 0; i < 4; ++i) {
       for (int64_t b = 0; b < bytes; b += kLine) {
         _mm_prefetch(next_keys[i] + b, _MM_HINT_T0);
@@ -173,10 +167,10 @@ class FewRows {
       for (int i = 0; i < 4; ++i) sums[r][i] = _mm512_setzero_ps();
     }
     int32_t dim = 0;
-    for (; dim + kPiece <= size; dim += kPiece) {
+    for (; dim + kElements <= size; dim += kElements) {
       TESSERA_UNROLL
       for (int i = 0; i < 4; ++i) {
-        __m512 key[2];
+        __m512 key[kPieceVectors];
         Cache::Load(keys[i] + dim * Cache::kSize, key);
         AddProducts<kRows>(query + dim, key, i, sums);
       }
@@ -184,7 +178,7 @@ class FewRows {
     if (dim < size) {
       TESSERA_UNROLL
       for (int i = 0; i < 4; ++i) {
-        __m512 key[2];
+        __m512 key[kPieceVectors];
         Cache::LoadSome(keys[i] + dim * Cache::kSize, size - dim, key);
         AddProducts<kRows>(query + dim, key, i, sums);
       }
@@ -199,29 +193,26 @@ class FewRows {
   template <int kRows>
   void AddProducts(const float* query, const __m512* key, int i, __m512 sums[kRows][4]) {
     TESSERA_UNROLL
-    for (int half = 0; half < 2; ++half) {
+    for (int j = 0; j < kPieceVectors; ++j) {
       TESSERA_UNROLL
       for (int r = 0; r < kRows; ++r) {
-        const __m512 q = _mm512_load_ps(query + r * int64_t{query_stride_} + half * kLanes);
-        sums[r][i] = _mm512_fmadd_ps(q, key[half], sums[r][i]);
+        const __m512 q = _mm512_load_ps(query + r * int64_t{query_stride_} + j * kLanes);
+        sums[r][i] = _mm512_fmadd_ps(q, key[j], sums[r][i]);
       }
     }
   }
 
-  // Scores of keys first .. first + count - 1 -> probabilities relative to the row's new maximum.
-  // The factor that moves earlier sums to it is returned.
+  // Scores of keys first .. first + count - 1 -> probabilities relative to the row's new maximum,
+  // each times its value's own scale. The factor that moves earlier sums to it is returned.
   float Softmax(int32_t row, int32_t first, int32_t count, float* scores) {
     const kernel::KeyRange visible = rows_.Visible(row);
-    const kernel::KernelArgs& args = rows_.args;
-    const float scale = args.scale < 0 ? -args.scale : args.scale;
-    const float to_log2 = args.soft_cap > 0 ? args.soft_cap * kLog2e : scale * kLog2e;
+    const float to_log2 = ToLogits(row, first, count, scores) * kLog2e;
     __m512 maximum = _mm512_set1_ps(kMinusInfinity);
     for (int32_t k = 0; k < count; k += kLanes) {
-      __m512 s = _mm512_load_ps(scores + k);
-      if (args.soft_cap > 0) s = Tanh(_mm512_mul_ps(s, _mm512_set1_ps(scale / args.soft_cap)));
       const __mmask16 keep = static_cast<__mmask16>(LaneMask(int64_t{visible.end} - first - k) &
                                                     ~LaneMask(int64_t{visible.begin} - first - k));
-      s = _mm512_mask_mul_ps(_mm512_set1_ps(kMinusInfinity), keep, s, _mm512_set1_ps(to_log2));
+      const __m512 s = _mm512_mask_mul_ps(_mm512_set1_ps(kMinusInfinity), keep,
+                                          _mm512_load_ps(scores + k), _mm512_set1_ps(to_log2));
       _mm512_store_ps(scores + k, s);
       maximum = _mm512_max_ps(maximum, s);
     }
@@ -234,19 +225,56 @@ class FewRows {
       _mm512_store_ps(scores + k, p);
       sum = _mm512_add_ps(sum, p);
     }
+    if (rows_.HasTokenScales()) Multiply(value_scales_, count, scores);
     const float factor = _mm512_cvtss_f32(Exp2(_mm512_set1_ps(old_maximum - reference)));
     maximum_[row] = new_maximum;
     sum_[row] = sum_[row] * factor + _mm512_reduce_add_ps(sum);
     return factor;
   }
 
-  // output[r][dim .. dim + 32 kPieces) = output * factor + P V; of the only piece `size - dim`
-  // elements with kSome.
+  // What the scores, once changed here, must be multiplied by to be logits: plain ones stay as they
+  // are.
+  float ToLogits(int32_t row, int32_t first, int32_t count, float* scores) const {
+    const float scale = rows_.ScaleSize();
+    if (rows_.HasTokenScales()) Multiply(key_scales_, count, scores);
+    const float soft_cap = rows_.args.soft_cap;
+    if (soft_cap > 0) {
+      for (int32_t k = 0; k < count; k += kLanes) {
+        const __m512 s = _mm512_load_ps(scores + k);
+        _mm512_store_ps(scores + k, Tanh(_mm512_mul_ps(s, _mm512_set1_ps(scale / soft_cap))));
+      }
+    }
+    const float factor = soft_cap > 0 ? soft_cap : scale;
+    if (!rows_.HasBias()) return factor;
+    const ItemRows::Bias bias = rows_.BiasOf(row);
+    for (int32_t k = 0; k < count; k += kLanes) {
+      const __m512i keys = _mm512_add_epi32(_mm512_set1_epi32(first + k), FirstIntegers());
+      const __m512 s = _mm512_mul_ps(_mm512_load_ps(scores + k), _mm512_set1_ps(factor));
+      _mm512_store_ps(scores + k, AddAlibi(s, keys, _mm512_set1_epi32(bias.position),
+                                           _mm512_set1_ps(bias.slope), rows_.args.alibi_sqrt != 0));
+    }
+    for (int32_t key = std::max(first, bias.new_begin);
+         bias.query != nullptr && key < std::min(first + count, bias.new_end); ++key) {
+      scores[key - first] += bias.query[key - bias.new_begin];
+    }
+    return 1.0f;
+  }
+
+  static void Multiply(const float* factors, int32_t count, float* scores) {
+    for (int32_t k = 0; k < count; k += kLanes) {
+      _mm512_store_ps(scores + k,
+                      _mm512_mul_ps(_mm512_load_ps(scores + k), _mm512_load_ps(factors + k)));
+    }
+  }
+
+  // output[r][dim .. dim + kElements kPieces) = output * factor + P V; of the only piece `size -
+  // dim` elements with kSome.
   template <int kRows, int kPieces, bool kSome>
   void Values(const float scores[kRows][kStep], int32_t count, const float* factors,
               const char* const* values, const char* const* next_values, int32_t dim,
               float* output) {
-    constexpr int kVectors = 2 * kPieces;
+    constexpr int kVectors = kPieceVectors * kPieces;
+    constexpr int64_t kPieceBytes = kElements * Cache::kSize;
     __m512 sums[kRows][kVectors];
     TESSERA_UNROLL
     for (int r = 0; r < kRows; ++r) {
@@ -263,12 +291,12 @@ class FewRows {
       __m512 v[kVectors];
       TESSERA_UNROLL
       for (int p = 0; p < kPieces; ++p) {
-        _mm_prefetch(next + p * kPiece * Cache::kSize, _MM_HINT_T0);
-        if constexpr (Cache::kSize == 4) _mm_prefetch(next + p * 128 + 64, _MM_HINT_T0);
+        _mm_prefetch(next + p * kPieceBytes, _MM_HINT_T0);
+        if constexpr (kPieceBytes > 64) _mm_prefetch(next + p * kPieceBytes + 64, _MM_HINT_T0);
         if constexpr (kSome) {
           Cache::LoadSome(value, rows_.args.value_size - dim, v);
         } else {
-          Cache::Load(value + p * kPiece * Cache::kSize, v + 2 * p);
+          Cache::Load(value + p * kPieceBytes, v + kPieceVectors * p);
         }
       }
       TESSERA_UNROLL
@@ -288,15 +316,16 @@ class FewRows {
   }
 
   void Store() {
-    float row[kPiece];
+    float row[kElements];
     for (int32_t r = 0; r < count_; ++r) {
       float* output = output_ + int64_t{r} * output_stride_;
-      const float inverse = sum_[r] != 0.0f ? 1.0f / sum_[r] : 0.0f;  // NaN stays visible
-      for (int32_t i = 0; i < output_stride_; i += kPiece) {
-        for (int32_t j = 0; j < kPiece; ++j) row[j] = output[i + Cache::Place(j)] * inverse;
-        std::copy_n(row, kPiece, output + i);
-      }
       const ItemRows::Target target = rows_.Output(r);
+      const bool saw_key = sum_[r] != 0.0f;  // NaN stays visible
+      const float factor = saw_key ? target.factor / sum_[r] : 0.0f;
+      for (int32_t i = 0; i < output_stride_; i += kElements) {
+        for (int32_t j = 0; j < kElements; ++j) row[j] = output[i + Cache::Place(j)] * factor;
+        std::copy_n(row, kElements, output + i);
+      }
       WriteRow(target.dtype, output, rows_.args.value_size, target.data);
       rows_.StoreLse(r, maximum_[r], sum_[r]);
     }
@@ -310,9 +339,8 @@ class FewRows {
   float* const output_;          // [rows, output stride], likewise
   float maximum_[kMaxFewRows];   // in units of log2
   float sum_[kMaxFewRows];
+  alignas(64) float key_scales_[kStep] = {};    // of the keys now, by token and head
+  alignas(64) float value_scales_[kStep] = {};  // likewise
   const char* key_[2][kStep];
   const char* value_[2][kStep];
 };
-
-}  // namespace tessera::x86
-TESSERA_TARGET_END
