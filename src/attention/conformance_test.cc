@@ -59,7 +59,10 @@ std::vector<Subject> Subjects() {
                         [family](const BackendContext& context) {
                           return CreateX86Backend(context, {.family = family}).value();
                         },
-                        family == "avx512" ? std::vector<DType>{} : std::vector{DType::kBFloat16}});
+                        family == "avx512"
+                            ? std::vector<DType>{}
+                            : std::vector{DType::kBFloat16, DType::kE4M3FN, DType::kE4M3FNUZ,
+                                          DType::kE5M2, DType::kInt8}});
   }
   for (const std::string& policy : CpuPolicies()) {
     subjects.push_back({"portable:" + policy, [policy](const BackendContext& context) {
