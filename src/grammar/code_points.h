@@ -1,0 +1,52 @@
+// Sets of characters, and how their texts look as bytes.
+#pragma once
+
+#include <cstdint>
+#include <initializer_list>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "grammar/expression.h"
+
+namespace tessera::grammar {
+
+using CodePoint = uint32_t;
+constexpr CodePoint kMaxCodePoint = 0x10ffff;
+
+// Immutable but for Add; surrogates are never among the characters.
+class CodePointSet {
+ public:
+  CodePointSet() = default;
+  CodePointSet(std::initializer_list<std::pair<CodePoint, CodePoint>> ranges);
+  static CodePointSet All() { return {{0, kMaxCodePoint}}; }
+
+  void Add(CodePoint low, CodePoint high);
+  void Add(const CodePointSet& other);
+  CodePointSet Complement() const;
+  CodePointSet Without(const CodePointSet& other) const;
+  bool Has(CodePoint c) const;
+
+  // Ascending, apart from each other.
+  const std::vector<std::pair<CodePoint, CodePoint>>& ranges() const { return ranges_; }
+
+ private:
+  std::vector<std::pair<CodePoint, CodePoint>> ranges_;
+};
+
+// How a text stands in the output.
+enum class TextForm : uint8_t {
+  kPlain,       // as UTF-8
+  kJsonString,  // inside of a JSON string; escaped where it has to be, and only there
+};
+
+// One character of the set.
+ExprId OneOf(const CodePointSet& set, TextForm form, ExpressionPool* pool);
+
+// The text itself, which is valid UTF-8.
+ExprId TextExpression(std::string_view text, TextForm form, ExpressionPool* pool);
+
+// The character at `*position` of valid UTF-8, which moves behind it.
+CodePoint ReadCodePoint(std::string_view text, size_t* position);
+
+}  // namespace tessera::grammar

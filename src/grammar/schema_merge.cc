@@ -1,0 +1,158 @@
+#include "grammar/schema_merge.h"
+
+#include <algorithm>
+#include <array>
+#include <string_view>
+
+namespace tessera::grammar {
+namespace {
+
+constexpr std::array kAnnotations = {
+    "title",   "description", "default",         "examples",         "example",  "$schema",
+    "$id",     "id",          "$comment",        "deprecated",       "readOnly", "writeOnly",
+    "$defs",   "definitions", "contentEncoding", "contentMediaType", "$anchor",  "discriminator",
+    "nullable"};
+
+constexpr std::array kUnserved = {"not",
+                                  "if",
+                                  "then",
+                                  "else",
+                                  "patternProperties",
+                                  "propertyNames",
+                                  "contains",
+                                  "minContains",
+                                  "dependentRequired",
+                                  "dependentSchemas",
+                                  "dependencies",
+                                  "multipleOf",
+                                  "$dynamicRef",
+                                  "$recursiveRef",
+                                  "maxContains",
+                                  "uniqueItems",
+                                  "divisibleBy",
+                                  "extends",
+                                  "disallow",
+                                  "unevaluatedItems"};
+
+constexpr std::array kTypes = {"null", "boolean", "integer", "number", "string", "array", "object"};
+
+bool Contains(const Json& list, const Json& value) {
+  return std::find(list.begin(), list.end(), value) != list.end();
+}
+
+Json AsList(const Json& value) { return value.is_array() ? value : Json::array({value}); }
+
+// Types that both lists allow; integer is a kind of number.
+Json CommonTypes(const Json& a, const Json& b) {
+  Json result = Json::array();
+  const auto add = [&](const Json& from, const Json& other) {
+    for (const Json& type : from) {
+      const bool common = Contains(other, type) || (type == "integer" && Contains(other, "number"));
+      if (common && !Contains(result, type)) result.push_back(type);
+    }
+  };
+  add(a, b);
+  add(b, a);
+  return result;
+}
+
+Status MergeProperties(const Json& from, Json* into) {
+  if (!from.is_object() || !into->is_object()) return {};  // whoever reads them says so
+  for (const auto& [name, schema] : from.items()) {
+    if (!into->contains(name)) {
+      (*into)[name] = schema;
+    } else if ((*into)[name] != schema) {
+      (*into)[name] = {{"allOf", Json::array({(*into)[name], schema})}};
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+bool IsAnnotation(const std::string& keyword) {
+  return std::find(kAnnotations.begin(), kAnnotations.end(), keyword) != kAnnotations.end();
+}
+
+bool IsUnserved(const std::string& keyword, const Json& value) {
+  if (keyword == "uniqueItems" && value == false) return false;
+  if (keyword == "unevaluatedItems" && value == true) return false;
+  return std::find(kUnserved.begin(), kUnserved.end(), keyword) != kUnserved.end();
+}
+
+Status MergeKeyword(const std::string& keyword, const Json& value, Json* base) {
+  if (!base->contains(keyword)) {
+    (*base)[keyword] = value;
+    return {};
+  }
+  Json& own = (*base)[keyword];
+  if (own == value) return {};
+  if (keyword == "properties") return MergeProperties(value, &own);
+  if (keyword == "required" && own.is_array() && value.is_array()) {
+    for (const Json& name : value) {
+      if (!Contains(own, name)) own.push_back(name);
+    }
+    return {};
+  }
+  if (keyword == "type") {
+    own = CommonTypes(AsList(own), AsList(value));
+    return {};
+  }
+  if (keyword == "enum" && own.is_array() && value.is_array()) {
+    Json common = Json::array();
+    for (const Json& entry : own) {
+      if (Contains(value, entry)) common.push_back(entry);
+    }
+    own = std::move(common);
+    return {};
+  }
+  if (keyword == "items" && !own.is_array() && !value.is_array()) {
+    own = {{"allOf", Json::array({own, value})}};
+    return {};
+  }
+  if (own.is_number() && value.is_number()) {
+    const bool is_lower = keyword.starts_with("min") || keyword == "exclusiveMinimum";
+    const bool is_upper = keyword.starts_with("max") || keyword == "exclusiveMaximum";
+    if (is_lower || is_upper) {
+      own = is_lower ? std::max(own, value) : std::min(own, value);
+      return {};
+    }
+  }
+  return Unsupported("has the keyword '" + keyword +
+                     "' with different values that hold at the same time (by allOf, anyOf or "
+                     "$ref with keywords beside it); write one schema of them.");
+}
+
+bool HasType(const Json& value, const std::string& type) {
+  if (type == "null") return value.is_null();
+  if (type == "boolean") return value.is_boolean();
+  if (type == "integer") return value.is_number_integer();
+  if (type == "number") return value.is_number();
+  if (type == "string") return value.is_string();
+  if (type == "array") return value.is_array();
+  return type == "object" && value.is_object();
+}
+
+Result<std::vector<std::string>> TypesOf(const Json& schema) {
+  std::vector<std::string> types;
+  if (!schema.contains("type")) return types;
+  for (const Json& type : AsList(schema["type"])) {
+    if (std::find(kTypes.begin(), kTypes.end(), type) == kTypes.end()) {
+      return InvalidArgument(
+          "has a type that does not exist; types are null, boolean, integer, number, string, "
+          "array, object and lists of them.");
+    }
+    types.push_back(type.get<std::string>());
+  }
+  return types;
+}
+
+int64_t CountValues(const Json& value) {
+  int64_t count = 1;
+  if (value.is_structured()) {
+    for (const Json& inner : value) count += CountValues(inner);
+  }
+  return count;
+}
+
+}  // namespace tessera::grammar

@@ -1,0 +1,32 @@
+// Schemas that hold at the same time, as one.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "grammar/json_schema.h"
+#include "tessera/result.h"
+
+namespace tessera::grammar {
+
+// Whether the keyword says something about values: annotations and containers of definitions do
+// not.
+bool IsAnnotation(const std::string& keyword);
+
+// A keyword that would change what is allowed and that nothing here computes.
+bool IsUnserved(const std::string& keyword, const Json& value);
+
+// Adds the keyword to `base`, which has other keywords already: both hold from now on. `value` is
+// the keyword's. The message names the keyword where nothing can be made of both.
+Status MergeKeyword(const std::string& keyword, const Json& value, Json* base);
+
+// Whether the JSON value is of the type that a schema names.
+bool HasType(const Json& value, const std::string& type);
+
+// `type` as a list; empty: any. Fails where it is no name or list of names that exist.
+Result<std::vector<std::string>> TypesOf(const Json& schema);
+
+// How many values a JSON value has inside, itself included.
+int64_t CountValues(const Json& value);
+
+}  // namespace tessera::grammar
