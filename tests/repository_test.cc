@@ -76,9 +76,9 @@ TEST(RepositoryTest, PlatformsStandOnlyWhereTheyBelong) {
 
 // A layer may include itself and the layers below it; device stands beside base.
 TEST(RepositoryTest, IncludesPointDownwards) {
-  const std::map<std::string, int> rank = {{"base", 0},   {"device", 0}, {"attention", 2},
+  const std::map<std::string, int> rank = {{"base", 0},    {"device", 0}, {"attention", 2},
                                            {"grammar", 2}, {"ops", 3},    {"model", 4},
-                                           {"engine", 5}, {"server", 6},  {"cli", 7}};
+                                           {"engine", 5},  {"server", 6}, {"cli", 7}};
   const std::regex include(R"re(^\s*#\s*include\s*"([^"]+)")re");
   for (const SourceFile& file : ReadFiles({"include", "src"}, {".h", ".cc", ".inl", ".in"})) {
     const bool is_public = IsBelow(file.path, "include");
