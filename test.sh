@@ -47,6 +47,9 @@ step "quick start"
 step "release build, g++"
 scripts/build.sh release
 
+step "the web page, in a headless browser"
+scripts/web_test.sh
+
 step "address and undefined-behaviour sanitizers, clang: build"
 scripts/build.sh asan
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Installs the Debian 12 packages that the build needs, and with --test those of the tests as well. Does nothing where all of
-# them are there.
+# Installs the Debian 12 packages that the build needs, with --test those of the tests as well, with --web those of
+# scripts/web_test.sh. Does nothing where all of them are there.
 #
-#   scripts/install_deps.sh [--test]
+#   scripts/install_deps.sh [--test | --web]
 set -euo pipefail
 
 # The build and its GoogleTest programs.
@@ -19,9 +19,12 @@ test_packages=(
   g++-aarch64-linux-gnu qemu-user-static
   clang-19
 )
-if [[ "${1:-}" == "--test" ]]; then
-  packages+=("${test_packages[@]}")
-fi
+# The browser that shows the server's page to its test, and what makes an environment for Playwright, which drives it.
+web_packages=(chromium python3-venv)
+case "${1:-}" in
+  --test) packages+=("${test_packages[@]}") ;;
+  --web) packages+=("${web_packages[@]}") ;;
+esac
 
 missing=()
 for package in "${packages[@]}"; do

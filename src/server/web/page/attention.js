@@ -2,6 +2,7 @@
 import { request } from './api.js';
 import { element, find, plural, showError } from './dom.js';
 
+let latest = null; // the engine's view
 let shown = ''; // what stands there, as JSON
 
 const nanoseconds = (value) => (value >= 100 ? value.toFixed(0) : value.toPrecision(3));
@@ -20,15 +21,16 @@ async function choose(kind, backend) {
     showError(error, null);
   } catch (problem) {
     showError(error, problem);
-    shown = ''; // the choice is shown as it still is
+    shown = '';
+    showAttention(latest); // the choice as it still is
   }
 }
 
-function option(kind, index, name, checked, enabled, cells) {
+function option(index, name, checked, enabled, cells) {
   const radio = element('input', {
     type: 'radio', name: `kind-${index}`, value: name, checked, disabled: !enabled,
   });
-  radio.addEventListener('change', () => choose(index, name));
+  radio.addEventListener('change', () => choose(index, radio.value));
   const label = element('label', {}, radio, element('span', {}, name));
   return element('tr', { className: enabled ? '' : 'refused' }, element('td', {}, label), ...cells);
 }
@@ -41,15 +43,15 @@ function candidateRow(kind, index, candidate) {
   const cells = candidate.usable
     ? [number(nanoseconds(candidate.prefill_ns_per_key)),
       number(nanoseconds(candidate.decode_ns_per_key)),
-      element('td', { className: serves ? 'serves' : 'muted' }, serves ? 'in use' : 'usable')]
+      element('td', { className: `verdict${serves ? ' serves' : ''}` }, serves ? 'in use' : 'usable')]
     : [element('td', { colSpan: 3, className: 'muted' }, candidate.reasons.join('; '))];
-  return option(kind, index, candidate.name, chosen, candidate.usable, cells);
+  return option(index, candidate.name, chosen, candidate.usable, cells);
 }
 
 function kindTable(kind, index) {
   const head = element('tr', {}, ...['Backend', 'prefill ns/key', 'decode ns/key', ''].map(
     (text, i) => element('th', { scope: 'col', className: i === 1 || i === 2 ? 'number' : '' }, text)));
-  const automatic = option(kind, index, 'auto', kind.automatic, true, [
+  const automatic = option(index, 'auto', kind.automatic, true, [
     element('td', { colSpan: 3, className: 'muted' }, kind.automatic
       ? `${kind.backend}, by predicted cost` : 'the one with the lowest predicted cost')]);
   // By name: a row stays where it is when another one is chosen.
@@ -66,6 +68,7 @@ function kindTable(kind, index) {
 }
 
 export function showAttention(view) {
+  latest = view;
   const text = JSON.stringify(view.attention);
   if (text === shown) return;
   shown = text;

@@ -9,7 +9,7 @@ setUpSettings();
 const talk = setUpTalk();
 
 function askForKey() {
-  find('key-field').hidden = false;
+  find('key-form').hidden = false;
   if (!getKey()) find('key').focus();
 }
 
@@ -39,7 +39,8 @@ async function loadModel() {
 }
 
 find('key').value = getKey();
-find('key').addEventListener('change', () => {
+find('key-form').addEventListener('submit', (event) => {
+  event.preventDefault();
   setKey(find('key').value);
   loadModel();
   connect(askForKey);
