@@ -23,5 +23,7 @@ void AddDoctorCommand(CLI::App* app, CommandTable* commands);
 void AddBenchAttentionCommand(CLI::App* bench, CommandTable* commands);
 void AddBenchServeCommand(CLI::App* bench, CommandTable* commands);
 void AddBenchEngineCommand(CLI::App* bench, CommandTable* commands);
+void AddBenchPrefixCommand(CLI::App* bench, CommandTable* commands);
+void AddBenchSpeculationCommand(CLI::App* bench, CommandTable* commands);
 
 }  // namespace tessera

@@ -139,6 +139,13 @@ void AddEngineFlags(CLI::App* command, EngineFlags* flags) {
       ->add_flag("--no-prefix-cache", flags->no_prefix_cache,
                  "Compute every prompt whole, also where another one began alike")
       ->group("Engine");
+  command
+      ->add_option("--speculative-tokens", flags->speculative_tokens,
+                   "Guess this many tokens from repetitions and check them in one step; 0: none")
+      ->check(CLI::Range(0, kMaxSpeculativeTokens))
+      ->type_name("N")
+      ->capture_default_str()
+      ->group("Engine");
   command->add_flag("-q,--quiet", flags->quiet, "No start-up lines and no progress")
       ->group("Output");
 }
@@ -193,6 +200,7 @@ Result<EngineOptions> MakeEngineOptions(const EngineFlags& flags) {
   options.num_threads = flags.threads;
   options.batch_invariant = flags.batch_invariant;
   options.prefix_caching = !flags.no_prefix_cache;
+  options.speculative_tokens = flags.speculative_tokens;
   options.request_timeout = flags.request_timeout;
   return options;
 }

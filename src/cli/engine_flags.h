@@ -27,6 +27,7 @@ struct EngineFlags {
   int32_t block_size = 16;
   bool batch_invariant = false;
   bool no_prefix_cache = false;
+  int32_t speculative_tokens = 0;
   double request_timeout = 0;
   bool quiet = false;
 };

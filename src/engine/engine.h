@@ -38,7 +38,8 @@ struct EngineOptions {
   // Beginnings that requests have in common are computed once. Not for prompts whose log
   // probabilities are asked for.
   bool prefix_caching = true;
-  double request_timeout = 0;  // seconds that a request may take, waiting included; 0: any time
+  int32_t speculative_tokens = 0;  // of requests that do not say (SamplingParams)
+  double request_timeout = 0;      // seconds that a request may take, waiting included; 0: any time
   // While loading, from the loading thread.
   std::function<void(const std::string& phase, int64_t done, int64_t total)> progress;
 };
@@ -50,7 +51,10 @@ struct EngineStats {
   int64_t prefix_cache_hits = 0;       // how many of these were in the cache
   int64_t tokens_generated = 0;
   int64_t preemptions = 0;
-  int64_t timeouts = 0;  // requests that ended at their deadline
+  int64_t drafts = 0;           // guesses of a step for one request: speculation
+  int64_t draft_tokens = 0;     // tokens of these
+  int64_t accepted_tokens = 0;  // how many of them were right
+  int64_t timeouts = 0;         // requests that ended at their deadline
   int32_t waiting = 0;
   int32_t running = 0;
   int64_t blocks_total = 0;

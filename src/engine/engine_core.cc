@@ -7,6 +7,8 @@
 #include <random>
 #include <utility>
 
+#include "engine/ngram_proposer.h"
+
 namespace tessera {
 namespace {
 
@@ -30,6 +32,7 @@ Status CheckOptions(const EngineOptions& options) {
       {"max_running", options.max_running, 1, 1 << 20},
       {"max_model_len", options.max_model_len, 0, kMax32},
       {"kv_cache_bytes", options.kv_cache_bytes, 0, std::numeric_limits<int64_t>::max()},
+      {"speculative_tokens", options.speculative_tokens, 0, kMaxSpeculativeTokens},
   };
   if (!(options.request_timeout >= 0 && options.request_timeout <= kMaxTimeoutSeconds)) {
     return InvalidArgument("request_timeout is " + std::to_string(options.request_timeout) +
@@ -97,6 +100,7 @@ EngineCore::EngineCore(const EngineOptions& options, EngineParts parts, const Kv
       plan_(plan),
       block_size_(options.block_size),
       seed_(RandomSeed()),
+      speculative_tokens_(options.speculative_tokens),
       notes_(parts_.notes),
       pool_(plan.num_blocks),
       memory_(std::move(memory)),
@@ -240,6 +244,11 @@ void EngineCore::Step() {
     stats_.prompt_tokens_computed += step_.num_prefill_tokens;
     stats_.prefix_cache_queries += step_.num_new_tokens;
     stats_.prefix_cache_hits += step_.num_cached_tokens;
+    for (const ScheduledChunk& chunk : step_.chunks) {
+      stats_.drafts += chunk.drafts > 0 ? 1 : 0;
+      stats_.accepted_tokens += chunk.accepted;
+    }
+    stats_.draft_tokens += step_.num_draft_tokens;
     Emit();
   }
   const double seconds = SecondsSince(start);
@@ -263,9 +272,11 @@ Status EngineCore::SampleRows() {
     constexpr int64_t kParallelElements = 1 << 16;
     const int64_t count = static_cast<int64_t>(rows_.size());
     if (count * parts_.model->config().vocab_size >= kParallelElements) {
-      parts_.threads->ParallelFor(count, [this](int64_t i, int worker) { ProcessRow(i, worker); });
+      parts_.threads->ParallelFor(count, [this](int64_t i, int worker) {
+        ProcessRow(&rows_[static_cast<size_t>(i)], worker);
+      });
     } else {
-      for (int64_t i = 0; i < count; ++i) ProcessRow(i, 0);
+      for (Row& row : rows_) ProcessRow(&row, 0);
     }
   } catch (const std::bad_alloc&) {
     return OutOfMemory("Memory ran out while " + std::to_string(rows_.size()) +
@@ -277,66 +288,100 @@ Status EngineCore::SampleRows() {
 // In the order of the runner's logits.
 void EngineCore::CollectRows() {
   rows_.clear();
-  for (const ScheduledChunk& chunk : step_.chunks) {
-    State* state = requests_.at(chunk.sequence->id).get();
+  int64_t next = 0;
+  for (ScheduledChunk& chunk : step_.chunks) {
+    Row row;
+    row.id = chunk.sequence->id;
+    row.state = requests_.at(row.id).get();
     for (int32_t p = chunk.first_prompt_logit(); p < chunk.last_prompt_logit(); ++p) {
-      rows_.push_back({chunk.sequence->id, state, p, false, std::nullopt, std::nullopt});
+      row.position = p;
+      row.logits = next++;
+      rows_.push_back(row);
     }
-    if (chunk.samples()) {
-      rows_.push_back({chunk.sequence->id, state, chunk.end - 1, true, std::nullopt, std::nullopt});
-    }
+    if (!chunk.samples()) continue;
+    row.position = chunk.end - 1;
+    row.logits = next;
+    row.chunk = &chunk;
+    rows_.push_back(std::move(row));
+    next += 1 + chunk.drafts;
   }
 }
 
 // Reads and changes nothing that another row of the step changes.
-void EngineCore::ProcessRow(int64_t index, int worker) {
-  Row& row = rows_[static_cast<size_t>(index)];
-  State& state = *row.state;
-  const std::span<const float> logits = runner_->Logits(index);
-  if (row.samples) {
-    const auto forbidden = state.output.checker().ForbiddenAt(state.output.num_output());
-    auto choice =
-        sampler_.Sample(worker, logits, state.params, state.seed, state.sequence, forbidden);
-    if (choice.ok()) {
-      row.choice = std::move(choice).value();
-    } else {
-      row.error = choice.error();
-    }
-    return;
-  }
-  const size_t next = static_cast<size_t>(row.position) + 1;
-  auto logprobs =
-      LogprobsOf(logits, state.sequence.tokens[next], state.params.prompt_logprobs.value_or(0));
+void EngineCore::ProcessRow(Row* row, int worker) {
+  if (row->chunk != nullptr) return SampleRow(row, worker);
+  State& state = *row->state;
+  const size_t next = static_cast<size_t>(row->position) + 1;
+  auto logprobs = LogprobsOf(runner_->Logits(row->logits), state.sequence.tokens[next],
+                             state.params.prompt_logprobs.value_or(0));
   if (logprobs.ok()) {
     state.prompt_logprobs[next] = std::move(logprobs).value();
   } else {
-    row.error = logprobs.error();
+    row->error = logprobs.error();
   }
+}
+
+// Each token is chosen from the very row, history and random number that it would be chosen from
+// without guesses; a guess only decides whether the next row is already there. So the answer's
+// distribution is the model's, and a seed gives the same answer with and without speculation.
+void EngineCore::SampleRow(Row* row, int worker) {
+  State& state = *row->state;
+  std::vector<int32_t>& tokens = state.sequence.tokens;
+  const size_t size = tokens.size();
+  for (int32_t i = 0;; ++i) {
+    const auto forbidden = state.output.checker().ForbiddenAt(state.output.num_output() + i);
+    auto choice = sampler_.Sample(worker, runner_->Logits(row->logits + i), state.params,
+                                  state.seed, state.sequence, forbidden);
+    if (!choice.ok()) {
+      row->error = choice.error();
+      break;
+    }
+    row->choices.push_back(std::move(choice).value());
+    const int32_t token = row->choices.back().token;
+    if (i == row->chunk->drafts || token != state.sequence.draft[static_cast<size_t>(i)]) break;
+    tokens.push_back(token);  // for now: the next row's history
+  }
+  row->chunk->accepted = static_cast<int32_t>(tokens.size() - size);
+  tokens.resize(size);
 }
 
 void EngineCore::Emit() {
   for (Row& row : rows_) {
     if (requests_.find(row.id) == requests_.end()) continue;  // an earlier row has failed
-    if (row.error) {
-      FinishWithError(row.state, *row.error);
-    } else if (row.choice) {
-      EmitToken(row.state, std::move(*row.choice));
-    }
+    const bool goes_on = row.choices.empty() || EmitTokens(row.state, std::move(row.choices));
+    if (row.error && goes_on) FinishWithError(row.state, *row.error);
   }
 }
 
-void EngineCore::EmitToken(State* state, TokenSampler::Choice choice) {
+// Whether the request goes on.
+bool EngineCore::EmitTokens(State* state, std::vector<TokenSampler::Choice> choices) {
   RequestUpdate update;
   update.id = state->sequence.id;
-  ++stats_.tokens_generated;
-  state->sequence.tokens.push_back(choice.token);
   if (state->output.num_output() == 0) update.prompt_logprobs = std::move(state->prompt_logprobs);
-  state->output.Append(choice.token, state->sequence.size(), &update);
-  if (choice.logprobs) update.logprobs.push_back(std::move(*choice.logprobs));
-  if (update.finish != FinishReason::kNone) {
+  for (TokenSampler::Choice& choice : choices) {
+    ++stats_.tokens_generated;
+    state->sequence.tokens.push_back(choice.token);
+    state->output.Append(choice.token, state->sequence.size(), &update);
+    if (choice.logprobs) update.logprobs.push_back(std::move(*choice.logprobs));
+    if (update.finish == FinishReason::kNone) continue;
     Finish(state, std::move(update));
-  } else if (state->callback) {
-    state->callback(update);
+    return false;
+  }
+  Guess(state);
+  if (state->callback) state->callback(update);
+  return true;
+}
+
+// At most so many tokens that all of them, and the one behind them, may still come.
+void EngineCore::Guess(State* state) const {
+  const int64_t wanted = state->params.speculative_tokens.value_or(speculative_tokens_);
+  const int64_t room = std::min<int64_t>(state->params.max_tokens - state->output.num_output(),
+                                         plan_.max_model_len - state->sequence.size());
+  const int64_t count = std::min(wanted, room - 1);
+  if (count > 0) {
+    GuessByNgram(state->sequence.tokens, static_cast<int32_t>(count), &state->sequence.draft);
+  } else {
+    state->sequence.draft.clear();
   }
 }
 

@@ -67,14 +67,16 @@ class EngineCore {
     std::optional<Deadline> deadline;
   };
 
-  // A row of logits of the step, and what becomes of it.
+  // A row of logits of the step, and what becomes of it. Where it samples, the rows of the guesses
+  // behind it belong to it: they are looked at in order, as far as the guesses are right.
   struct Row {
     uint64_t id = 0;
     State* state = nullptr;
-    int32_t position = 0;  // of the token whose successor the logits are about
-    bool samples = false;
-    std::optional<TokenSampler::Choice> choice;  // where it samples
-    std::optional<Error> error;                  // why nothing became of it
+    int64_t logits = 0;                         // number of the (first) row
+    int32_t position = 0;                       // of the token whose successor the logits are about
+    ScheduledChunk* chunk = nullptr;            // where it samples
+    std::vector<TokenSampler::Choice> choices;  // likewise: the next tokens
+    std::optional<Error> error;                 // why nothing became of it, or nothing more
   };
 
   EngineCore(const EngineOptions& options, EngineParts parts, const KvPlan& plan, KvMemory memory);
@@ -82,10 +84,12 @@ class EngineCore {
   Error TooLong(int64_t prompt_tokens) const;
   Status SampleRows();  // or that memory ran out
   void CollectRows();
-  void ProcessRow(int64_t index, int worker);
+  void ProcessRow(Row* row, int worker);
+  void SampleRow(Row* row, int worker);
   void Emit();
   void ExpireRequests();
-  void EmitToken(State* state, TokenSampler::Choice choice);
+  bool EmitTokens(State* state, std::vector<TokenSampler::Choice> choices);
+  void Guess(State* state) const;
   void FailStep(const Error& error);
   void FinishWithError(State* state, const Error& error);
   void Finish(State* state, RequestUpdate update);
@@ -94,7 +98,8 @@ class EngineCore {
   AttentionSwitch attention_;
   const KvPlan plan_;
   const int32_t block_size_;
-  const uint64_t seed_;  // of requests that bring none
+  const uint64_t seed_;               // of requests that bring none
+  const int32_t speculative_tokens_;  // likewise
   std::vector<std::string> notes_;
   BlockPool pool_;
   KvMemory memory_;

@@ -25,8 +25,8 @@ class Runner {
   Runner& operator=(const Runner&) = delete;
 
   // Runs the step. The logits it wants are then found in the step's order: for each chunk its
-  // prompt logits by position, then those of its last row where it samples. Running out of memory
-  // is an error as any other.
+  // prompt logits by position, then, where it samples, those of its last token and of its guesses.
+  // Running out of memory is an error as any other.
   Status Run(const ScheduledStep& step);
 
   // [vocab_size] of the step's row `row`, counted over all wanted ones; valid until the next Run.
@@ -35,11 +35,16 @@ class Runner {
  private:
   Status TryRun(const ScheduledStep& step);  // may throw std::bad_alloc
   void BuildBatch(const ScheduledStep& step);
+  void AddEntry(const Sequence& sequence, int32_t row_of_zero, int32_t begin, int32_t end,
+                size_t table_width);
 
   Model* const model_;
   const LayerGroups groups_;
   const int64_t vocab_size_;
   const int32_t block_size_;
+  // Where a result may not depend on what runs beside it, a guess is not to be computed as a row of
+  // a prefill, but as the decode that it stands for: as a sequence of its own, on the same blocks.
+  const bool drafts_apart_;
   std::vector<LayerAttention> layers_;                 // [num_layers]
   std::vector<Backend*> backends_;                     // [groups]
   std::vector<std::unique_ptr<AttentionPlan>> plans_;  // [groups]
@@ -47,9 +52,9 @@ class Runner {
   std::vector<int32_t> token_ids_;        // [num_tokens]
   std::vector<int32_t> positions_;        // [num_tokens]
   std::vector<int64_t> slot_mapping_;     // [num_tokens]
-  std::vector<int32_t> query_start_loc_;  // [chunks + 1]
-  std::vector<int32_t> seq_lens_;         // [chunks]
-  std::vector<int32_t> block_table_;      // [chunks, most blocks of a chunk]
+  std::vector<int32_t> query_start_loc_;  // [chunks and guesses that stand apart + 1]
+  std::vector<int32_t> seq_lens_;         // [those]
+  std::vector<int32_t> block_table_;      // [those, most blocks of a chunk]
   std::vector<int32_t> logit_rows_;       // [num_logit_rows]
   std::vector<float> logits_;             // [num_logit_rows, vocab_size] of the largest step so far
   AttentionBatch attention_;

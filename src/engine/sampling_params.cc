@@ -84,6 +84,8 @@ Status Validate(const SamplingParams& p, int64_t vocab_size) {
        "in 0 to max_tokens, " + Text(int64_t{p.max_tokens})},
       {"logprobs", p.logprobs.value_or(0), 0, vocab_size, counts},
       {"prompt_logprobs", p.prompt_logprobs.value_or(0), 0, vocab_size, counts},
+      {"speculative_tokens", p.speculative_tokens.value_or(0), 0, kMaxSpeculativeTokens,
+       "in 0 (off) to " + Text(int64_t{kMaxSpeculativeTokens})},
   };
   for (const IntRange& i : ints) {
     if (i.value < i.low || i.value > i.high) return OutOfRange(i.name, i.value, i.range);

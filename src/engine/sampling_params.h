@@ -11,6 +11,8 @@
 
 namespace tessera {
 
+constexpr int32_t kMaxSpeculativeTokens = 64;
+
 struct SamplingParams {
   float temperature = 1.0f;  // 0: greedy
   float top_p = 1.0f;        // (0, 1]
@@ -34,6 +36,11 @@ struct SamplingParams {
   std::optional<int32_t>
       logprobs;  // number of alternatives for each generated token; 0: the token's own only
   std::optional<int32_t> prompt_logprobs;  // the same for the prompt
+
+  // Tokens that are guessed from repetitions in prompt and output, and checked in one step: the
+  // answer is the same, and sooner there where guesses are right. 0: off; none: as the engine's
+  // options say.
+  std::optional<int32_t> speculative_tokens;
 };
 
 // The first value out of range, with its range. `vocab_size` bounds token ids.

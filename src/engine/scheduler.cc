@@ -15,7 +15,7 @@ int32_t ScheduledChunk::last_prompt_logit() const {
 }
 
 int32_t ScheduledChunk::num_logit_rows() const {
-  return last_prompt_logit() - first_prompt_logit() + (samples() ? 1 : 0);
+  return last_prompt_logit() - first_prompt_logit() + (samples() ? 1 : 0) + drafts;
 }
 
 Scheduler::Scheduler(const SchedulerOptions& options, BlockPool* pool)
@@ -62,6 +62,7 @@ void Scheduler::Release(Sequence* sequence) {
   }
   sequence->blocks.clear();
   sequence->known = {};
+  sequence->draft.clear();
   sequence->num_computed = 0;
   sequence->running = false;
 }
@@ -123,9 +124,43 @@ void Scheduler::ScheduleChunk(Sequence* sequence, ScheduledStep* step) {
   step->chunks.push_back(chunk);
 }
 
+// Guesses get what nobody else has a use for: the rows that the step has left, and free blocks.
+void Scheduler::ScheduleDrafts(ScheduledStep* step) {
+  for (ScheduledChunk& chunk : step->chunks) {
+    Sequence* sequence = chunk.sequence;
+    if (sequence->draft.empty() || !sequence->decoding()) continue;
+    int32_t count = std::min({static_cast<int32_t>(sequence->draft.size()),
+                              options_.max_batch_tokens - step->num_tokens,
+                              options_.max_logit_rows - step->num_logit_rows});
+    std::vector<int32_t>& blocks = sequence->blocks;
+    while (static_cast<int32_t>(blocks.size()) < BlocksFor(sequence->size() + count)) {
+      if (pool_->num_free() == 0) {
+        count = static_cast<int32_t>(blocks.size()) * options_.block_size - sequence->size();
+        break;
+      }
+      blocks.push_back(pool_->Allocate());
+    }
+    chunk.drafts = count;
+    step->num_tokens += count;
+    step->num_logit_rows += count;
+    step->num_draft_tokens += count;
+  }
+}
+
+// Blocks of guesses that nothing is known to need are free again: a step without guesses finds as
+// many as if there had never been one.
+void Scheduler::ReleaseDraftBlocks(Sequence* sequence) {
+  const size_t needed = static_cast<size_t>(BlocksFor(sequence->num_computed + 1));
+  while (sequence->blocks.size() > needed) {
+    pool_->Release(sequence->blocks.back());
+    sequence->blocks.pop_back();
+  }
+}
+
 void Scheduler::Schedule(ScheduledStep* step) {
   step->chunks.clear();
   step->num_tokens = step->num_prefill_tokens = step->num_logit_rows = 0;
+  step->num_draft_tokens = 0;
   step->num_new_tokens = step->num_cached_tokens = 0;
   ++step_;
   waiting_.Age(step_);
@@ -177,16 +212,21 @@ void Scheduler::Schedule(ScheduledStep* step) {
     }
     ProvideBlocks(sequence);
   }
+  ScheduleDrafts(step);
   TESSERA_CHECK(!step->empty() || idle(), "the scheduler found nothing to do");
 }
 
 void Scheduler::Complete(const ScheduledStep& step) {
   for (const ScheduledChunk& chunk : step.chunks) {
     TESSERA_CHECK(chunk.sequence->running && chunk.sequence->num_computed == chunk.begin);
-    if (chunk.samples()) chunk.sequence->account->service += kOutputTokenService;
-    chunk.sequence->num_computed = chunk.end;
+    if (chunk.samples()) {
+      chunk.sequence->account->service += kOutputTokenService * (1 + chunk.accepted);
+    }
+    chunk.sequence->num_computed = chunk.end + chunk.accepted;
+    if (chunk.drafts > 0) ReleaseDraftBlocks(chunk.sequence);
     chunk.sequence->prompt_logits_from = chunk.last_prompt_logit();
     if (!options_.prefix_caching) continue;
+    // Accepted guesses are no tokens of the sequence yet: the next step makes them known.
     prefixes_.Insert(chunk.sequence->tokens, chunk.sequence->blocks,
                      chunk.end / options_.block_size, &chunk.sequence->known);
   }
@@ -204,8 +244,12 @@ Status Scheduler::CheckIntegrity() const {
     if (sequence->num_computed >= sequence->size()) {
       return Internal(name + " has nothing left to compute.");
     }
-    if (BlocksFor(sequence->num_computed) > static_cast<int32_t>(sequence->blocks.size())) {
+    const int32_t blocks = static_cast<int32_t>(sequence->blocks.size());
+    if (BlocksFor(sequence->num_computed) > blocks) {
       return Internal(name + " has fewer blocks than its computed tokens fill.");
+    }
+    if (blocks > BlocksFor(sequence->size())) {
+      return Internal(name + " has more blocks than its tokens fill.");
     }
     for (const int32_t block : sequence->blocks) ++holders[static_cast<size_t>(block)];
   }

@@ -23,14 +23,18 @@ struct SchedulerOptions {
   int64_t ageing_steps = 1000;      // after so many without any progress one rises by a level
 };
 
-// The tokens [begin, end) of a sequence are rows of the step.
+// The tokens [begin, end) of a sequence are rows of the step, and behind them the first `drafts` of
+// its guesses.
 struct ScheduledChunk {
   Sequence* sequence = nullptr;
   int32_t begin = 0;
   int32_t end = 0;
+  int32_t drafts = 0;
+  int32_t accepted = 0;  // how many of these were right: to be set before Scheduler::Complete
 
-  int32_t rows() const { return end - begin; }
-  // Whether the step makes a new token for the sequence: its last row's logits are wanted.
+  int32_t rows() const { return end - begin + drafts; }
+  // Whether the step makes new tokens for the sequence: the logits of the row of its last token are
+  // wanted, and those of its guesses.
   bool samples() const { return end == sequence->size(); }
   // Prompt rows whose logits are wanted beyond that: the positions [first, last).
   int32_t first_prompt_logit() const;
@@ -43,6 +47,7 @@ struct ScheduledStep {
   int32_t num_tokens = 0;
   int32_t num_prefill_tokens = 0;
   int32_t num_logit_rows = 0;
+  int32_t num_draft_tokens = 0;
   // Of newcomers: their tokens, and how many of these the prefix cache had.
   int32_t num_new_tokens = 0;
   int32_t num_cached_tokens = 0;
@@ -66,7 +71,8 @@ class Scheduler {
   // `step` is overwritten; its memory is reused.
   void Schedule(ScheduledStep* step);
 
-  // The step's rows lie in the cache now. Sampled tokens are appended afterwards.
+  // The step's rows lie in the cache now, those of wrong guesses aside. Sampled tokens are appended
+  // afterwards: where guesses were accepted, these and one more.
   void Complete(const ScheduledStep& step);
 
   int32_t num_waiting() const { return waiting_.size(); }
@@ -83,6 +89,8 @@ class Scheduler {
   void PreemptLast();
   void MatchPrefix(Sequence* sequence);
   void ScheduleChunk(Sequence* sequence, ScheduledStep* step);
+  void ScheduleDrafts(ScheduledStep* step);
+  void ReleaseDraftBlocks(Sequence* sequence);
   void Release(Sequence* sequence);
 
   const SchedulerOptions options_;

@@ -47,6 +47,7 @@ class Workload {
     num_priorities_ = Draw(1, 4);
     num_clients_ = Draw(1, 5);
     patience_ = Draw(20, 400);
+    most_drafts_ = std::max(0, Draw(-4, 8));
   }
 
   void Step() {
@@ -58,6 +59,7 @@ class Workload {
     }
     Schedule();
     CheckStep();
+    Play();
     scheduler_->Complete(step_);
     Emit();
     const Status status = scheduler_->CheckIntegrity();
@@ -73,6 +75,7 @@ class Workload {
       const Live& first = FirstRunning();
       const uint64_t id = first.sequence->id;
       const int32_t before = Missing(first);
+      Play();
       scheduler_->Complete(step_);
       Emit();
       const auto still = Find(id);
@@ -87,6 +90,7 @@ class Workload {
   int64_t preemptions() const { return scheduler_->num_preemptions(); }
   int64_t finished() const { return finished_; }
   int64_t cached_tokens() const { return cached_tokens_; }
+  int64_t accepted() const { return accepted_; }
   int64_t expired() const { return expired_; }
   int64_t risen() const { return risen_; }
 
@@ -191,7 +195,10 @@ class Workload {
       ASSERT_EQ(chunk.begin, sequence.num_computed);
       ASSERT_LT(chunk.begin, chunk.end);
       ASSERT_LE(chunk.end, sequence.size());
-      ASSERT_GE(static_cast<int32_t>(sequence.blocks.size()) * options_.block_size, chunk.end);
+      ASSERT_GE(static_cast<int32_t>(sequence.blocks.size()) * options_.block_size,
+                chunk.end + chunk.drafts);
+      ASSERT_LE(chunk.drafts, static_cast<int32_t>(sequence.draft.size()));
+      ASSERT_TRUE(chunk.drafts == 0 || (sequence.decoding() && chunk.samples()));
       // A newcomer that lacks but its last token is no decode yet.
       const bool decode = sequence.decoding() && ran_before_.count(sequence.id) > 0;
       ASSERT_FALSE(prefill_seen && decode) << "decodes come first";
@@ -239,25 +246,46 @@ class Workload {
     }
   }
 
-  // Plays the model: writes the rows, reads the context, appends tokens, ends what is complete.
-  void Emit() {
+  // What the row at position p of a chunk's sequence holds: a token, or behind them a guess.
+  static int32_t TokenAt(const Sequence& sequence, int32_t p) {
+    return p < sequence.size() ? sequence.tokens[static_cast<size_t>(p)]
+                               : sequence.draft[static_cast<size_t>(p - sequence.size())];
+  }
+
+  // Plays the model: writes the rows, reads the context, says which guesses are right.
+  void Play() {
     cached_tokens_ += step_.num_cached_tokens;
     for (const ScheduledChunk& chunk : step_.chunks) {
       uint64_t prefix = 0;
-      for (int32_t p = 0; p < chunk.end; ++p) {
-        prefix = Extend(prefix, chunk.sequence->tokens[static_cast<size_t>(p)]);
+      for (int32_t p = 0; p < chunk.end + chunk.drafts; ++p) {
+        prefix = Extend(prefix, TokenAt(*chunk.sequence, p));
         if (p >= chunk.begin) SlotOf(*chunk.sequence, p) = {prefix, p};
       }
     }
-    for (const ScheduledChunk& chunk : step_.chunks) {
-      Sequence* sequence = chunk.sequence;
+    for (ScheduledChunk& chunk : step_.chunks) {
       uint64_t prefix = 0;
-      for (int32_t p = 0; p < chunk.end; ++p) {
-        prefix = Extend(prefix, sequence->tokens[static_cast<size_t>(p)]);
-        const Slot& slot = SlotOf(*sequence, p);
+      for (int32_t p = 0; p < chunk.end + chunk.drafts; ++p) {
+        prefix = Extend(prefix, TokenAt(*chunk.sequence, p));
+        const Slot& slot = SlotOf(*chunk.sequence, p);
         ASSERT_TRUE(slot.prefix == prefix && slot.position == p) << "a slot was overwritten";
       }
-      if (chunk.end == sequence->size()) sequence->tokens.push_back(Draw(1, 2));
+      chunk.accepted = Draw(0, chunk.drafts);
+      accepted_ += chunk.accepted;
+    }
+  }
+
+  // Appends what the step made, guesses again, ends what is complete.
+  void Emit() {
+    for (const ScheduledChunk& chunk : step_.chunks) {
+      Sequence* sequence = chunk.sequence;
+      if (!chunk.samples()) continue;
+      std::vector<int32_t>& draft = sequence->draft;
+      const auto accepted = draft.begin() + chunk.accepted;
+      sequence->tokens.insert(sequence->tokens.end(), draft.begin(), accepted);
+      sequence->tokens.push_back(Draw(1, 2));
+      const int32_t room = Find(sequence->id)->final_size - sequence->size();
+      draft.resize(static_cast<size_t>(std::clamp(room - 1, 0, Draw(0, most_drafts_))));
+      for (int32_t& token : draft) token = Draw(1, 2);
     }
     for (size_t i = 0; i < live_.size();) {
       const Live& live = live_[i];
@@ -285,11 +313,13 @@ class Workload {
   int32_t arrivals_ = 0;  // percent of steps that bring one
   int32_t num_priorities_ = 1;
   int32_t num_clients_ = 1;
-  int32_t patience_ = 1;  // steps that a request allows at most
+  int32_t patience_ = 1;     // steps that a request allows at most
+  int32_t most_drafts_ = 0;  // guesses of a sequence in one step
   int64_t now_ = 0;
   uint64_t last_id_ = 0;
   int64_t finished_ = 0;
   int64_t cached_tokens_ = 0;
+  int64_t accepted_ = 0;
   int64_t expired_ = 0;
   int64_t risen_ = 0;  // who ended at a better level than its own
 };
@@ -297,7 +327,7 @@ class Workload {
 // 1e5 steps each with and without a prefix cache, besides those of draining.
 TEST(SchedulerProperty, RandomWorkloads) {
   for (const bool prefix_caching : {false, true}) {
-    int64_t preemptions = 0, finished = 0, cached_tokens = 0, expired = 0, risen = 0;
+    int64_t preemptions = 0, finished = 0, cached_tokens = 0, expired = 0, risen = 0, accepted = 0;
     for (uint32_t seed = 0; seed < 500; ++seed) {
       SCOPED_TRACE(seed);
       Workload workload(seed, prefix_caching);
@@ -312,11 +342,13 @@ TEST(SchedulerProperty, RandomWorkloads) {
       cached_tokens += workload.cached_tokens();
       expired += workload.expired();
       risen += workload.risen();
+      accepted += workload.accepted();
     }
     EXPECT_GT(preemptions, 1000);
     EXPECT_GT(finished, 10000);
     EXPECT_GT(expired, 1000);
     EXPECT_GT(risen, 1000);
+    EXPECT_GT(accepted, 10000);
     EXPECT_EQ(cached_tokens > 10000, prefix_caching) << cached_tokens;
   }
 }

@@ -11,8 +11,8 @@ namespace tessera {
 
 struct ClientAccount;
 
-// The owner keeps it alive from Scheduler::Add to Scheduler::Remove and appends sampled tokens; all
-// other members belong to the scheduler in between.
+// The owner keeps it alive from Scheduler::Add to Scheduler::Remove, appends sampled tokens and
+// guesses further ones; all other members belong to the scheduler in between.
 struct Sequence {
   uint64_t id = 0;              // in order of arrival
   std::vector<int32_t> tokens;  // the prompt, then the output so far
@@ -22,6 +22,10 @@ struct Sequence {
   // it.
   int64_t level = 0;
   std::string client;  // with whom it shares
+
+  // The owner's guess of the tokens that come next; of use while the sequence decodes. The step
+  // that computes some of them says so in its chunk.
+  std::vector<int32_t> draft;
 
   // Logits are still wanted for the prompt's rows from this position on, the last prompt row aside
   // (that one is wanted anyway: it makes the first output token). num_prompt_tokens: for none.

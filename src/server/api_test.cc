@@ -233,6 +233,21 @@ TEST(ApiTest, TimeOver) {
   EXPECT_EQ(server.engine().stats().blocks_used, 0);
 }
 
+TEST(ApiTest, GuessesChangeNoAnswer) {
+  TestServer server;
+  const auto ask = [&](const std::string& fields) {
+    const ClientResponse response = server.Post("/v1/completions", Completion(fields));
+    EXPECT_EQ(response.status, 200) << response.body;
+    return TextOf(response);
+  };
+  const std::string plain = ask("");
+  EXPECT_EQ(server.Metric("tessera:spec_decode_num_drafts_total"), 0);
+  EXPECT_EQ(ask(R"("speculative": {"method": "ngram", "num_tokens": 4})"), plain);
+  EXPECT_GT(server.Metric("tessera:spec_decode_num_accepted_tokens_total"), 0);
+  EXPECT_GE(server.Metric("tessera:spec_decode_num_draft_tokens_total"),
+            server.Metric("tessera:spec_decode_num_accepted_tokens_total"));
+}
+
 TEST(ApiTest, KeysAndOrigins) {
   TestServerOptions options;
   options.api.api_keys = {"first", "second"};

@@ -73,7 +73,10 @@ struct Generation::Shared {
     const Clock::time_point now = Clock::now();
     if (!update.tokens.empty()) {
       if (slot->has_token) {
-        metrics->CountTokenInterval(Seconds(now - slot->last_token));
+        // Tokens that come together, as accepted guesses do, share the time.
+        const size_t count = update.tokens.size();
+        const double each = Seconds(now - slot->last_token) / static_cast<double>(count);
+        for (size_t i = 0; i < count; ++i) metrics->CountTokenInterval(each);
       } else {
         metrics->CountFirstToken(slot->prompt_tokens, Seconds(now - arrival));
       }

@@ -128,6 +128,12 @@ std::string ServerMetrics::Render(const std::string& model, const EngineStats* s
     single("tessera:kv_cache_usage_perc", "Share of the KV cache in use, 0 to 1.", "gauge", used);
     single("tessera:num_preemptions_total", "Requests that had to give back their KV cache.",
            "counter", static_cast<double>(stats->preemptions));
+    single("tessera:spec_decode_num_drafts_total", "Guesses that a step checked.", "counter",
+           static_cast<double>(stats->drafts));
+    single("tessera:spec_decode_num_draft_tokens_total", "Tokens of these guesses.", "counter",
+           static_cast<double>(stats->draft_tokens));
+    single("tessera:spec_decode_num_accepted_tokens_total", "How many of these were right.",
+           "counter", static_cast<double>(stats->accepted_tokens));
     single("tessera:num_timeouts_total", "Requests that ended at their deadline.", "counter",
            static_cast<double>(stats->timeouts));
     single("tessera:engine_steps_total", "Steps of the engine.", "counter",

@@ -126,6 +126,7 @@ std::vector<Request> ServedModel::EngineRequests(const GenerationRequest& reques
     sampling.logprobs = request.logprobs.value_or(0);
   }
   Request common;
+  sampling.speculative_tokens = request.scheduling.speculative_tokens;
   common.priority = request.scheduling.priority;
   common.client = request.client;
   if (request.scheduling.timeout > 0) {

@@ -9,6 +9,8 @@ void AddBenchCommands(CLI::App* app, CommandTable* commands) {
   AddBenchAttentionCommand(bench, commands);
   AddBenchServeCommand(bench, commands);
   AddBenchEngineCommand(bench, commands);
+  AddBenchPrefixCommand(bench, commands);
+  AddBenchSpeculationCommand(bench, commands);
 }
 
 }  // namespace tessera

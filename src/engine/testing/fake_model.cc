@@ -74,6 +74,7 @@ class FakeModel : public Model {
     spec.head_size = 2;
     spec.head_size_v = 3;
     spec.cache_dtype = DType::kFloat32;
+    spec.batch_invariant = options.batch_invariant;
     specs_.assign(static_cast<size_t>(options.num_layers), spec);
     specs_.back().window_left = 1000;
   }

@@ -44,7 +44,7 @@ TEST(CompletionRequestTest, AllFieldsArrive) {
           "logit_bias": {"50": -100, "3": 1.5}, "seed": -1, "stop": ["a", "bc"],
           "stop_token_ids": [7, 8], "min_tokens": 2, "ignore_eos": true, "stream": false,
           "return_tokens_as_token_ids": true, "user": "x", "priority": -3,
-          "timeout": 2.5, "unknown": {"a": [1]}})",
+          "timeout": 2.5, "speculative": {"method": "ngram", "num_tokens": 4}, "unknown": {"a": [1]}})",
       &request);
   ASSERT_FALSE(error) << MessageOf(error);
   EXPECT_EQ(request.model, "m");
@@ -73,6 +73,7 @@ TEST(CompletionRequestTest, AllFieldsArrive) {
   EXPECT_EQ(request.scheduling.user, "x");
   EXPECT_EQ(request.scheduling.priority, -3);
   EXPECT_EQ(request.scheduling.timeout, 2.5f);
+  EXPECT_EQ(request.scheduling.speculative_tokens, 4);
 }
 
 TEST(CompletionRequestTest, NullIsAsAbsent) {
@@ -178,6 +179,16 @@ TEST(GenerationRequestTest, RefusesWithTheFieldsName) {
       {kText, WithPrompt(R"("logit_bias": {"1": "a"})"), "logit_bias", "is a string"},
       {kText, WithPrompt(R"("logit_bias": {"1": 101})"), "logit_bias", "-100 to 100"},
       {kText, WithPrompt(R"("seed": "a")"), "seed", "must be an integer"},
+      {kText, WithPrompt(R"("priority": 1.5)"), "priority", "must be an integer"},
+      {kText, WithPrompt(R"("user": 7)"), "user", "must be a string"},
+      {kText, WithPrompt(R"("timeout": 0)"), "timeout", "above 0"},
+      {kText, WithPrompt(R"("timeout": 1e30)"), "timeout", "at most 1000000"},
+      {kText, WithPrompt(R"("timeout": "1s")"), "timeout", "must be a number"},
+      {kText, WithPrompt(R"("speculative": 4)"), "speculative", "must be an object"},
+      {kText, WithPrompt(R"("speculative": {"method": "eagle"})"), "speculative", "no draft model"},
+      {kText, WithPrompt(R"("speculative": {"num_tokens": 65})"), "num_tokens", "in 0 to 64"},
+      {kText, WithPrompt(R"("num_speculative_tokens": -1)"), "num_speculative_tokens",
+       "in 0 to 64"},
       {kText, WithPrompt(R"("suffix": "end")"), "suffix", "not supported"},
       {kText, WithPrompt(R"("use_beam_search": true)"), "use_beam_search", "not supported"},
       {kText, WithPrompt(R"("response_format": {"type": "json_object"})"), "response_format",

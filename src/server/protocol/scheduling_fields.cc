@@ -1,15 +1,45 @@
 #include "server/protocol/scheduling_fields.h"
 
 #include <limits>
+#include <string>
 
 #include "engine/engine.h"
 
 namespace tessera {
+namespace {
+
+// {"method": "ngram", "num_tokens": N}, as vLLM's speculative_config has it, or the number alone.
+void ReadSpeculation(FieldReader* fields, std::optional<int32_t>* tokens) {
+  fields->Read("num_speculative_tokens", 0, kMaxSpeculativeTokens, tokens);
+  const Json* field = fields->Find("speculative");
+  if (field == nullptr) return;
+  const auto fail = [fields](const std::string& message) {
+    fields->Fail(ApiError::Invalid("speculative", message));
+  };
+  if (!field->is_object()) {
+    return fail(std::string("speculative must be an object, as {\"method\": \"ngram\", "
+                            "\"num_tokens\": 4}, but is ") +
+                JsonTypeName(*field) + ".");
+  }
+  FieldReader inner(*field);
+  std::string method = "ngram";
+  inner.Read("method", &method);
+  inner.Read("num_tokens", 0, kMaxSpeculativeTokens, tokens);
+  if (inner.error()) return fields->Fail(*inner.error());
+  if (method != "ngram") {
+    fail(
+        "speculative.method can only be \"ngram\": this server guesses from repetitions and has "
+        "no draft model.");
+  }
+}
+
+}  // namespace
 
 void ReadScheduling(FieldReader* fields, SchedulingFields* result) {
   constexpr int64_t kMax = std::numeric_limits<int32_t>::max();
   fields->Read("priority", -kMax, kMax, &result->priority);
   fields->Read("user", &result->user);
+  ReadSpeculation(fields, &result->speculative_tokens);
   if (fields->Find("timeout") == nullptr) return;
   fields->Read("timeout", &result->timeout);
   if (fields->ok() && !(result->timeout > 0 && result->timeout <= kMaxTimeoutSeconds)) {
