@@ -20,6 +20,12 @@ import unittest
 from playwright.sync_api import expect, sync_playwright
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+EXAMPLES = "".join(
+    f"Question: {name} has {a} {what} and buys {b} more. How many {what} does {name} have?\n"
+    f"Answer: {name} now has {a}+{b} = <<{a}+{b}={a + b}>>{a + b} {what}.\n#### {a + b}\n\n"
+    for name, a, b, what in [("Anna", 14, 25, "stamps"), ("Hugo", 31, 8, "marbles"), ("Zoe", 45, 12, "shells"),
+                             ("Carl", 7, 19, "coins"), ("Maya", 22, 36, "beads")]
+)
 QUESTION = "Ada has 12 pears and buys 30 more. How many pears does Ada have?"
 TIMEOUT = 60_000  # milliseconds: the machine may be busy with other tests
 
@@ -114,14 +120,21 @@ class WebPageTest(unittest.TestCase):
         page = self.open()
         expect(page.locator("#model")).to_have_text("tiny-math")
         self.set_sampling(page, max_tokens=120)
+        page.evaluate(
+            """() => {
+              window.grown = [];
+              new MutationObserver(() => {
+                const text = document.querySelector('#log .message.assistant .text');
+                if (text) window.grown.push([performance.now(), text.textContent.length]);
+              }).observe(document.getElementById('log'), {subtree: true, characterData: true});
+            }"""
+        )
         page.fill("#message", QUESTION)
         page.press("#message", "Enter")
-        lengths = set()
-        text = page.locator("#log .message.assistant .text")
-        while page.locator("#log .message.assistant footer").count() == 0:
-            lengths.add(len(text.inner_text()))
-        self.assertGreater(len(lengths), 3, "the text came at once")
         self.assertIn("#### 42", self.answers(page, 1)[0])
+        grown = page.evaluate("window.grown")
+        self.assertGreater(len({length for _, length in grown}), 3, "the text came at once")
+        self.assertGreater(grown[-1][0] - grown[0][0], 1, "the text came within a millisecond")
         footer = page.locator("#log footer").inner_text()
         self.assertRegex(footer, r"first token .*tokens? · .*tok/s")
         # The conversation goes on, and is forgotten when a new one begins.
@@ -268,11 +281,16 @@ class WebPageTest(unittest.TestCase):
                 page.click(".example >> nth=0")
                 self.answers(page, 1)
                 page.click("#tab-completion")
-                self.set_sampling(page, temperature=1, max_tokens=150)
-                page.fill("#answers", "9")
+                page.fill("#prompt", EXAMPLES + "Question: Quinn has 27 ribbons.")
+                self.set_sampling(page, temperature=1, max_tokens=40)
                 page.click("#completion-form .send")
-                expect(page.locator("#requests li")).to_have_count(9, timeout=TIMEOUT)
-                page.wait_for_timeout(250)
+                expect(page.locator(".completion footer")).to_have_count(1, timeout=TIMEOUT)
+                self.set_sampling(page, max_tokens=150)
+                page.fill("#answers", "16")
+                page.click("#completion-form .send")
+                expect(page.locator("#requests li")).to_have_count(16, timeout=TIMEOUT)
+                page.check(f"#attention input[value={'portable' if name == 'light' else 'auto'}]")
+                page.wait_for_timeout(700)
                 self.assertLessEqual(page.evaluate("document.documentElement.scrollWidth"), width)
                 self.screenshot(page, name, full_page=True)
                 colour = page.evaluate("getComputedStyle(document.body).backgroundColor")

@@ -66,6 +66,7 @@ void PrintReady(const std::string& url, const std::string& name, const Engine& e
                                 "model={},base_url={}/v1/completions,num_concurrent=64,"
                                 "max_length={}",
                                 name, url, engine.max_model_len()));
+  PrintRow("page", url + "/ (chat, and the engine at work)");
   PrintRow("metrics", url + "/metrics");
 }
 

@@ -9,8 +9,8 @@ namespace tessera {
 
 // {"seconds", "block_size", "stats": {...}, "latency": {...}, "blocks": [count, owner, count,
 // owner, ...], "requests": [...], "steps": [[number, start, seconds, decode rows, prefill rows,
-// requests, switches], ...], "attention": [...]}; owners as BlockRun::owner. README.md of this
-// folder describes the fields.
+// requests, switches], ...], "attention": [...]}; owners as BlockRun::owner. docs/web.md describes
+// the fields.
 Json EngineJson(const EngineView& view, const ServerMetrics& metrics);
 
 }  // namespace tessera

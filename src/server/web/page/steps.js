@@ -18,17 +18,18 @@ function roundUp(value) {
   return [1, 2, 5, 10].map((digit) => digit * power).find((rounded) => rounded >= value * 0.999);
 }
 
-function axis(context, top, height, label, width) {
+// `labels` from the top to the bottom, at equal distances.
+function axis(context, top, height, labels, width) {
   context.strokeStyle = colour('--line');
-  context.beginPath();
-  for (const y of [top + 0.5, top + height + 0.5]) {
-    context.moveTo(kAxis, y);
-    context.lineTo(width, y);
-  }
-  context.stroke();
   context.fillStyle = colour('--muted');
-  context.fillText(label, kAxis - 8, top + 5);
-  context.fillText('0', kAxis - 8, top + height);
+  context.beginPath();
+  labels.forEach((label, i) => {
+    const y = Math.round(top + (height * i) / (labels.length - 1));
+    context.moveTo(kAxis, y + 0.5);
+    context.lineTo(width, y + 0.5);
+    context.fillText(label, kAxis - 8, i === 0 ? y + 5 : y);
+  });
+  context.stroke();
 }
 
 function draw() {
@@ -41,8 +42,9 @@ function draw() {
   const most = roundUp(Math.max(1, ...steps.map((step) => decode(step) + prefill(step))));
   const longest = roundUp(Math.max(1e-4, ...steps.map((step) => step[2])));
   const timeTop = 3 + kRowsHeight + kGap;
-  axis(context, 3, kRowsHeight, count(most), width);
-  axis(context, timeTop, kTimeHeight, duration(longest), width);
+  // Square roots: a prompt's hundreds of rows leave the few that decode visible.
+  axis(context, 3, kRowsHeight, [count(most), most >= 4 ? count(most / 4) : '', '0'], width);
+  axis(context, timeTop, kTimeHeight, [duration(longest), '0'], width);
   const colours = {
     decode: colour('--decode'), prefill: colour('--prefill'), time: colour('--time'),
     switch: colour('--switch'),
@@ -52,9 +54,11 @@ function draw() {
     const x = kAxis + (i + kSteps - steps.length) * slot;
     const bar = Math.max(slot - (slot >= 3 ? 1 : 0), 1);
     let y = 3 + kRowsHeight;
+    const total = decode(step) + prefill(step);
+    const perRow = Math.sqrt(total / most) * kRowsHeight / total;
     for (const [rows, fill] of [[decode(step), colours.decode], [prefill(step), colours.prefill]]) {
       if (rows === 0) continue;
-      const height = Math.max(rows / most * kRowsHeight, 2); // what is there can be seen
+      const height = Math.max(rows * perRow, 2); // what is there can be seen
       y -= height;
       context.fillStyle = fill;
       context.fillRect(x, Math.max(y, 3), bar, height);

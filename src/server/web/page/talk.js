@@ -27,14 +27,19 @@ function setRunning(controller) {
 function follow(place, change) {
   const atEnd = place.scrollHeight - place.scrollTop - place.clientHeight < 40;
   change();
-  if (atEnd) place.scrollTop = place.scrollHeight;
+  if (atEnd) toEnd(place);
+}
+
+function toEnd(place) {
+  place.scrollTop = place.scrollHeight;
 }
 
 function addMessage(role, text) {
   const body = element('div', { className: 'text' }, document.createTextNode(text));
   const message = element('article', { className: `message ${role}` },
     element('h3', {}, role === 'user' ? 'You' : 'Model'), body);
-  follow(log, () => log.append(message));
+  log.append(message);
+  toEnd(log);
   return { message, text: body.firstChild };
 }
 
@@ -51,20 +56,22 @@ function summary(result) {
   return parts.join(' · ');
 }
 
-const footer = (text) => element('footer', { className: 'muted' }, text);
+function addFooter(message, text) {
+  follow(message.parentElement, () => message.append(element('footer', { className: 'muted' }, text)));
+}
 
-// Runs one answer; `place` gets a line about how it went.
-async function run(path, body, place, onText) {
+// Runs one answer; `message` gets a line about how it went.
+async function run(path, body, message, onText) {
   const controller = new AbortController();
   setRunning(controller);
   showError(error, null);
   try {
     const result = await generate(path, body, controller.signal, onText);
-    place.append(footer(summary(result)));
+    addFooter(message, summary(result));
     return true;
   } catch (problem) {
     if (problem.name === 'AbortError') {
-      place.append(footer('stopped'));
+      addFooter(message, 'stopped');
       return true;
     }
     showError(error, problem);
@@ -116,7 +123,8 @@ async function complete() {
   }
   const entry = element('article', { className: 'message completion' }, list);
   outputs.querySelector('.empty')?.remove();
-  follow(outputs, () => outputs.append(entry));
+  outputs.append(entry);
+  toEnd(outputs);
   const body = { ...samplingFields(), prompt, n: number };
   const ok = await run('/v1/completions', body, entry,
     (index, text) => follow(outputs, () => texts[index].appendData(text)));
