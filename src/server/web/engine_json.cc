@@ -17,6 +17,8 @@ Json StatsJson(const EngineStats& stats) {
           {"prefix_cache_hits", stats.prefix_cache_hits},
           {"tokens_generated", stats.tokens_generated},
           {"preemptions", stats.preemptions},
+          {"draft_tokens", stats.draft_tokens},
+          {"accepted_tokens", stats.accepted_tokens},
           {"waiting", stats.waiting},
           {"running", stats.running},
           {"blocks_total", stats.blocks_total},

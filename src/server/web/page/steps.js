@@ -83,7 +83,10 @@ export function showSteps(view) {
   steps = view.steps;
   draw();
   const text = steps.length > 0 ? describe(steps.at(-1)) : 'none yet';
-  find('steps-text').textContent = steps.length > 0 ? `the last ${steps.length}` : text;
+  const { draft_tokens: drafts, accepted_tokens: accepted } = view.stats;
+  const guesses = drafts > 0
+    ? ` · ${Math.round(accepted / drafts * 100)} % of ${count(drafts)} guessed tokens were right` : '';
+  find('steps-text').textContent = steps.length > 0 ? `the last ${steps.length}${guesses}` : text;
   if (!canvas.matches(':hover')) find('steps-hint').textContent = text;
 }
 
