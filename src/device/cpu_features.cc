@@ -38,11 +38,14 @@ std::vector<std::string> X86Features(const X86Registers& r) {
   }
   constexpr int kAvx512FBit = 16;
   if (saves(kAvx512State) && Bit(r.leaf7_ebx, kAvx512FBit)) {
-    const Feature avx512[] = {
-        {"avx512f", r.leaf7_ebx, kAvx512FBit}, {"avx512dq", r.leaf7_ebx, 17},
-        {"avx512bw", r.leaf7_ebx, 30},         {"avx512vl", r.leaf7_ebx, 31},
-        {"avx512_vnni", r.leaf7_ecx, 11},      {"avx512_bf16", r.leaf7_subleaf1_eax, 5},
-        {"avx512_fp16", r.leaf7_edx, 23}};
+    const Feature avx512[] = {{"avx512f", r.leaf7_ebx, kAvx512FBit},
+                              {"avx512dq", r.leaf7_ebx, 17},
+                              {"avx512bw", r.leaf7_ebx, 30},
+                              {"avx512vl", r.leaf7_ebx, 31},
+                              {"avx512_vbmi", r.leaf7_ecx, 1},
+                              {"avx512_vnni", r.leaf7_ecx, 11},
+                              {"avx512_bf16", r.leaf7_subleaf1_eax, 5},
+                              {"avx512_fp16", r.leaf7_edx, 23}};
     Append(avx512, features);
   }
   constexpr int kAmxTileBit = 24;

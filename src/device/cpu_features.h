@@ -19,9 +19,10 @@ struct X86Registers {
   uint64_t xcr0 = 0;
 };
 
-// Of fma, f16c, avx2, avx_vnni, avx512f, avx512dq, avx512bw, avx512vl, avx512_vnni, avx512_bf16,
-// avx512_fp16, amx_tile, amx_bf16, amx_int8, amx_fp16 those that the CPU has and whose registers
-// the operating system saves. (On Linux a process must also ask for AMX's state before it uses it.)
+// Of fma, f16c, avx2, avx_vnni, avx512f, avx512dq, avx512bw, avx512vl, avx512_vbmi, avx512_vnni,
+// avx512_bf16, avx512_fp16, amx_tile, amx_bf16, amx_int8, amx_fp16 those that the CPU has and whose
+// registers the operating system saves. (On Linux a process must also ask for AMX's state before it
+// uses it.)
 std::vector<std::string> X86Features(const X86Registers& registers);
 
 // Of asimd, asimdhp, asimddp, asimdfhm, sve, sve2, svebf16, svei8mm, i8mm, bf16, sme those that

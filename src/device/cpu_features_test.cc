@@ -32,7 +32,7 @@ TEST(X86Features, NeedTheOperatingSystem) {
   EXPECT_THAT(X86Features(Everything(kAvx)), ElementsAre("fma", "f16c", "avx2", "avx_vnni"));
   EXPECT_THAT(X86Features(Everything(kAvx512)),
               ElementsAre("fma", "f16c", "avx2", "avx_vnni", "avx512f", "avx512dq", "avx512bw",
-                          "avx512vl", "avx512_vnni", "avx512_bf16", "avx512_fp16"));
+                          "avx512vl", "avx512_vbmi", "avx512_vnni", "avx512_bf16", "avx512_fp16"));
   EXPECT_THAT(X86Features(Everything(kAll)),
               IsSupersetOf({"avx512f", "amx_tile", "amx_bf16", "amx_int8", "amx_fp16"}));
   // Half of the tile state or of the AVX-512 state is none of it.

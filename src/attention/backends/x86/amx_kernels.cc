@@ -33,6 +33,7 @@ int64_t Memory(int32_t head_size, int32_t value_size) {
 template <class Cache>
 Kernels Instances() {
   Kernels kernels = Avx512Kernels(Cache::kDType);
+  kernels.few_rows = VbmiFewRows(Cache::kDType);
   kernels.many_rows = &RunMany<Cache>;
   kernels.few_rows_limit = kAmxFewRowsLimit;
   kernels.max_rows = AmxFamily<Cache>::kMaxBlocks * kBlockRows;

@@ -6,6 +6,8 @@
 //   LoadSome(from, count, to)   its first `count` elements, and no memory behind them; the rest is
 //   0 LoadInOrder(from, count, to)  min(count, 32) elements as two vectors in their own order
 //   LoadPairs(from, count)        min(count, 32) elements as bfloat16 in their own order
+// Those that few_rows.inl multiplies as bfloat16 have LoadDots(from, to) and LoadSomeDots(from,
+// count, to): vectors of pairs, each the bfloat16 of two of Load()'s vectors.
 #pragma once
 
 #include <array>
@@ -80,6 +82,10 @@ struct BFloat16Cache {
   }
   static __m512i LoadPairs(const char* from, int32_t count) {
     return _mm512_maskz_loadu_epi16(WordMask(count), from);
+  }
+  static void LoadDots(const char* from, __m512i* to) { to[0] = _mm512_loadu_si512(from); }
+  static void LoadSomeDots(const char* from, int32_t count, __m512i* to) {
+    to[0] = LoadPairs(from, count);
   }
   static __m512 Widen(__m256i halves) {
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16));

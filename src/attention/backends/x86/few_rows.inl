@@ -37,7 +37,9 @@ inline __m512 SumLanes(const __m512 v[kRows][4]) {
   return _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x88), _mm512_shuffle_f32x4(a, b, 0xdd));
 }
 
-template <class Cache>
+// With kTerms > 0 scores are bfloat16 dot products, `Words::MultiplyAdd()`, of keys that bfloat16
+// holds and of queries as the sum of so many bfloat16 terms; else float32's.
+template <class Cache, class Words = void, int kTerms = 0>
 class FewRows {
  public:
   // `memory` holds FewRowsMemory() floats, aligned to 64 bytes.
@@ -93,6 +95,22 @@ class FewRows {
         float piece[kElements];
         std::copy_n(query + i, kElements, piece);
         for (int32_t j = 0; j < kElements; ++j) query[i + Cache::Place(j)] = piece[j];
+      }
+      if constexpr (kTerms > 0) MakeDotTerms(query);
+    }
+  }
+
+  // In place: two vectors of a query -> one of its first term, and one of its second.
+  void MakeDotTerms(float* query) const {
+    for (int32_t i = 0; i < query_stride_; i += kPiece) {
+      __m512 rest[2] = {_mm512_load_ps(query + i), _mm512_load_ps(query + i + kLanes)};
+      for (int term = 0; term < 2; ++term) {
+        const __m512i pairs = Words::Pairs(rest[0], rest[1]);
+        _mm512_store_si512(query + i + term * kLanes, pairs);
+        __m512 taken[2];
+        BFloat16Cache::Split(pairs, taken);
+        rest[0] = _mm512_sub_ps(rest[0], taken[0]);
+        rest[1] = _mm512_sub_ps(rest[1], taken[1]);
       }
     }
   }
@@ -170,17 +188,31 @@ class FewRows {
     for (; dim + kElements <= size; dim += kElements) {
       TESSERA_UNROLL
       for (int i = 0; i < 4; ++i) {
-        __m512 key[kPieceVectors];
-        Cache::Load(keys[i] + dim * Cache::kSize, key);
-        AddProducts<kRows>(query + dim, key, i, sums);
+        const char* key = keys[i] + dim * Cache::kSize;
+        if constexpr (kTerms > 0) {
+          __m512i pairs[kPieceVectors / 2];
+          Cache::LoadDots(key, pairs);
+          AddDots<kRows>(query + dim, pairs, i, sums);
+        } else {
+          __m512 elements[kPieceVectors];
+          Cache::Load(key, elements);
+          AddProducts<kRows>(query + dim, elements, i, sums);
+        }
       }
     }
     if (dim < size) {
       TESSERA_UNROLL
       for (int i = 0; i < 4; ++i) {
-        __m512 key[kPieceVectors];
-        Cache::LoadSome(keys[i] + dim * Cache::kSize, size - dim, key);
-        AddProducts<kRows>(query + dim, key, i, sums);
+        const char* key = keys[i] + dim * Cache::kSize;
+        if constexpr (kTerms > 0) {
+          __m512i pairs[kPieceVectors / 2];
+          Cache::LoadSomeDots(key, size - dim, pairs);
+          AddDots<kRows>(query + dim, pairs, i, sums);
+        } else {
+          __m512 elements[kPieceVectors];
+          Cache::LoadSome(key, size - dim, elements);
+          AddProducts<kRows>(query + dim, elements, i, sums);
+        }
       }
     }
     const __m512 all = SumLanes<kRows>(sums);
@@ -198,6 +230,22 @@ class FewRows {
       for (int r = 0; r < kRows; ++r) {
         const __m512 q = _mm512_load_ps(query + r * int64_t{query_stride_} + j * kLanes);
         sums[r][i] = _mm512_fmadd_ps(q, key[j], sums[r][i]);
+      }
+    }
+  }
+
+  template <int kRows>
+  void AddDots(const float* query, const __m512i* key, int i, __m512 sums[kRows][4]) {
+    TESSERA_UNROLL
+    for (int j = 0; j < kPieceVectors / 2; ++j) {
+      TESSERA_UNROLL
+      for (int r = 0; r < kRows; ++r) {
+        TESSERA_UNROLL
+        for (int term = 0; term < kTerms; ++term) {
+          const __m512 q =
+              _mm512_load_ps(query + r * int64_t{query_stride_} + j * kPiece + term * kLanes);
+          sums[r][i] = Words::MultiplyAdd(sums[r][i], q, _mm512_castsi512_ps(key[j]));
+        }
       }
     }
   }

@@ -26,7 +26,7 @@
 #define TESSERA_TARGET_BEGIN_AVX512 \
   TESSERA_TARGET_BEGIN("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")
 #define TESSERA_TARGET_BEGIN_AVX512_BF16 \
-  TESSERA_TARGET_BEGIN("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")
+  TESSERA_TARGET_BEGIN("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512bf16")
 #define TESSERA_TARGET_BEGIN_AMX \
   TESSERA_TARGET_BEGIN(          \
-      "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,amx-tile,amx-bf16")
+      "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512bf16,amx-tile,amx-bf16")
