@@ -1,10 +1,10 @@
 // Times the attention backends on some workloads:
-//   attention_bench [threads [seconds for each [type of query and output]]]
-// 32 query and 8 KV heads of 128, bfloat16 cache in pages of 16 tokens, in random order; queries
-// and outputs are bfloat16 unless another type is named. Decode is set against the bandwidth of
-// reading as many bytes, prefill against the rates of multiplying, all measured in the same run.
-// One thread is timed by its processor time, so that neighbours on a busy machine count less.
-// `reference` is left out: it is for comparing results.
+//   attention_bench [threads [seconds for each [type of query and output [type of the cache]]]]
+// 32 query and 8 KV heads of 128, cache in pages of 16 tokens, in random order; all of it is
+// bfloat16 unless other types are named, 8-bit caches have a scale for the tensor. Decode is set
+// against the bandwidth of reading as many bytes, prefill against the rates of multiplying, all
+// measured in the same run. One thread is timed by its processor time, so that neighbours on a busy
+// machine count less. `reference` is left out: it is for comparing results.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -39,21 +39,26 @@ constexpr Workload kWorkloads[] = {
 
 class Problem {
  public:
-  Problem(const Workload& workload, DType type)
+  Problem(const Workload& workload, DType type, DType cache_type)
       : spec_{.num_heads = 32, .num_kv_heads = 8, .head_size = 128} {
     spec_.query_dtype = type;
     spec_.output_dtype = type;
+    spec_.cache_dtype = cache_type;
+    const bool narrow = SizeOf(cache_type) == 1;
+    if (narrow) spec_.kv_scales = ScaleMode::kPerTensor;
     KvCacheShape shape{.block_size = 16, .num_kv_heads = 8, .head_size = 128};
     const int32_t pages = (workload.seq_len + 15) / 16;
     shape.num_blocks = int64_t{pages} * workload.sequences;
     const int64_t elements = KvCacheElements(shape);
-    memory_ = std::move(AlignedBuffer::Allocate(elements * 2)).value();
-    uint16_t* data = reinterpret_cast<uint16_t*>(memory_.data());
+    bytes_ = static_cast<double>(elements) * static_cast<double>(SizeOf(cache_type));
+    memory_ = std::move(AlignedBuffer::Allocate(static_cast<int64_t>(bytes_))).value();
     std::minstd_rand random(1);
     for (int64_t i = 0; i < elements; ++i) {
-      data[i] = FloatToBFloat16(static_cast<float>(random() % 2001) * 1e-3f - 1.0f);
+      const float value = static_cast<float>(random() % 2001) * 1e-3f - 1.0f;
+      StoreFromFloat(cache_type, memory_.data(), i, narrow ? value / kScale : value);
     }
-    cache_ = MakeKvCache(shape, DType::kBFloat16, data);
+    cache_ = MakeKvCache(shape, cache_type, memory_.data());
+    cache_.k_scale = cache_.v_scale = &kScale;
     for (int32_t s = 0; s < workload.sequences; ++s) {
       starts_.push_back((s + 1) * workload.query_len);
       lens_.push_back(workload.seq_len);
@@ -76,7 +81,6 @@ class Problem {
               .block_table_stride = pages,
               .max_query_len = workload.query_len,
               .max_seq_len = workload.seq_len};
-    bytes_ = static_cast<double>(elements) * 2;
     const double context = workload.seq_len - workload.query_len;
     const double rows = workload.query_len;
     flops_ = 4.0 * 32 * 128 * workload.sequences * (rows * context + rows * (rows + 1) / 2);
@@ -114,6 +118,8 @@ class Problem {
   }
 
  private:
+  static constexpr float kScale = 0.01f;
+
   AttentionSpec spec_;
   AlignedBuffer memory_;
   KvCache cache_;
@@ -129,17 +135,17 @@ class Problem {
 int main(int argc, char** argv) {
   ThreadPool pool({.num_threads = argc > 1 ? std::atoi(argv[1]) : 0});
   const double budget = argc > 2 ? std::atof(argv[2]) : 1.0;
-  DType type = DType::kBFloat16;
-  if (argc > 3) {
-    const auto parsed = ParseDType(argv[3]);
+  DType types[] = {DType::kBFloat16, DType::kBFloat16};  // of the query, of the cache
+  for (int i = 0; i < std::min(2, argc - 3); ++i) {
+    const auto parsed = ParseDType(argv[3 + i]);
     if (!parsed.ok()) {
       std::fprintf(stderr, "%s\n", parsed.error().message.c_str());
       return 1;
     }
-    type = *parsed;
+    types[i] = *parsed;
   }
-  std::printf("%d threads, queries %s; 10^9 operations a second:", pool.num_threads(),
-              ToString(type));
+  std::printf("%d threads, queries %s, cache %s; 10^9 operations a second:", pool.num_threads(),
+              ToString(types[0]), ToString(types[1]));
   std::vector<double> rates;
   for (MultiplyKind kind : {MultiplyKind::kFloat32, MultiplyKind::kBFloat16, MultiplyKind::kAmx}) {
     const double rate = MeasureMultiplyRate(pool, kind);
@@ -151,7 +157,7 @@ int main(int argc, char** argv) {
               "of read", "GFLOP/s", "of these rates");
   const BackendContext context{DetectCpu(), &pool};
   for (const Workload& workload : kWorkloads) {
-    Problem problem(workload, type);
+    Problem problem(workload, types[0], types[1]);
     const auto bandwidth = MeasureReadBandwidth(pool, static_cast<int64_t>(problem.bytes()), 9);
     if (!bandwidth.ok()) {
       std::fprintf(stderr, "%s\n", bandwidth.error().message.c_str());
