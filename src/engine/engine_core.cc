@@ -173,7 +173,7 @@ void EngineCore::Add(uint64_t id, Request request, UpdateCallback callback) {
     state->prompt_logprobs.resize(static_cast<size_t>(state->sequence.num_prompt_tokens));
   }
   scheduler_->Add(&state->sequence);
-  if (state->deadline) deadlines_.emplace(*state->deadline, id);
+  if (request.deadline) deadlines_.emplace(*request.deadline, id);
   requests_.emplace(id, std::move(state));
 }
 
