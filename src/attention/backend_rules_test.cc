@@ -93,6 +93,11 @@ class Request {
                                       i)];
   }
 
+  float& Value(int32_t token, int32_t head, int32_t i) {
+    const int64_t row = int64_t{token} * spec_.num_kv_heads + head;
+    return value_[static_cast<size_t>(row * (spec_.value_size() + kPadding) + i)];
+  }
+
   struct Output {
     std::vector<float> values;  // [tokens, num_heads, value_size]
     std::vector<float> lse;     // [tokens, num_heads]
@@ -254,6 +259,31 @@ TEST_F(BackendRules, NanOfAQueryStaysVisible) {
         }
         EXPECT_FALSE(std::isnan(output.lse[0])) << name;
         EXPECT_TRUE(std::isnan(output.lse[1])) << name;
+      }
+    }
+  }
+}
+
+// In its own dimension, wherever that lies in a vector, and nowhere else.
+TEST_F(BackendRules, NanOfAValueStaysVisible) {
+  for (DType cache : {DType::kFloat32, DType::kFloat16, DType::kBFloat16, DType::kE4M3FN,
+                      DType::kE4M3FNUZ, DType::kE5M2}) {
+    AttentionSpec spec{.num_heads = 2, .num_kv_heads = 1, .head_size = 128};
+    spec.cache_dtype = cache;
+    for (int32_t rows : {1, 40}) {
+      for (const Subject& subject : subjects_) {
+        Request request(spec, 70);
+        for (int32_t dim : {0, 33, 63, 126}) request.Value(21 + dim % 5, 0, dim) = kNan;
+        request.Write(Reference(), 0, 70);
+        AttentionSpec asked = spec;
+        asked.query_dtype = asked.output_dtype = DType::kFloat32;
+        if (!subject.backend->Supports(asked, 16).ok()) continue;
+        const Request::Output output = request.Attend(subject.backend.get(), 70 - rows, 70);
+        for (size_t i = 0; i < output.values.size(); ++i) {
+          const size_t dim = i % 128;
+          ASSERT_EQ(std::isnan(output.values[i]), dim == 0 || dim == 33 || dim == 63 || dim == 126)
+              << subject.name << ", " << ToString(cache) << ", " << rows << " rows, element " << i;
+        }
       }
     }
   }

@@ -6,13 +6,13 @@
 // and with tessera/kernel types visible. Whoever runs Attend() is a wave: 64 or 32 lanes in lock step on a GPU, one very wide
 // lane on a CPU core. The tile policy `Tiles` supplies what an instruction family knows:
 //
-//   kKeys                             keys of one step
+//   StepKeys()                        keys of one step
 //   kUnit                             times what the policy multiplies is K or V
 //   Query, Scores, Output, RowStats   the wave's share of Q, S, O and of one number per row
 //   LoadQuery(q, factor)              q = Q * factor; rows past the item's end are 0
 //   LoadKeysValues(first, count)      K and V of keys first .. first+count-1 become readable; what lies past them reads as 0 or is
 //                                     never multiplied, so that NaN in unwritten cache memory cannot spread. Called for the item's keys
-//                                     in order, in steps of kKeys, so that a policy may fetch ahead
+//                                     in order, in such steps, so that a policy may fetch ahead
 //   QueryKey(q, s)                    S = Q K^T
 //   MapScores(s, first, f)            s = f.Row(row)(s, key) for every element
 //   ScaleKeys(s), ScaleValues(s)      S times each key's own scale of K or of V, where the cache has such
@@ -169,10 +169,11 @@ TESSERA_FN void Attend(Tiles& tiles, const KernelArgs& args, const WorkItem& ite
   const KeyRange first_row = mask.Row(0).range;
   const KeyRange last_row = mask.Row(item.row_count - 1).range;
 
+  const int32_t step = tiles.StepKeys();
   // Counted downwards: key_end may be the largest int32.
-  for (int32_t left = item.key_end - item.key_begin; left > 0; left -= Tiles::kKeys) {
+  for (int32_t left = item.key_end - item.key_begin; left > 0; left -= step) {
     const int32_t key = item.key_end - left;
-    const int32_t count = left < Tiles::kKeys ? left : Tiles::kKeys;
+    const int32_t count = left < step ? left : step;
     tiles.LoadKeysValues(key, count);
     typename Tiles::Scores s;
     tiles.QueryKey(q, s);
@@ -182,8 +183,7 @@ TESSERA_FN void Attend(Tiles& tiles, const KernelArgs& args, const WorkItem& ite
     } else if constexpr (kLogits == Logits::kBiased) {
       tiles.MapScores(s, key, BiasTransform<Ops>{args, item, rows});
     }
-    const bool all_visible =
-        count == Tiles::kKeys && key >= last_row.begin && key + count <= first_row.end;
+    const bool all_visible = count == step && key >= last_row.begin && key + count <= first_row.end;
     if (!all_visible) tiles.MapScores(s, key, mask);
     typename Tiles::RowStats factor = m;
     tiles.MaxOverKeys(s, m);

@@ -120,17 +120,18 @@ HWY_INLINE hn::Vec<D> FromFloat16(D d, V16 v) {
 // 8-bit floats by way of float16, whose conversion every instruction set has and which holds their
 // subnormal numbers: the byte comes in the upper half of a 16-bit lane, its exponent field is moved
 // into place. What the other exponent bias makes of the value is left to ElementUnit.
-template <class Element, class D, class V16>
-HWY_INLINE hn::Vec<D> FromByteFloats(D d, V16 upper) {
-  const hn::Rebind<uint16_t, D> d16;
-  const hn::Rebind<int16_t, D> di16;
-  const hn::Rebind<hwy::float16_t, D> df16;
+// The float16 bits, as D16's lanes. Without kNan there is none among the elements, and the lower
+// half of a lane does not matter.
+template <class Element, bool kNan, class D16, class V16>
+HWY_INLINE V16 Float16Bits(D16 d16, V16 upper) {
   if constexpr (std::is_same_v<Element, E5M2Element>) {
-    return FromFloat16(d, hn::BitCast(df16, upper));
+    return kNan ? upper : hn::And(upper, hn::Set(d16, 0xff00));
   } else {
+    const hn::RebindToSigned<D16> di16;
     // The sign is shifted in twice; one copy is taken away.
     const auto shifted = hn::BitCast(d16, hn::ShiftRight<1>(hn::BitCast(di16, upper)));
-    const auto bits = hn::And(shifted, hn::Set(d16, 0xbfff));
+    const auto bits = hn::And(shifted, hn::Set(d16, 0xbf80));
+    if constexpr (!kNan) return bits;
     const auto nan = [&]() HWY_ATTR {
       if constexpr (std::is_same_v<Element, E4M3FNElement>) {
         return hn::Eq(hn::And(upper, hn::Set(d16, 0x7f00)), hn::Set(d16, 0x7f00));
@@ -138,8 +139,14 @@ HWY_INLINE hn::Vec<D> FromByteFloats(D d, V16 upper) {
         return hn::Eq(upper, hn::Set(d16, 0x8000));
       }
     }();
-    return FromFloat16(d, hn::BitCast(df16, hn::IfThenElse(nan, hn::Set(d16, 0x7e00), bits)));
+    return hn::IfThenElse(nan, hn::Set(d16, 0x7e00), bits);
   }
+}
+template <class Element, class D, class V16>
+HWY_INLINE hn::Vec<D> FromByteFloats(D d, V16 upper) {
+  const hn::Rebind<hwy::float16_t, D> df16;
+  return FromFloat16(
+      d, hn::BitCast(df16, Float16Bits<Element, true>(hn::Rebind<uint16_t, D>(), upper)));
 }
 
 // What LoadElements' numbers must be multiplied by: 2 to the difference of the exponents' biases.

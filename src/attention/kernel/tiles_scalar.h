@@ -45,7 +45,6 @@ template <class Element>
 class ScalarTiles {
  public:
   using Ops = ScalarOps;
-  static constexpr int32_t kKeys = 16;
   static constexpr float kUnit = 1.0f;
   struct Query {};  // the tiles lie in WideMemory
   struct Scores {};
@@ -56,6 +55,8 @@ class ScalarTiles {
 
   ScalarTiles(const KernelArgs& args, const WorkItem& item, void* memory)
       : m_(args, item, memory), rows_(item.row_count) {}
+
+  static int32_t StepKeys() { return 16; }
 
   void LoadQuery(Query&, float factor) { m_.LoadQuery(factor); }
 

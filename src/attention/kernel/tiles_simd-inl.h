@@ -20,6 +20,7 @@
 #include <type_traits>
 
 #include "attention/kernel/element.h"
+#include "attention/kernel/few_rows-inl.h"
 #include "attention/kernel/kernel_args.h"
 #include "attention/kernel/key_range.h"
 #include "attention/kernel/logits.h"
@@ -38,26 +39,16 @@ namespace hn = hwy::HWY_NAMESPACE;
 #include "attention/kernel/paged_attention.inl"
 #undef TESSERA_FN
 
-constexpr int32_t kLanes = static_cast<int32_t>(hn::MaxLanes(FloatTag()));
+constexpr int32_t kLanes = kFloatLanes;
 // A panel of C takes kPanelRows * kPanelVecs registers of the 32 (AVX-512, NEON) or 16 there are.
 constexpr int32_t kPanelRows = 6;
-// Rows times four keys of accumulators, for sums over the lanes.
-constexpr int32_t kDotRows = HWY_TARGET <= HWY_AVX3 || HWY_ARCH_ARM_A64 ? 4 : 2;
-constexpr int32_t kPanelVecs = HWY_TARGET <= HWY_AVX3 || HWY_ARCH_ARM_A64 ? 4 : 2;
+constexpr int32_t kPanelVecs = kManyRegisters ? 4 : 2;
 
 struct LoadFloats {
   const float* data;
   int64_t stride;
   HWY_INLINE FloatVec operator()(int32_t k, int32_t i) const {
     return hn::Load(FloatTag(), data + k * stride + i);
-  }
-};
-
-template <class Element>
-struct LoadCacheRows {
-  const void* const* rows;
-  HWY_INLINE FloatVec operator()(int32_t k, int32_t i) const {
-    return LoadElements<Element>(rows[k], i);
   }
 };
 
@@ -131,57 +122,10 @@ HWY_INLINE void MultiplyRows(int32_t rows, const float* a, int64_t a_stride, int
   }
 }
 
-// Halves are added until four lanes are left.
-template <class D>
-HWY_INLINE hn::Vec<hn::FixedTag<float, 4>> FoldToFour(D /*d*/, hn::Vec<D> v) {
-  if constexpr (hn::MaxLanes(D()) == 4) {
-    return v;
-  } else {
-    const hn::Half<D> half;
-    return FoldToFour(half, hn::Add(hn::LowerHalf(half, v), hn::UpperHalf(half, v)));
-  }
-}
-
-// The sum of all lanes of each of four vectors.
-HWY_INLINE hn::Vec<hn::FixedTag<float, 4>> SumEach(FloatVec a, FloatVec b, FloatVec c, FloatVec e) {
-  const hn::FixedTag<float, 4> d;
-  const auto va = FoldToFour(FloatTag(), a), vb = FoldToFour(FloatTag(), b);
-  const auto vc = FoldToFour(FloatTag(), c), ve = FoldToFour(FloatTag(), e);
-  const auto ab = hn::Add(hn::InterleaveLower(d, va, vb), hn::InterleaveUpper(d, va, vb));
-  const auto ce = hn::Add(hn::InterleaveLower(d, vc, ve), hn::InterleaveUpper(d, vc, ve));
-  return hn::Add(hn::ConcatLowerLower(d, ce, ab), hn::ConcatUpperUpper(d, ce, ab));
-}
-
-// S[row < kRows, key .. key + 3] = Q K^T for four keys, head dimensions in the lanes: for so few
-// rows that transposing K would cost more than the sums over lanes at the end. `size` is a multiple
-// of kLanes.
-template <class Element, int32_t kRows>
-HWY_INLINE void DotFourKeys(const float* HWY_RESTRICT q, int64_t q_stride, int32_t size,
-                            const void* const* rows, float* HWY_RESTRICT s, int64_t s_stride) {
-  const FloatTag d;
-  FloatVec acc[kRows][4];
-  for (int32_t r = 0; r < kRows; ++r) {
-    for (int32_t k = 0; k < 4; ++k) acc[r][k] = hn::Zero(d);
-  }
-  for (int32_t i = 0; i < size; i += kLanes) {
-    FloatVec key[4];
-    for (int32_t k = 0; k < 4; ++k) key[k] = LoadElements<Element>(rows[k], i);
-    for (int32_t r = 0; r < kRows; ++r) {
-      const FloatVec query = hn::Load(d, q + r * q_stride + i);
-      for (int32_t k = 0; k < 4; ++k) acc[r][k] = hn::MulAdd(query, key[k], acc[r][k]);
-    }
-  }
-  for (int32_t r = 0; r < kRows; ++r) {
-    hn::Store(SumEach(acc[r][0], acc[r][1], acc[r][2], acc[r][3]), hn::FixedTag<float, 4>(),
-              s + r * s_stride);
-  }
-}
-
 template <class Element>
 class SimdTiles {
  public:
   using Ops = SimdOps;
-  static constexpr int32_t kKeys = WideMemory::kMaxKeys;
   static constexpr float kUnit = ElementUnit<Element>();
   struct Query {};  // the tiles lie in WideMemory
   struct Scores {};
@@ -191,9 +135,22 @@ class SimdTiles {
   };
 
   SimdTiles(const KernelArgs& args, const WorkItem& item, void* memory)
-      : m_(args, item, memory), rows_(item.row_count) {}
+      : m_(args, item, memory),
+        rows_(item.row_count),
+        // Sums over lanes cost some four operations for each row and key, transposing about one for
+        // each dimension of a key.
+        few_(rows_ * 6 < args.head_size && (args.head_size | args.value_size) % kLanes == 0) {}
 
-  HWY_INLINE void LoadQuery(Query&, float factor) { m_.LoadQuery(factor); }
+  // Of few rows the keys and values of two steps, this one's and the next one's, stay in the
+  // first-level cache.
+  HWY_INLINE int32_t StepKeys() const { return few_ ? kFewRowsKeys : WideMemory::kMaxKeys; }
+
+  HWY_INLINE void LoadQuery(Query&, float factor) {
+    m_.LoadQuery(factor);
+    for (int32_t r = 0; few_ && r < rows_; ++r) {
+      ReorderPieces<Element, false>(m_.query + int64_t{r} * m_.query_stride, m_.args.head_size);
+    }
+  }
 
   HWY_INLINE void Zero(Output&) { std::fill_n(m_.output, int64_t{rows_} * m_.value_stride, 0.0f); }
 
@@ -209,17 +166,13 @@ class SimdTiles {
 
   HWY_INLINE void LoadKeysValues(int32_t first, int32_t count) {
     m_.FindPages(first, count, sizeof(typename Element::Storage));
-    // Sums over lanes cost some six operations for each row and key, transposing about one for each
-    // dimension of a key.
-    by_dots_ = rows_ * 6 < m_.args.head_size && m_.args.head_size % kLanes == 0;
-    if (!by_dots_) TransposeKeys();
-    // With few rows each value is used but once or twice: it is then converted where it is used.
-    staged_ = rows_ > kPanelRows || m_.args.value_size % kLanes != 0;
-    if (staged_) StageValues();
+    if (few_) return PadNext();
+    TransposeKeys();
+    StageValues();
   }
 
   HWY_INLINE void QueryKey(const Query&, Scores&) {
-    if (by_dots_) return QueryKeyByDots();
+    if (few_) return DotFewRows();
     MultiplyRows<false>(rows_, m_.query, m_.query_stride, m_.args.head_size,
                         LoadFloats{m_.keys, WideMemory::kMaxKeys}, KeyColumns(), m_.scores,
                         WideMemory::kMaxKeys);
@@ -243,28 +196,41 @@ class SimdTiles {
 
   HWY_INLINE void MaxOverKeys(const Scores&, RowStats& m) {
     const FloatTag d;
-    for (int32_t r = 0; r < rows_; ++r) {
-      const float* s = ScoreRow(r);
-      FloatVec maximum = hn::Load(d, s);
-      for (int32_t k = kLanes; k < m_.count; k += kLanes) {
-        maximum = hn::Max(maximum, hn::Load(d, s + k));
+    const hn::FixedTag<float, 4> four;
+    for (int32_t first = 0; first < rows_; first += 4) {
+      FloatVec maximum[4];
+      for (int32_t r = 0; r < 4; ++r) {
+        // A row that the item does not have repeats the last one.
+        const float* s = ScoreRow(std::min(first + r, rows_ - 1));
+        maximum[r] = hn::Load(d, s);
+        for (int32_t k = kLanes; k < m_.count; k += kLanes) {
+          maximum[r] = hn::Max(maximum[r], hn::Load(d, s + k));
+        }
       }
-      m.v[r] = std::max(m.v[r], hn::GetLane(hn::MaxOfLanes(d, maximum)));
+      const auto largest = FoldEach(maximum, MaxVectors());
+      hn::Store(hn::Max(hn::Load(four, m.v + first), largest), four, m.v + first);
     }
   }
 
   HWY_INLINE void Exp2(Scores&, const RowStats& m, const RowStats& factor, RowStats& l) {
     const FloatTag d;
-    for (int32_t r = 0; r < rows_; ++r) {
-      float* s = ScoreRow(r);
-      const FloatVec reference = Ops::ZeroIfMinusInfinity(hn::Set(d, m.v[r]));
-      FloatVec sum = hn::Zero(d);
-      for (int32_t k = 0; k < m_.count; k += kLanes) {
-        const FloatVec p = Ops::Exp2(hn::Sub(hn::Load(d, s + k), reference));
-        hn::Store(p, d, s + k);
-        sum = hn::Add(sum, p);
+    const hn::FixedTag<float, 4> four;
+    for (int32_t first = 0; first < rows_; first += 4) {
+      FloatVec sum[4];
+      for (int32_t r = 0; r < 4; ++r) {
+        sum[r] = hn::Zero(d);
+        if (first + r >= rows_) continue;
+        float* s = ScoreRow(first + r);
+        const FloatVec reference = Ops::ZeroIfMinusInfinity(hn::Set(d, m.v[first + r]));
+        for (int32_t k = 0; k < m_.count; k += kLanes) {
+          const FloatVec p = Ops::Exp2(hn::Sub(hn::Load(d, s + k), reference));
+          hn::Store(p, d, s + k);
+          sum[r] = hn::Add(sum[r], p);
+        }
       }
-      l.v[r] = l.v[r] * factor.v[r] + hn::GetLane(hn::SumOfLanes(d, sum));
+      hn::Store(hn::MulAdd(hn::Load(four, l.v + first), hn::Load(four, factor.v + first),
+                           FoldEach(sum, AddVectors())),
+                four, l.v + first);
     }
   }
 
@@ -293,24 +259,24 @@ class SimdTiles {
   }
 
   HWY_INLINE void ProbabilityValue(const Scores&, Output&) {
-    if (staged_) {
-      MultiplyRows<true>(rows_, m_.scores, WideMemory::kMaxKeys, m_.count,
-                         LoadFloats{m_.values, m_.value_stride}, m_.value_stride, m_.output,
-                         m_.value_stride);
-    } else {
-      MultiplyRows<true>(rows_, m_.scores, WideMemory::kMaxKeys, m_.count,
-                         LoadCacheRows<Element>{m_.value_rows}, m_.args.value_size, m_.output,
-                         m_.value_stride);
-    }
+    if (few_) return AddValuesOfFewRows();
+    MultiplyRows<true>(rows_, m_.scores, WideMemory::kMaxKeys, m_.count,
+                       LoadFloats{m_.values, m_.value_stride}, m_.value_stride, m_.output,
+                       m_.value_stride);
   }
 
   HWY_INLINE void SumOverLanes(RowStats&) {}
 
   HWY_INLINE void Finish(Output&, const RowStats& m, const RowStats& l, float scale) {
+    for (int32_t r = 0; few_ && r < rows_; ++r) {
+      ReorderPieces<Element, true>(OutputRow(r), m_.args.value_size);
+    }
     m_.Finish(m.v, l.v, scale);
   }
 
  private:
+  static constexpr int32_t kFewRowsKeys = 32;
+
   HWY_INLINE void ScaleColumns(const float* scales) {
     const FloatTag d;
     for (int32_t r = 0; r < rows_; ++r) {
@@ -329,26 +295,50 @@ class SimdTiles {
     return m_.output + int64_t{row} * m_.value_stride;
   }
 
-  HWY_INLINE void QueryKeyByDots() {
-    for (int32_t k = 0; k < m_.count; k += 4) {
-      const void* rows[4];
-      SelectFourKeys(k, rows);
-      int32_t row = 0;
-      for (; row + kDotRows <= rows_; row += kDotRows) DotPanel<kDotRows>(row, k, rows);
-      for (; row + 2 <= rows_; row += 2) DotPanel<2>(row, k, rows);
-      if (row < rows_) DotPanel<1>(row, k, rows);
-    }
-    // Whole vectors of scores are read: what lies past the last four keys must at least be numbers.
-    const int32_t filled = (m_.count + 3) / 4 * 4;
-    for (int32_t r = 0; filled < KeyColumns() && r < rows_; ++r) {
-      std::fill(ScoreRow(r) + filled, ScoreRow(r) + KeyColumns(), 0.0f);
+  // Where no key follows, the prefetches go to what is there already.
+  HWY_INLINE void PadNext() {
+    for (int32_t k = std::max(0, m_.next_count); k < (m_.count + 3) / 4 * 4; ++k) {
+      m_.next_key_rows[k] = m_.key_rows[0];
+      m_.next_value_rows[k] = m_.value_rows[0];
     }
   }
 
-  template <int32_t kRows>
-  HWY_INLINE void DotPanel(int32_t row, int32_t key, const void* const* rows) {
-    DotFourKeys<Element, kRows>(m_.query + int64_t{row} * m_.query_stride, m_.query_stride,
-                                m_.args.head_size, rows, ScoreRow(row) + key, WideMemory::kMaxKeys);
+  // f.operator()<rows>(first) for the rows, as many at a time as share what is loaded.
+  template <class F>
+  HWY_INLINE void ForSharedRows(const F& f) {
+    int32_t row = 0;
+    for (; row + kSharedRows <= rows_; row += kSharedRows) f.template operator()<kSharedRows>(row);
+    if constexpr (kSharedRows > 2) {
+      if (rows_ - row == 3) return f.template operator()<3>(row);
+      if (rows_ - row == 2) return f.template operator()<2>(row);
+    }
+    if (rows_ - row == 1) f.template operator()<1>(row);
+  }
+
+  HWY_INLINE void DotFewRows() {
+    // Whole groups of four keys: the last key stands for those that are missing.
+    const int32_t padded = (m_.count + 3) / 4 * 4;
+    for (int32_t k = m_.count; k < padded; ++k) m_.key_rows[k] = m_.key_rows[m_.count - 1];
+    ForSharedRows([&]<int32_t kRows>(int32_t row) HWY_ATTR {
+      DotKeys<Element, kRows>(
+          m_.query + int64_t{row} * m_.query_stride, m_.query_stride, m_.args.head_size,
+          {.rows = m_.key_rows, .next = row == 0 ? m_.next_key_rows : m_.key_rows, .count = padded},
+          ScoreRow(row), WideMemory::kMaxKeys);
+    });
+    // Whole vectors of scores are read: what lies past the last four keys must at least be numbers.
+    for (int32_t r = 0; padded < KeyColumns() && r < rows_; ++r) {
+      std::fill(ScoreRow(r) + padded, ScoreRow(r) + KeyColumns(), 0.0f);
+    }
+  }
+
+  HWY_INLINE void AddValuesOfFewRows() {
+    ForSharedRows([&]<int32_t kRows>(int32_t row) HWY_ATTR {
+      AddAllValues<Element, kRows>(ScoreRow(row), WideMemory::kMaxKeys,
+                                   {.rows = m_.value_rows,
+                                    .next = row == 0 ? m_.next_value_rows : m_.value_rows,
+                                    .count = m_.count},
+                                   m_.args.value_size, OutputRow(row), m_.value_stride);
+    });
   }
 
   // Keys past the step's count repeat the last one: their scores are masked, and no memory past the
@@ -482,8 +472,7 @@ class SimdTiles {
 
   WideMemory m_;
   int32_t rows_;
-  bool by_dots_ = false;
-  bool staged_ = false;
+  const bool few_;
 };
 
 }  // namespace HWY_NAMESPACE

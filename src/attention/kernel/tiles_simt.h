@@ -112,6 +112,8 @@ class SimtTiles {
         key_wave_(kShape.key_waves == 1 ? 0 : simt::Thread() / P::WAVE / kShape.row_waves),
         stages_(args, item, &shared->stages) {}
 
+  SIMT_METHOD static int32_t StepKeys() { return kKeys; }
+
   SIMT_METHOD void LoadQuery(Query& q, float factor) {
     // bfloat16 could not hold the scaled query exactly, so the scores are scaled instead.
     factor_ = factor;
