@@ -285,7 +285,7 @@ TEST(Conformance, EveryCodeOfAByteCache) {
     memory[kSize + static_cast<size_t>(i)] = static_cast<uint8_t>(i);
   for (DType cache_dtype : {DType::kE4M3FN, DType::kE4M3FNUZ, DType::kE5M2, DType::kInt8}) {
     AttentionSpec spec = Spec(1, 1, kSize);
-    spec.query_dtype = spec.output_dtype = DType::kFloat32;
+    spec.output_dtype = DType::kFloat32;
     spec.cache_dtype = cache_dtype;
     spec.causality = Causality::kFull;
     const KvCache cache =
@@ -302,7 +302,7 @@ TEST(Conformance, EveryCodeOfAByteCache) {
                                  .block_table_stride = 1,
                                  .max_query_len = rows,
                                  .max_seq_len = 1};
-      const std::vector<float> query(kSize * kRows);
+      const std::vector<uint16_t> query(kSize * kRows);
       for (const Subject& subject : Subjects()) {
         auto backend = subject.create(context);
         if (!backend->Supports(spec, 1).ok()) continue;
