@@ -5,16 +5,19 @@
 #
 #   ./test.sh                 clang-tidy reads the files that the last commit changed
 #   ./test.sh --tidy-all      clang-tidy reads every file: a quarter of an hour more
+#   ./test.sh --clients       also the official openai client, installed from PyPI, against `tessera serve`
 #
 # TESSERA_TEST_SCALE (0.02 ... 1) sets how much of the long tests runs under the sanitizers.
 set -euo pipefail
 cd "$(dirname "$0")"
 
 tidy=(--changed)
+clients=
 for argument in "$@"; do
   case $argument in
     --tidy-all) tidy=() ;;
-    *) echo "test.sh knows --tidy-all, not $argument" >&2; exit 2 ;;
+    --clients) clients=1 ;;
+    *) echo "test.sh knows --tidy-all and --clients, not $argument" >&2; exit 2 ;;
   esac
 done
 
@@ -49,6 +52,11 @@ scripts/build.sh release
 
 step "the web page, in a headless browser"
 scripts/web_test.sh
+
+if [[ -n $clients ]]; then
+  step "the openai client against the server"
+  tests/openai_client.sh
+fi
 
 step "address and undefined-behaviour sanitizers, clang: build"
 scripts/build.sh asan

@@ -2,13 +2,16 @@
 
     python tests/openai_client_test.py http://127.0.0.1:8000/v1
 
-Needs the package `openai`. Prints what it did and ends with 1 where something is wrong.
+Needs the packages `openai` and `jsonschema`; tests/openai_client.sh installs them and starts the server. Prints what it did and ends with 1 where something is wrong.
 """
 
 import concurrent.futures
+import json
 import sys
 
+import jsonschema
 import openai
+import pydantic
 
 QUESTION = (
     "Question: Quinn has 27 ribbons. Quinn finds another 18. How many ribbons does Quinn have now?\nAnswer:"
@@ -83,12 +86,124 @@ def test_streams(client):
     assert "#### 45" in text
 
 
+class Person(pydantic.BaseModel):
+    name: str = pydantic.Field(max_length=10)
+    age: int = pydantic.Field(ge=0, le=130)
+    pets: list[str] = pydantic.Field(max_length=2)
+    boss: "Person | None"
+
+
+SCHEMA = {
+    "type": "object",
+    "properties": {
+        "kind": {"enum": ["sum", "difference"]},
+        "terms": {"type": "array", "items": {"type": "number", "minimum": -5, "maximum": 99.5}, "maxItems": 4},
+        "note": {"type": "string", "pattern": "^[A-Z][a-z ]*$", "maxLength": 12},
+        "inner": {"anyOf": [{"type": "null"}, {"$ref": "#"}]},
+    },
+    "required": ["kind", "terms", "inner"],
+    "additionalProperties": False,
+}
+
+TOOLS = [
+    {
+        "type": "function",
+        "function": {
+            "name": "weather",
+            "description": "The weather at a place",
+            "parameters": {
+                "type": "object",
+                "properties": {"place": {"type": "string", "maxLength": 8}, "days": {"type": "integer", "maximum": 7}},
+                "required": ["place"],
+                "additionalProperties": False,
+            },
+        },
+    },
+    {"type": "function", "function": {"name": "now", "parameters": {"type": "object", "maxProperties": 0, "additionalProperties": False}}},
+]
+
+
+def ask(client, **arguments):
+    return client.chat.completions.create(model="tiny-math", messages=MESSAGES, max_tokens=900, **arguments)
+
+
+# The model knows sums only: what it writes is nonsense, but it has the form that was asked for.
+def test_json_schema(client):
+    form = {"type": "json_schema", "json_schema": {"name": "sum", "schema": SCHEMA, "strict": True}}
+    for temperature, seed in [(0, 0), (1, 1), (1, 2), (2, 3)]:
+        choice = ask(client, response_format=form, temperature=temperature, seed=seed).choices[0]
+        assert choice.finish_reason == "stop", choice
+        jsonschema.validate(json.loads(choice.message.content), SCHEMA)
+
+
+def test_parse(client):
+    answer = client.chat.completions.parse(
+        model="tiny-math", messages=MESSAGES, max_tokens=900, response_format=Person, temperature=0
+    )
+    assert isinstance(answer.choices[0].message.parsed, Person), answer
+
+
+def test_other_forms(client):
+    answer = ask(client, response_format={"type": "json_object"}, temperature=0.3, seed=4).choices[0]
+    if answer.finish_reason == "stop":
+        assert isinstance(json.loads(answer.message.content), dict)
+    choices = ["yes", "no"]
+    for seed in range(3):
+        for field in [{"guided_choice": choices}, {"structured_outputs": {"choice": choices}}]:
+            assert ask(client, extra_body=field, seed=seed).choices[0].message.content in choices
+    text = ask(client, extra_body={"guided_regex": "[0-9]{3}-[a-f]{2}"}, seed=1).choices[0].message.content
+    assert len(text) == 6 and text[:3].isdigit() and text[3] == "-", text
+
+
+def check_calls(calls):
+    parameters = {tool["function"]["name"]: tool["function"]["parameters"] for tool in TOOLS}
+    assert calls
+    for call in calls:
+        assert call.id and call.type == "function"
+        jsonschema.validate(json.loads(call.function.arguments), parameters[call.function.name])
+
+
+def test_tool_calls(client):
+    named = {"type": "function", "function": {"name": "weather"}}
+    for choice in [named, "required"]:
+        for seed in range(3):
+            answer = ask(client, tools=TOOLS, tool_choice=choice, parallel_tool_calls=False, seed=seed).choices[0]
+            assert answer.finish_reason == "tool_calls", answer
+            check_calls(answer.message.tool_calls)
+    for choice in ["auto", "none"]:
+        answer = ask(client, tools=TOOLS, tool_choice=choice, temperature=0).choices[0]
+        assert answer.message.content and not answer.message.tool_calls
+    # The answer and the tool's own go back into the conversation.
+    call = ask(client, tools=TOOLS, tool_choice=named, seed=1).choices[0].message
+    result = {"role": "tool", "tool_call_id": call.tool_calls[0].id, "content": "rain"}
+    answer = client.chat.completions.create(
+        model="tiny-math", messages=[*MESSAGES, call.model_dump(), result], tools=TOOLS, max_tokens=5
+    )
+    assert answer.usage.completion_tokens > 0
+
+
+def test_tool_call_stream(client):
+    named = {"type": "function", "function": {"name": "weather"}}
+    for choice in [named, "required"]:
+        name, arguments, reason = "", "", None
+        for chunk in ask(client, tools=TOOLS, tool_choice=choice, parallel_tool_calls=False, seed=2, stream=True):
+            for part in chunk.choices[0].delta.tool_calls or []:
+                assert part.index == 0
+                name += part.function.name or ""
+                arguments += part.function.arguments or ""
+            reason = chunk.choices[0].finish_reason or reason
+        assert reason == "tool_calls"
+        parameters = {tool["function"]["name"]: tool["function"]["parameters"] for tool in TOOLS}
+        jsonschema.validate(json.loads(arguments), parameters[name])
+
+
 def test_errors(client):
     for arguments, kind, param in [
         ({"model": "other"}, openai.NotFoundError, "model"),
         ({"temperature": -1}, openai.BadRequestError, "temperature"),
         ({"extra_body": {"max_tokens": "x"}}, openai.BadRequestError, "max_tokens"),
         ({"prompt": [99999]}, openai.BadRequestError, "prompt"),
+        ({"extra_body": {"guided_json": {"not": {}}}}, openai.BadRequestError, "response_format"),
     ]:
         try:
             client.completions.create(**({"model": "tiny-math", "prompt": "x"} | arguments))

@@ -168,7 +168,9 @@ void EngineCore::Add(uint64_t id, Request request, UpdateCallback callback) {
                                              seed,
                                              std::move(output),
                                              {},
-                                             request.deadline});
+                                             request.deadline,
+                                             std::nullopt});
+  if (request.grammar != nullptr) state->constraint.emplace(std::move(request.grammar));
   if (state->params.prompt_logprobs) {
     state->prompt_logprobs.resize(static_cast<size_t>(state->sequence.num_prompt_tokens));
   }
@@ -329,9 +331,7 @@ void EngineCore::SampleRow(Row* row, int worker) {
   std::vector<int32_t>& tokens = state.sequence.tokens;
   const size_t size = tokens.size();
   for (int32_t i = 0;; ++i) {
-    const auto forbidden = state.output.checker().ForbiddenAt(state.output.num_output() + i);
-    auto choice = sampler_.Sample(worker, runner_->Logits(row->logits + i), state.params,
-                                  state.seed, state.sequence, forbidden);
+    auto choice = SampleToken(worker, runner_->Logits(row->logits + i), state, i);
     if (!choice.ok()) {
       row->error = choice.error();
       break;
@@ -343,6 +343,20 @@ void EngineCore::SampleRow(Row* row, int worker) {
   }
   row->chunk->accepted = static_cast<int32_t>(tokens.size() - size);
   tokens.resize(size);
+}
+
+Result<TokenSampler::Choice> EngineCore::SampleToken(int worker, std::span<const float> logits,
+                                                     const State& state, int32_t ahead) {
+  const StopChecker& checker = state.output.checker();
+  TokenRestrictions restrictions;
+  restrictions.forbidden = checker.ForbiddenAt(state.output.num_output() + ahead);
+  std::shared_ptr<const TokenMask> mask;
+  if (state.constraint) {
+    TESSERA_ASSIGN_OR_RETURN(mask, state.constraint->Mask());
+    restrictions.allowed = *mask;
+    if (state.constraint->MayEnd()) restrictions.allowed_besides = checker.stop_tokens();
+  }
+  return sampler_.Sample(worker, logits, state.params, state.seed, state.sequence, restrictions);
 }
 
 void EngineCore::Emit() {
@@ -363,6 +377,17 @@ bool EngineCore::EmitTokens(State* state, std::vector<TokenSampler::Choice> choi
     state->sequence.tokens.push_back(choice.token);
     state->output.Append(choice.token, state->sequence.size(), &update);
     if (choice.logprobs) update.logprobs.push_back(std::move(*choice.logprobs));
+    if (state->constraint && update.finish == FinishReason::kNone) {
+      const Status accepted = state->constraint->Accept(choice.token);
+      if (!accepted.ok()) {
+        FinishWithError(state, accepted.error());
+        return false;
+      }
+      if (state->constraint->MustEnd()) {
+        state->output.Flush(&update);
+        update.finish = FinishReason::kStop;
+      }
+    }
     if (update.finish == FinishReason::kNone) continue;
     Finish(state, std::move(update));
     return false;
@@ -378,7 +403,8 @@ void EngineCore::Guess(State* state) const {
   const int64_t room = std::min<int64_t>(state->params.max_tokens - state->output.num_output(),
                                          plan_.max_model_len - state->sequence.size());
   const int64_t count = std::min(wanted, room - 1);
-  if (count > 0) {
+  // The mask behind a guess is not known before the guess is accepted.
+  if (count > 0 && !state->constraint) {
     GuessByNgram(state->sequence.tokens, static_cast<int32_t>(count), &state->sequence.draft);
   } else {
     state->sequence.draft.clear();

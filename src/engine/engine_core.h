@@ -65,6 +65,8 @@ class EngineCore {
     OutputProcessor output;
     std::vector<TokenLogprob> prompt_logprobs;
     std::optional<Deadline> deadline;
+    // Has taken the output's tokens so far; a preemption takes none of them back.
+    std::optional<TokenConstraint> constraint;
   };
 
   // A row of logits of the step, and what becomes of it. Where it samples, the rows of the guesses
@@ -86,6 +88,9 @@ class EngineCore {
   void CollectRows();
   void ProcessRow(Row* row, int worker);
   void SampleRow(Row* row, int worker);
+  // `ahead`: how many tokens of this step come before it.
+  Result<TokenSampler::Choice> SampleToken(int worker, std::span<const float> logits,
+                                           const State& state, int32_t ahead);
   void Emit();
   void ExpireRequests();
   bool EmitTokens(State* state, std::vector<TokenSampler::Choice> choices);

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -11,6 +12,7 @@
 
 #include "engine/finish_reason.h"
 #include "engine/sampling_params.h"
+#include "grammar/token_grammar.h"
 #include "tessera/result.h"
 
 namespace tessera {
@@ -24,6 +26,9 @@ struct Request {
   // Past it the request ends with kTimeout, wherever it is. At most EngineOptions::request_timeout
   // from now.
   std::optional<std::chrono::steady_clock::time_point> deadline;
+
+  // What the output's text has to be; null: anything. It ends where the grammar can go on no more.
+  std::shared_ptr<TokenGrammar> grammar;
 };
 
 // A token's own log probability, and those of the likeliest tokens in its place.

@@ -21,6 +21,9 @@ class StopChecker {
   // tokens during the first min_tokens ones.
   std::span<const int32_t> ForbiddenAt(int32_t index) const;
 
+  // Ascending.
+  std::span<const int32_t> stop_tokens() const { return stop_tokens_; }
+
   // Whether stop strings may begin in the text of output token number `index`.
   bool SearchesTextOf(int32_t index) const { return index >= min_tokens_; }
 

@@ -51,14 +51,16 @@ TokenSampler::~TokenSampler() = default;
 Result<TokenSampler::Choice> TokenSampler::Sample(int worker, std::span<const float> logits,
                                                   const SamplingParams& params, uint64_t seed,
                                                   const Sequence& sequence,
-                                                  std::span<const int32_t> forbidden) {
+                                                  const TokenRestrictions& restrictions) {
   const std::span<const int32_t> tokens(sequence.tokens);
   const size_t prompt = static_cast<size_t>(sequence.num_prompt_tokens);
   SamplerContext context;
   context.prompt = tokens.first(prompt);
   context.output = tokens.subspan(prompt);
   context.logit_bias = params.logit_bias;
-  context.forbidden = forbidden;
+  context.forbidden = restrictions.forbidden;
+  context.allowed = restrictions.allowed;
+  context.allowed_besides = restrictions.allowed_besides;
   context.position = tokens.size();
   Sampler& sampler = impl_->samplers.at(static_cast<size_t>(worker));
   TESSERA_ASSIGN_OR_RETURN(const SampledToken sampled,

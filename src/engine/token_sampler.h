@@ -16,6 +16,15 @@ namespace tessera {
 // usable number.
 Result<TokenLogprob> LogprobsOf(std::span<const float> logits, int32_t token, int32_t num_top);
 
+// What the token may be. The spans outlive the call.
+struct TokenRestrictions {
+  std::span<const int32_t> forbidden;
+  // One bit for each token, as TokenMask; without any: every token. Tokens beyond its end are not
+  // allowed.
+  std::span<const uint64_t> allowed;
+  std::span<const int32_t> allowed_besides;  // further than `allowed`, unless they are forbidden
+};
+
 // Has working memory for a number of workers, which may choose tokens at the same time.
 class TokenSampler {
  public:
@@ -27,11 +36,11 @@ class TokenSampler {
   explicit TokenSampler(int num_workers);
   ~TokenSampler();
 
-  // The sequence's next token, none of `forbidden`. It depends on the arguments alone, `worker`
-  // aside. Fails where the logits hold no usable number.
+  // The sequence's next token. It depends on the arguments alone, `worker` aside. Fails where the
+  // logits hold no usable number, or no token is left.
   Result<Choice> Sample(int worker, std::span<const float> logits, const SamplingParams& params,
                         uint64_t seed, const Sequence& sequence,
-                        std::span<const int32_t> forbidden);
+                        const TokenRestrictions& restrictions);
 
  private:
   struct Impl;

@@ -1,6 +1,7 @@
 #include "ops/sampler.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
 #include <string>
@@ -105,8 +106,15 @@ std::span<const float> Sampler::Adjust(std::span<const float> logits, const Samp
                                        const SamplerContext& context) {
   const bool penalized = params.repetition_penalty != 1.0f || params.presence_penalty != 0.0f ||
                          params.frequency_penalty != 0.0f;
-  if (context.logit_bias.empty() && context.forbidden.empty() && !penalized) return logits;
-  adjusted_.assign(logits.begin(), logits.end());
+  const bool restricted = !context.allowed.empty();
+  if (context.logit_bias.empty() && context.forbidden.empty() && !penalized && !restricted) {
+    return logits;
+  }
+  if (restricted) {
+    Restrict(logits, context);
+  } else {
+    adjusted_.assign(logits.begin(), logits.end());
+  }
   const int64_t size = Size(logits);
   for (const auto& [token, bias] : context.logit_bias) {
     if (token >= 0 && token < size) adjusted_[static_cast<size_t>(token)] += bias;
@@ -116,6 +124,23 @@ std::span<const float> Sampler::Adjust(std::span<const float> logits, const Samp
   }
   if (penalized) Penalize(params, context);
   return adjusted_;
+}
+
+// The allowed logits, everything else minus infinity.
+void Sampler::Restrict(std::span<const float> logits, const SamplerContext& context) {
+  adjusted_.assign(logits.size(), -kInfinity);
+  for (size_t word = 0; word < context.allowed.size(); ++word) {
+    const size_t first = word * 64;
+    for (uint64_t bits = context.allowed[word]; bits != 0; bits &= bits - 1) {
+      const size_t token = first + static_cast<size_t>(std::countr_zero(bits));
+      if (token < logits.size()) adjusted_[token] = logits[token];
+    }
+  }
+  for (const int32_t token : context.allowed_besides) {
+    if (token >= 0 && token < Size(logits)) {
+      adjusted_[static_cast<size_t>(token)] = logits[static_cast<size_t>(token)];
+    }
+  }
 }
 
 void Sampler::Penalize(const SamplerParams& params, const SamplerContext& context) {

@@ -1,7 +1,8 @@
 // Chooses the next token from one row of logits.
 //
-// In this order, as vLLM has it: logit bias, forbidden tokens, penalties; temperature, min-p,
-// top-k, top-p; one draw. The draw depends on (seed, position) and the row alone, not on the batch.
+// In this order, as vLLM has it: allowed tokens, logit bias, forbidden tokens, penalties;
+// temperature, min-p, top-k, top-p; one draw. The draw depends on (seed, position) and the row
+// alone, not on the batch.
 #pragma once
 
 #include <cstdint>
@@ -34,7 +35,11 @@ struct SamplerContext {
   std::span<const int32_t> output = {};  // read with any penalty
   std::span<const std::pair<int32_t, float>> logit_bias = {};
   std::span<const int32_t> forbidden = {};  // as end tokens before min_tokens
-  uint64_t position = 0;                    // of the new token in its sequence
+  // Bit t % 64 of word t / 64: token t may be chosen; without any words every token may. Tokens
+  // beyond the last word may not.
+  std::span<const uint64_t> allowed = {};
+  std::span<const int32_t> allowed_besides = {};  // as end tokens where a text may end
+  uint64_t position = 0;                          // of the new token in its sequence
 };
 
 struct SampledLogprob {
@@ -74,6 +79,7 @@ class Sampler {
 
   std::span<const float> Adjust(std::span<const float> logits, const SamplerParams& params,
                                 const SamplerContext& context);
+  void Restrict(std::span<const float> logits, const SamplerContext& context);
   void Penalize(const SamplerParams& params, const SamplerContext& context);
   int32_t Draw(std::span<const float> logits, float largest, const SamplerParams& params,
                uint64_t position);

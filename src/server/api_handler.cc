@@ -207,6 +207,7 @@ HttpAnswer ApiHandler::Generate(GenerationRequest request, const HttpRequest& ht
                           "", "queue_full"});
   }
   if (const auto error = model->Tokenize(&request)) return ErrorResponse(*error);
+  if (const auto error = model->Constrain(&request)) return ErrorResponse(*error);
   request.client = ClientOf(http, request);
   AnswerIdentity identity{NewId(id_prefix), model->names().front(),
                           static_cast<int64_t>(std::time(nullptr))};
@@ -246,6 +247,8 @@ HttpAnswer ApiHandler::Tokenize(const HttpRequest& request, const Wake& /*wake*/
   bool add_special_tokens = messages == nullptr;  // a chat template writes them itself
   bool add_generation_prompt = true;
   bool return_strings = false;
+  const Json* given_tools = fields.Find("tools");
+  const Json tools = given_tools == nullptr ? Json::array() : *given_tools;
   fields.Read("add_special_tokens", &add_special_tokens);
   fields.Read("add_generation_prompt", &add_generation_prompt);
   fields.Read("return_token_strs", &return_strings);
@@ -259,7 +262,8 @@ HttpAnswer ApiHandler::Tokenize(const HttpRequest& request, const Wake& /*wake*/
   if (messages != nullptr) {
     Json checked;
     if (const auto error = ReadMessages(*messages, &checked)) return ErrorResponse(*error);
-    if (const auto error = model->RenderChat(checked, add_generation_prompt, Json(), &text)) {
+    if (const auto error =
+            model->RenderChat(checked, tools, add_generation_prompt, Json(), &text)) {
       return ErrorResponse(*error);
     }
   }

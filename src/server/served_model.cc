@@ -11,6 +11,14 @@ namespace {
 // Normalization shortens a text to a third of its bytes at most.
 constexpr int64_t kMaxShrinking = 4;
 
+// The form of calls that a chat template asks the model for; Hermes where it knows no tools.
+CallForm CallFormOf(const Tokenizer& tokenizer) {
+  const std::string& text = tokenizer.chat_template();
+  const auto mentions = [&](const char* part) { return text.find(part) != std::string::npos; };
+  if (mentions("<tool_call>")) return CallForm::kHermes;
+  return mentions("tools") && mentions("parameters") ? CallForm::kLlama : CallForm::kHermes;
+}
+
 }  // namespace
 
 ServedModel::ServedModel(Engine* engine, std::vector<std::string> names, std::string directory)
@@ -27,6 +35,8 @@ ServedModel::ServedModel(Engine* engine, std::vector<std::string> names, std::st
     const size_t bytes = tokens->TokenBytes(static_cast<int32_t>(id)).size();
     longest_token_ = std::max(longest_token_, static_cast<int64_t>(bytes));
   }
+  constraints_ = std::make_unique<ConstraintCompiler>(*tokens);
+  call_form_ = CallFormOf(*tokens);
   if (tokens->chat_template().empty()) {
     chat_problem_ = "this model has no chat template";
     return;
@@ -61,7 +71,8 @@ std::optional<ApiError> ServedModel::EncodeText(const std::string& text, bool ad
   return std::nullopt;
 }
 
-std::optional<ApiError> ServedModel::RenderChat(const Json& messages, bool add_generation_prompt,
+std::optional<ApiError> ServedModel::RenderChat(const Json& messages, const Json& tools,
+                                                bool add_generation_prompt,
                                                 const Json& template_arguments,
                                                 std::string* text) const {
   if (chat_ == nullptr) {
@@ -70,6 +81,7 @@ std::optional<ApiError> ServedModel::RenderChat(const Json& messages, bool add_g
   }
   Json context = template_arguments.is_object() ? template_arguments : Json::object();
   context["messages"] = messages;
+  if (!tools.empty()) context["tools"] = tools;
   context["add_generation_prompt"] = add_generation_prompt;
   context["bos_token"] = tokenizer()->bos_token();
   context["eos_token"] = tokenizer()->eos_token();
@@ -87,8 +99,10 @@ std::optional<ApiError> ServedModel::Tokenize(GenerationRequest* request) const 
   if (request->form == AnswerForm::kChat) {
     Prompt prompt;
     prompt.is_text = true;
-    if (auto error = RenderChat(request->messages, request->add_generation_prompt,
-                                request->template_arguments, &prompt.text)) {
+    const bool has_tools = request->tools.choice != ToolChoice::kNone;
+    if (auto error =
+            RenderChat(request->messages, has_tools ? request->tools.tools : Json::array(),
+                       request->add_generation_prompt, request->template_arguments, &prompt.text)) {
       return error;
     }
     request->prompts.clear();
@@ -108,6 +122,23 @@ std::optional<ApiError> ServedModel::Tokenize(GenerationRequest* request) const 
     }
     if (auto error = EncodeText(prompt.text, add_special_tokens, &prompt.tokens)) return error;
   }
+  return std::nullopt;
+}
+
+std::optional<ApiError> ServedModel::Constrain(GenerationRequest* request) const {
+  const ConstraintSpec calls = ConstraintOf(request->tools, call_form_);
+  const bool is_call = calls.kind != ConstraintSpec::Kind::kNone;
+  const ConstraintSpec& spec = is_call ? calls : request->constraint;
+  if (spec.kind == ConstraintSpec::Kind::kNone) return std::nullopt;
+  const char* field = is_call ? "tools" : "response_format";
+  if (constraints_ == nullptr) {
+    return ApiError::Invalid(field,
+                             "Answers cannot be bound to a form: the model directory has no "
+                             "tokenizer.json.");
+  }
+  auto compiled = constraints_->Compile(spec);
+  if (!compiled.ok()) return ApiError::Invalid(field, compiled.error().message);
+  request->grammar = std::move(compiled).value();
   return std::nullopt;
 }
 
@@ -144,6 +175,7 @@ std::vector<Request> ServedModel::EngineRequests(const GenerationRequest& reques
       Request one = common;
       one.prompt = prompt.tokens;
       one.sampling = sampling;
+      one.grammar = request.grammar;
       // The answers to one prompt are to differ; the first is as if it were asked for alone.
       if (sampling.seed) one.sampling.seed = *sampling.seed + static_cast<uint64_t>(k);
       if (request.echo && request.logprobs) one.sampling.prompt_logprobs = request.logprobs;

@@ -10,6 +10,7 @@
 #include "engine/engine.h"
 #include "model/chat/chat_template.h"
 #include "model/tokenizer/tokenizer.h"
+#include "server/constraint_compiler.h"
 #include "server/protocol/generation_request.h"
 
 namespace tessera {
@@ -32,13 +33,18 @@ class ServedModel {
   // Gives every prompt its tokens, and chats their prompt.
   std::optional<ApiError> Tokenize(GenerationRequest* request) const;
 
+  // Compiles what the request's answers have to be, if anything.
+  std::optional<ApiError> Constrain(GenerationRequest* request) const;
+
   // The engine's requests for a request with tokens: best_of for each prompt.
   std::vector<Request> EngineRequests(const GenerationRequest& request) const;
 
   std::optional<ApiError> EncodeText(const std::string& text, bool add_special_tokens,
                                      std::vector<int32_t>* tokens) const;
-  std::optional<ApiError> RenderChat(const Json& messages, bool add_generation_prompt,
-                                     const Json& template_arguments, std::string* text) const;
+  // `tools` is a list; an empty one is as none.
+  std::optional<ApiError> RenderChat(const Json& messages, const Json& tools,
+                                     bool add_generation_prompt, const Json& template_arguments,
+                                     std::string* text) const;
 
   Json ModelJson(const std::string& name) const;
   Json TokenizerInfo() const;
@@ -54,7 +60,9 @@ class ServedModel {
   const int64_t created_;
   int64_t longest_token_ = 1;  // bytes
   std::unique_ptr<ChatTemplate> chat_;
-  std::string chat_problem_;  // why there is no template
+  std::string chat_problem_;                         // why there is no template
+  std::unique_ptr<ConstraintCompiler> constraints_;  // null without a tokenizer
+  CallForm call_form_ = CallForm::kHermes;           // that the chat template teaches
 };
 
 }  // namespace tessera

@@ -1,6 +1,7 @@
 #include "server/protocol/answer_writer.h"
 
 #include <algorithm>
+#include <iterator>
 #include <numeric>
 #include <string_view>
 #include <utility>
@@ -22,10 +23,6 @@ std::string WithoutEnd(std::string text, std::string_view end) {
   return text;
 }
 
-Json FinishJson(FinishReason reason) {
-  return reason == FinishReason::kNone ? Json(nullptr) : Json(ToString(reason));
-}
-
 }  // namespace
 
 std::string SseEvent(const std::string& json) { return "data: " + json + "\n\n"; }
@@ -37,7 +34,8 @@ AnswerWriter::AnswerWriter(const GenerationRequest& request, const Tokenizer* to
       names_(tokenizer, request.tokens_as_ids),
       identity_(std::move(identity)),
       event_start_(WithoutEnd(Dump(Skeleton(/*chunk=*/true)), kEventEnd)),
-      progress_(request.prompts.size() * static_cast<size_t>(request.best_of)) {}
+      progress_(request.prompts.size() * static_cast<size_t>(request.best_of),
+                Progress{false, 0, ToolCallParser(request.tools)}) {}
 
 const Prompt& AnswerWriter::PromptOf(size_t index) const {
   return request_.prompts[index / static_cast<size_t>(request_.best_of)];
@@ -97,13 +95,64 @@ Json AnswerWriter::Choice(size_t index, size_t choice, const RequestUpdate& resu
   Json json;
   json["index"] = choice;
   if (request_.form == AnswerForm::kChat) {
-    json["message"] = {{"role", "assistant"}, {"content", result.text}};
+    json["message"] = Message(index, result, progress);
   } else {
     json["text"] = EchoText(index) + (request_.generates ? result.text : "");
   }
   json["logprobs"] = LogprobsOf(index, result, /*with_prompt=*/request_.echo, progress);
-  json["finish_reason"] = FinishJson(result.finish);
+  json["finish_reason"] = FinishJson(result, *progress);
   return json;
+}
+
+std::string AnswerWriter::CallId(size_t index, int32_t call) const {
+  const size_t dash = identity_.id.rfind('-');
+  return "call_" + identity_.id.substr(dash == std::string::npos ? 0 : dash + 1) + "_" +
+         std::to_string(index) + "_" + std::to_string(call);
+}
+
+Json AnswerWriter::FinishJson(const RequestUpdate& update, const Progress& progress) const {
+  if (update.finish == FinishReason::kNone) return nullptr;
+  const bool calls = update.finish == FinishReason::kStop && progress.calls.has_calls();
+  return calls ? "tool_calls" : ToString(update.finish);
+}
+
+Json AnswerWriter::Message(size_t index, const RequestUpdate& result, Progress* progress) const {
+  ParsedAnswer answer = progress->calls.Append(result.text);
+  ParsedAnswer rest = progress->calls.Finish();
+  answer.content += rest.content;
+  std::move(rest.calls.begin(), rest.calls.end(), std::back_inserter(answer.calls));
+  Json message = {{"role", "assistant"}, {"content", answer.content}};
+  if (answer.calls.empty()) return message;
+  if (answer.content.empty()) message["content"] = nullptr;
+  for (const ToolCallPart& call : answer.calls) {
+    message["tool_calls"].push_back(
+        {{"id", CallId(index, call.index)},
+         {"type", "function"},
+         {"function", {{"name", call.name}, {"arguments", call.arguments}}}});
+  }
+  return message;
+}
+
+Json AnswerWriter::Delta(size_t index, const RequestUpdate& update, Progress* progress) const {
+  ParsedAnswer answer = progress->calls.Append(update.text);
+  if (update.finish != FinishReason::kNone) {
+    ParsedAnswer rest = progress->calls.Finish();
+    answer.content += rest.content;
+    std::move(rest.calls.begin(), rest.calls.end(), std::back_inserter(answer.calls));
+  }
+  Json delta = Json::object();
+  if (!answer.content.empty()) delta["content"] = std::move(answer.content);
+  for (const ToolCallPart& call : answer.calls) {
+    Json part = {{"index", call.index}};
+    if (call.begins) {
+      part["id"] = CallId(index, call.index);
+      part["type"] = "function";
+      part["function"]["name"] = call.name;
+    }
+    part["function"]["arguments"] = call.arguments;
+    delta["tool_calls"].push_back(std::move(part));
+  }
+  return delta;
 }
 
 std::string AnswerWriter::Events(size_t index, const RequestUpdate& update) {
@@ -127,14 +176,17 @@ std::string AnswerWriter::Events(size_t index, const RequestUpdate& update) {
   }
   Json choice = {{"index", index}};
   if (request_.form == AnswerForm::kChat) {
-    choice["delta"] = Json::object();
-    if (!update.text.empty()) choice["delta"]["content"] = update.text;
+    choice["delta"] = Delta(index, update, &progress);
+    // The text may be part of a call that is told when it is complete.
+    if (choice["delta"].empty() && update.finish == FinishReason::kNone && !request_.logprobs) {
+      return events;
+    }
   } else {
     choice["text"] =
         (echoes ? EchoText(index) : "") + (request_.generates ? update.text : std::string());
   }
   choice["logprobs"] = LogprobsOf(index, update, echoes, &progress);
-  choice["finish_reason"] = FinishJson(update.finish);
+  choice["finish_reason"] = FinishJson(update, progress);
   return events + ChoiceEvent(choice);
 }
 

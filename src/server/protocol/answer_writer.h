@@ -8,6 +8,7 @@
 #include "engine/request.h"
 #include "server/protocol/generation_request.h"
 #include "server/protocol/token_names.h"
+#include "server/protocol/tool_call_parser.h"
 
 namespace tessera {
 
@@ -43,9 +44,15 @@ class AnswerWriter {
   struct Progress {
     bool begun = false;
     int64_t offset = 0;  // characters of the text so far
+    ToolCallParser calls;
   };
 
   Json Skeleton(bool chunk) const;
+  // What the text says: content and calls, as OpenAI has them.
+  Json Message(size_t index, const RequestUpdate& result, Progress* progress) const;
+  Json Delta(size_t index, const RequestUpdate& update, Progress* progress) const;
+  Json FinishJson(const RequestUpdate& update, const Progress& progress) const;
+  std::string CallId(size_t index, int32_t call) const;
   // The event of one choice.
   std::string ChoiceEvent(const Json& choice) const;
   // The text that precedes an answer: the prompt with echo.

@@ -6,6 +6,8 @@
 #include <string>
 #include <utility>
 
+#include "server/protocol/structured_output.h"
+
 namespace tessera {
 namespace {
 
@@ -27,12 +29,7 @@ constexpr UnservedField kUnserved[] = {
     {"include_stop_str_in_output", "false", "leave it out, and add the stop string yourself"},
     {"skip_special_tokens", "true", "leave it out: special tokens are never part of the text"},
     {"continue_final_message", "false", "leave it out, or send the text to /v1/completions"},
-    {"tools", "[]", "leave it out: this server makes no tool calls"},
-    {"functions", "[]", "leave it out: this server makes no function calls"},
-    {"guided_json", "null", "leave it out: answers are not constrained"},
-    {"guided_regex", "null", "leave it out: answers are not constrained"},
-    {"guided_choice", "null", "leave it out: answers are not constrained"},
-    {"guided_grammar", "null", "leave it out: answers are not constrained"},
+    {"functions", "[]", "use tools, which came after it"},
     {"audio", "null", "leave it out: answers are text"},
 };
 
@@ -43,13 +40,6 @@ void RefuseUnserved(FieldReader* fields) {
     fields->Fail(ApiError::Invalid(
         field.name, std::string(field.name) + " is not supported; " + field.instead + "."));
   }
-  const Json* format = fields->Find("response_format");
-  if (format == nullptr) return;
-  if (format->is_object() && format->value("type", Json("text")) == Json("text")) return;
-  fields->Fail(ApiError::Invalid(
-      "response_format",
-      "response_format can only be {\"type\": \"text\"}: this server does not constrain answers "
-      "to JSON; ask for JSON in the prompt."));
 }
 
 void ReadStop(FieldReader* fields, std::vector<std::string>* stop) {
@@ -151,6 +141,7 @@ void ReadCommon(FieldReader* fields, GenerationRequest* request) {
   ReadStream(fields, request);
   ReadScheduling(fields, &request->scheduling);
   RefuseUnserved(fields);
+  ReadStructuredOutput(fields, &request->constraint);
 }
 
 void ReadMaxTokens(FieldReader* fields, const char* name, int64_t least,
@@ -254,6 +245,16 @@ std::optional<ApiError> ReadContent(const Json& content, const std::string& name
   return std::nullopt;
 }
 
+void CheckCallsAndForm(FieldReader* fields, const GenerationRequest& request) {
+  const bool calls =
+      request.tools.choice == ToolChoice::kRequired || request.tools.choice == ToolChoice::kNamed;
+  if (!calls || request.constraint.kind == ConstraintSpec::Kind::kNone) return;
+  fields->Fail(ApiError::Invalid(
+      "tool_choice",
+      "tool_choice asks for a call, while another field binds the answer to a form of its own; "
+      "give one of them, or use \"tool_choice\": \"auto\"."));
+}
+
 void ReadTemplateFields(FieldReader* fields, GenerationRequest* request) {
   fields->Read("add_generation_prompt", &request->add_generation_prompt);
   request->template_arguments = Json::object();
@@ -298,6 +299,8 @@ std::optional<ApiError> ParseChatRequest(std::string_view body, GenerationReques
   }
   ReadCommon(&fields, request);
   ReadTemplateFields(&fields, request);
+  ReadToolOptions(&fields, &request->tools);
+  CheckCallsAndForm(&fields, *request);
   ReadMaxTokens(&fields, "max_tokens", 1, request);
   ReadMaxTokens(&fields, "max_completion_tokens", 1, request);
   request->best_of = request->n;
@@ -334,6 +337,7 @@ std::optional<ApiError> ReadMessages(const Json& messages, Json* result) {
     const Json content = message.value("content", Json());
     if (auto error = ReadContent(content, IndexedName(i), &text)) return error;
     message["content"] = std::move(text);
+    if (auto error = ReadToolCalls(IndexedName(i), &message)) return error;
   }
   return std::nullopt;
 }

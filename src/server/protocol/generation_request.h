@@ -2,14 +2,17 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "engine/sampling_params.h"
+#include "engine/request.h"
+#include "grammar/constraint_spec.h"
 #include "server/protocol/json.h"
 #include "server/protocol/scheduling_fields.h"
+#include "server/protocol/tool_options.h"
 
 namespace tessera {
 
@@ -28,6 +31,11 @@ struct GenerationRequest {
   Json messages;                // of chats: a list of {"role", "content": text, ...}
   bool add_generation_prompt = true;
   Json template_arguments;  // object; further variables of the chat template
+  ToolOptions tools;        // of chats
+
+  // What the answers have to be. Calls that tools ask for are not in it: see ConstraintOf.
+  ConstraintSpec constraint;
+  std::shared_ptr<TokenGrammar> grammar;  // either of them, compiled; null: anything
 
   int32_t n = 1;
   int32_t best_of = 1;              // at least n; the n best are answered

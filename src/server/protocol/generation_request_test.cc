@@ -191,9 +191,20 @@ TEST(GenerationRequestTest, RefusesWithTheFieldsName) {
        "in 0 to 64"},
       {kText, WithPrompt(R"("suffix": "end")"), "suffix", "not supported"},
       {kText, WithPrompt(R"("use_beam_search": true)"), "use_beam_search", "not supported"},
-      {kText, WithPrompt(R"("response_format": {"type": "json_object"})"), "response_format",
-       "does not constrain"},
-      {kText, WithPrompt(R"("response_format": "json")"), "response_format", "does not constrain"},
+      {kText, WithPrompt(R"("response_format": "json")"), "response_format", "json_object"},
+      {kText, WithPrompt(R"("response_format": {"type": "xml"})"), "response_format",
+       "json_schema"},
+      {kText, WithPrompt(R"("response_format": {"type": "json_schema"})"), "response_format",
+       "no json_schema.schema"},
+      {kText, WithPrompt(R"("guided_regex": 1)"), "guided_regex", "must be a string"},
+      {kText, WithPrompt(R"("guided_choice": [])"), "guided_choice", "a list of 1 to"},
+      {kText, WithPrompt(R"("guided_choice": ["a", 1])"), "guided_choice", "a list of 1 to"},
+      {kText, WithPrompt(R"("guided_json": "{")"), "guided_json", "no JSON object"},
+      {kText, WithPrompt(R"("guided_grammar": "root ::= x")"), "guided_grammar", "not supported"},
+      {kText, WithPrompt(R"("structured_outputs": {"structural_tag": 1})"), "structured_outputs",
+       "not supported"},
+      {kText, WithPrompt(R"("guided_regex": "a", "structured_outputs": {"regex": "b"})"),
+       "structured_outputs", "not the only field"},
       {kChat, "{}", "messages", "is missing"},
       {kChat, R"({"messages": []})", "messages", "is empty"},
       {kChat, R"({"messages": "hi"})", "messages", "is a string"},
@@ -208,7 +219,26 @@ TEST(GenerationRequestTest, RefusesWithTheFieldsName) {
       {kChat, WithMessage(R"("max_completion_tokens": "x")"), "max_completion_tokens", "integer"},
       {kChat, WithMessage(R"("logprobs": 1)"), "logprobs", "true or false"},
       {kChat, WithMessage(R"("top_logprobs": 2)"), "top_logprobs", "needs \"logprobs\": true"},
-      {kChat, WithMessage(R"("tools": [{"type": "function"}])"), "tools", "not supported"},
+      {kChat, WithMessage(R"("tools": {})"), "tools", "must be a list"},
+      {kChat, WithMessage(R"("tools": [{"type": "function"}])"), "tools", "tools[0] must be"},
+      {kChat, WithMessage(R"("tools": [{"type": "web_search"}])"), "tools", "no other tools"},
+      {kChat, WithMessage(R"("tools": [{"function": {"name": "a"}}, {"function": {"name": "a"}}])"),
+       "tools", "another tool has already"},
+      {kChat, WithMessage(R"("tool_choice": "required")"), "tool_choice", "there are no tools"},
+      {kChat, WithMessage(R"("tools": [{"function": {"name": "a"}}], "tool_choice": "b")"),
+       "tool_choice", "must be \"none\""},
+      {kChat, WithMessage(R"("tools": [{"function": {"name": "a"}}],
+                             "tool_choice": {"function": {"name": "b"}})"),
+       "tool_choice", "not among the tools"},
+      {kChat, WithMessage(R"("tools": [{"function": {"name": "a"}}], "tool_choice": "required",
+                             "response_format": {"type": "json_object"})"),
+       "tool_choice", "another field"},
+      {kChat, R"({"messages": [{"role": "assistant", "tool_calls": [{"id": "1"}]}]})", "messages",
+       "must hold calls"},
+      {kChat,
+       R"({"messages": [{"role": "assistant",
+           "tool_calls": [{"function": {"name": "a", "arguments": "{"}}]}]})",
+       "messages", "no JSON object"},
       {kChat, WithMessage(R"("chat_template_kwargs": 1)"), "chat_template_kwargs", "an object"},
   };
   for (const Refusal& refusal : refusals) {
@@ -248,6 +278,63 @@ TEST(ChatRequestTest, MessagesBecomeText) {
   EXPECT_TRUE(request.has_max_tokens);
   EXPECT_EQ(request.logprobs, 2);
   EXPECT_EQ(request.template_arguments["thinking"], false);
+}
+
+TEST(ChatRequestTest, ToolsAndCalls) {
+  GenerationRequest request;
+  const auto error = ParseChatRequest(
+      R"({"messages": [{"role": "user", "content": "x"},
+                       {"role": "assistant", "content": null, "tool_calls": [
+                         {"id": "1", "type": "function",
+                          "function": {"name": "add", "arguments": "{\"a\": 1}"}}]},
+                       {"role": "tool", "tool_call_id": "1", "content": "2"}],
+          "tools": [{"type": "function", "function": {"name": "add", "description": "adds",
+                     "parameters": {"type": "object"}}},
+                    {"type": "function", "function": {"name": "now"}}],
+          "tool_choice": {"type": "function", "function": {"name": "now"}},
+          "parallel_tool_calls": false})",
+      &request);
+  ASSERT_FALSE(error) << MessageOf(error);
+  EXPECT_EQ(request.messages[1]["tool_calls"][0]["function"]["arguments"]["a"], 1);
+  EXPECT_EQ(request.messages[1]["content"], "");
+  EXPECT_EQ(request.messages[2]["tool_call_id"], "1");
+  EXPECT_EQ(request.tools.choice, ToolChoice::kNamed);
+  EXPECT_FALSE(request.tools.parallel);
+  const ConstraintSpec spec = ConstraintOf(request.tools, CallForm::kHermes);
+  ASSERT_EQ(spec.functions.size(), 1u);
+  EXPECT_EQ(spec.functions[0].name, "now");
+  EXPECT_EQ(spec.form, CallForm::kArguments);
+}
+
+TEST(GenerationRequestTest, FormsOfAnswers) {
+  using Kind = ConstraintSpec::Kind;
+  struct Case {
+    const char* field;
+    Kind kind;
+  };
+  for (const Case& c : {
+           Case{R"("response_format": {"type": "text"})", Kind::kNone},
+           Case{R"("response_format": {"type": "json_object"})", Kind::kJsonObject},
+           Case{R"("response_format": {"type": "json_schema", "json_schema": {"name": "n",
+                "strict": true, "schema": {"type": "null"}}})",
+                Kind::kJsonSchema},
+           Case{R"("guided_json": {"type": "null"})", Kind::kJsonSchema},
+           Case{R"("guided_json": "{\"type\": \"null\"}")", Kind::kJsonSchema},
+           Case{R"("guided_regex": "a+")", Kind::kRegex},
+           Case{R"("guided_choice": ["a", "b"])", Kind::kChoice},
+           Case{R"("structured_outputs": {"choice": ["a", "b"]})", Kind::kChoice},
+           Case{R"("structured_outputs": {"json": {"type": "null"}})", Kind::kJsonSchema},
+           Case{R"("structured_outputs": {"json_object": true})", Kind::kJsonObject},
+       }) {
+    SCOPED_TRACE(c.field);
+    GenerationRequest request;
+    const auto error = ParseCompletionRequest(WithPrompt(c.field), &request);
+    ASSERT_FALSE(error) << MessageOf(error);
+    EXPECT_EQ(request.constraint.kind, c.kind);
+    if (c.kind == Kind::kJsonSchema) {
+      EXPECT_EQ(request.constraint.schema["type"], "null");
+    }
+  }
 }
 
 TEST(ApiErrorTest, EngineMessagesNameTheirField) {

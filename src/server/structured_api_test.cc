@@ -1,0 +1,164 @@
+// Answers that are bound to a form, and calls of tools, over real sockets. The model knows sums
+// only: its JSON is nonsense, but JSON.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <set>
+#include <string>
+
+#include "grammar/testing/schema_check.h"
+#include "server/protocol/json.h"
+#include "server/testing/test_server.h"
+
+namespace tessera {
+namespace {
+
+using testing::ClientResponse;
+using ::testing::HasSubstr;
+using testing::TestServer;
+
+std::string Chat(const std::string& fields) {
+  return R"({"messages": [{"role": "user", "content": "Ada has 3 pears."}], "max_tokens": 1000, )" +
+         fields + "}";
+}
+
+Json ChoiceOf(const ClientResponse& response) {
+  EXPECT_EQ(response.status, 200) << response.body;
+  return response.status == 200 ? Json::parse(response.body)["choices"][0] : Json();
+}
+
+constexpr const char* kTools = R"("tools": [
+    {"type": "function", "function": {"name": "add", "parameters": {"type": "object",
+     "properties": {"a": {"type": "integer", "maximum": 99}, "unit": {"enum": ["kg", "m"]}},
+     "required": ["a", "unit"]}}},
+    {"type": "function", "function": {"name": "now", "parameters": {"type": "object",
+     "properties": {}, "additionalProperties": false}}}])";
+
+TEST(StructuredApiTest, AnswersFollowTheirSchema) {
+  TestServer server;
+  const Json schema = Json::parse(R"({"type": "object", "properties": {
+      "name": {"type": "string", "maxLength": 12}, "age": {"type": "integer", "minimum": 0,
+      "maximum": 120}, "tags": {"type": "array", "items": {"enum": ["a", "b"]}, "maxItems": 3},
+      "parent": {"anyOf": [{"type": "null"}, {"$ref": "#/$defs/p"}]}},
+      "required": ["name", "age", "tags", "parent"], "additionalProperties": false,
+      "$defs": {"p": {"type": "object", "properties": {"ok": {"type": "boolean"}},
+                      "required": ["ok"], "additionalProperties": false}}})");
+  for (const char* how :
+       {R"("temperature": 0)", R"("temperature": 2, "seed": 1)", R"("temperature": 1, "seed": 2)",
+        R"("temperature": 1.5, "seed": 3, "logprobs": true)", R"("top_k": 5, "seed": 4)",
+        R"("seed": 5, "repetition_penalty": 1.5, "min_tokens": 3)"}) {
+    SCOPED_TRACE(how);
+    const std::string format =
+        R"("response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": )" +
+        schema.dump() + "}}, ";
+    const Json choice = ChoiceOf(server.Post("/v1/chat/completions", Chat(format + how)));
+    EXPECT_EQ(choice["finish_reason"], "stop");
+    const std::string text = choice["message"]["content"].get<std::string>();
+    const Json value = Json::parse(text, nullptr, false);
+    ASSERT_FALSE(value.is_discarded()) << text;
+    EXPECT_EQ(testing::Violation(value, schema, schema), "") << text;
+  }
+}
+
+TEST(StructuredApiTest, OtherForms) {
+  TestServer server;
+  const auto text = [&](const std::string& fields) {
+    const Json choice = ChoiceOf(server.Post(
+        "/v1/completions", R"({"prompt": "Question", "max_tokens": 200, )" + fields + "}"));
+    EXPECT_EQ(choice["finish_reason"], "stop");
+    return choice["text"].get<std::string>();
+  };
+  const std::set<std::string> choices = {"yes", "no", "perhaps not"};
+  for (int seed = 0; seed < 4; ++seed) {
+    const std::string seeded = R"("seed": )" + std::to_string(seed) + ", ";
+    EXPECT_EQ(choices.count(text(seeded + R"("guided_choice": ["yes", "no", "perhaps not"])")), 1u);
+    EXPECT_THAT(text(seeded + R"("structured_outputs": {"regex": "[A-F]{3}-\\d{2,4}"})"),
+                ::testing::MatchesRegex("[A-F]{3}-[0-9]{2,4}"));
+  }
+  // An answer that is cut off says so.
+  const Json cut = ChoiceOf(
+      server.Post("/v1/completions",
+                  R"({"prompt": "x", "max_tokens": 3, "guided_regex": "[a-z]{50}", "n": 2})"));
+  EXPECT_EQ(cut["finish_reason"], "length");
+  // An end is allowed only where the text may end; the end token counts as a token.
+  EXPECT_EQ(text(R"("guided_regex": "ab?", "logit_bias": {"1": 100, "4": 100})"), "a");
+  EXPECT_EQ(text(R"("guided_regex": "ab", "logit_bias": {"1": 100, "4": 100})"), "ab");
+  const Json object = Json::parse(
+      text(R"("response_format": {"type": "json_object"}, "seed": 11, "temperature": 0.5)"),
+      nullptr, false);
+  EXPECT_TRUE(object.is_object()) << object;
+}
+
+TEST(StructuredApiTest, RefusesWithASentence) {
+  TestServer server;
+  for (const char* fields : {R"("guided_json": {"not": {}})", R"("guided_regex": "(")",
+                             R"("guided_json": false)", R"("guided_json": {"$ref": "#"})"}) {
+    const ClientResponse response =
+        server.Post("/v1/completions", std::string(R"({"prompt": "x", )") + fields + "}");
+    EXPECT_EQ(response.status, 400) << fields;
+    EXPECT_EQ(Json::parse(response.body)["error"]["param"], "response_format") << response.body;
+  }
+}
+
+TEST(StructuredApiTest, ToolCallsThatAreAskedFor) {
+  TestServer server;
+  const std::string named =
+      Chat(std::string(kTools) + R"(, "tool_choice": {"type": "function", "function":
+           {"name": "add"}}, "temperature": 1, "seed": 3)");
+  Json choice = ChoiceOf(server.Post("/v1/chat/completions", named));
+  EXPECT_EQ(choice["finish_reason"], "tool_calls");
+  EXPECT_TRUE(choice["message"]["content"].is_null());
+  ASSERT_EQ(choice["message"]["tool_calls"].size(), 1u);
+  const Json call = choice["message"]["tool_calls"][0];
+  EXPECT_EQ(call["type"], "function");
+  EXPECT_EQ(call["function"]["name"], "add");
+  EXPECT_THAT(call["id"].get<std::string>(), HasSubstr("call_"));
+  const Json arguments = Json::parse(call["function"]["arguments"].get<std::string>());
+  EXPECT_LE(arguments["a"].get<int>(), 99);
+  EXPECT_TRUE(arguments["unit"] == "kg" || arguments["unit"] == "m");
+
+  // As a stream: the same call in parts.
+  std::string whole = named;
+  whole.pop_back();
+  const ClientResponse stream = server.Post("/v1/chat/completions", whole + R"(, "stream": true})");
+  std::string streamed;
+  for (size_t at = 0; (at = stream.body.find("data: {", at)) != std::string::npos; ++at) {
+    const size_t end = stream.body.find("\n\n", at);
+    const Json event = Json::parse(stream.body.substr(at + 6, end - at - 6));
+    for (const Json& part : event["choices"][0]["delta"].value("tool_calls", Json::array())) {
+      EXPECT_EQ(part["index"], 0);
+      streamed += part["function"]["arguments"].get<std::string>();
+    }
+  }
+  EXPECT_EQ(Json::parse(streamed, nullptr, false), arguments);
+  EXPECT_THAT(stream.body, HasSubstr(R"("finish_reason":"tool_calls")"));
+
+  for (int seed = 0; seed < 4; ++seed) {
+    choice = ChoiceOf(server.Post("/v1/chat/completions",
+                                  Chat(std::string(kTools) +
+                                       R"(, "tool_choice": "required", "parallel_tool_calls": false,
+             "seed": )" + std::to_string(seed))));
+    EXPECT_EQ(choice["finish_reason"], "tool_calls");
+    ASSERT_EQ(choice["message"]["tool_calls"].size(), 1u) << choice;
+    const Json& function = choice["message"]["tool_calls"][0]["function"];
+    EXPECT_TRUE(Json::parse(function["arguments"].get<std::string>()).is_object());
+  }
+}
+
+TEST(StructuredApiTest, ToolsThatAreNotCalled) {
+  TestServer server;
+  for (const char* choice : {R"(, "tool_choice": "auto")", R"(, "tool_choice": "none")", ""}) {
+    const Json answer = ChoiceOf(server.Post(
+        "/v1/chat/completions", Chat(std::string(kTools) + choice + R"(, "temperature": 0)")));
+    EXPECT_FALSE(answer["message"].contains("tool_calls"));
+    EXPECT_FALSE(answer["message"]["content"].get<std::string>().empty());
+  }
+  const ClientResponse conversation = server.Post("/v1/chat/completions", R"({"messages": [
+      {"role": "user", "content": "x"}, {"role": "assistant", "content": null, "tool_calls": [
+       {"id": "1", "type": "function", "function": {"name": "add", "arguments": "{\"a\": 1}"}}]},
+      {"role": "tool", "tool_call_id": "1", "content": "2"}], "max_tokens": 4})");
+  EXPECT_EQ(conversation.status, 200) << conversation.body;
+}
+
+}  // namespace
+}  // namespace tessera
