@@ -8,6 +8,7 @@ Needs the packages `openai` and `jsonschema`; tests/openai_client.sh installs th
 import concurrent.futures
 import json
 import sys
+import typing
 
 import jsonschema
 import openai
@@ -86,11 +87,15 @@ def test_streams(client):
     assert "#### 45" in text
 
 
-class Person(pydantic.BaseModel):
+# Bounded everywhere: a model that repeats itself comes to an end all the same.
+class Boss(pydantic.BaseModel):
     name: str = pydantic.Field(max_length=10)
     age: int = pydantic.Field(ge=0, le=130)
-    pets: list[str] = pydantic.Field(max_length=2)
-    boss: "Person | None"
+
+
+class Person(Boss):
+    pets: list[typing.Literal["cat", "dog"]] = pydantic.Field(max_length=2)
+    boss: Boss | None
 
 
 SCHEMA = {
