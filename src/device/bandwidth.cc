@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <chrono>
+#include <functional>
 #include <numeric>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -29,9 +31,41 @@ uint64_t SumTwoStreams(const uint64_t* __restrict a, const uint64_t* __restrict 
          std::accumulate(sums_b, sums_b + kLineWords, uint64_t{0});
 }
 
+// The sum of a piece of `words` words, while the one that comes next is fetched line by line.
+uint64_t SumPiece(const uint64_t* __restrict piece, const uint64_t* __restrict next,
+                  int64_t words) {
+  uint64_t sums[kLineWords] = {};
+  for (int64_t i = 0; i < words; i += kLineWords) {
+    __builtin_prefetch(next + i);
+    for (int64_t j = 0; j < kLineWords; ++j) sums[j] += piece[i + j];
+  }
+  return std::accumulate(sums, sums + kLineWords, uint64_t{0});
+}
+
 struct alignas(128) WorkerSum {
   uint64_t value = 0;
 };
+
+// Times passes of `read`, in which each worker sums the words of its share; all words are 1.
+Result<ReadBandwidth> TimePasses(ThreadPool& pool, int64_t words_read, int passes,
+                                 const std::function<uint64_t(int worker)>& read) {
+  std::vector<WorkerSum> sums(static_cast<size_t>(pool.num_threads()));
+  const double bytes_read = static_cast<double>(words_read) * sizeof(uint64_t);
+  std::vector<double> rates;
+  for (int pass = 0; pass < passes; ++pass) {
+    const auto start = std::chrono::steady_clock::now();
+    pool.Run([&](int worker) { sums[static_cast<size_t>(worker)].value = read(worker); });
+    const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
+    uint64_t total = 0;
+    for (const WorkerSum& sum : sums) total += sum.value;
+    if (total != static_cast<uint64_t>(words_read)) {
+      return Internal("memory did not read back as it was written: test this machine's memory");
+    }
+    rates.push_back(bytes_read / std::max(elapsed.count(), 1e-9) * 1e-9);
+  }
+  std::sort(rates.begin(), rates.end());
+  return ReadBandwidth{.best = rates.back(), .median = rates[rates.size() / 2]};
+}
 
 }  // namespace
 
@@ -54,29 +88,48 @@ Result<ReadBandwidth> MeasureReadBandwidth(ThreadPool& pool, int64_t bytes, int 
     std::fill_n(words + worker * 2 * stream_words, 2 * stream_words, uint64_t{1});
   });
 
-  std::vector<WorkerSum> sums(static_cast<size_t>(workers));
-  const auto read_all = [&](int worker) {
+  return TimePasses(pool, workers * 2 * stream_words, passes, [&](int worker) {
     const uint64_t* const share = words + worker * 2 * stream_words;
-    sums[static_cast<size_t>(worker)].value =
-        SumTwoStreams(share, share + stream_words, stream_words);
-  };
-  const int64_t words_read = workers * 2 * stream_words;
-  const double bytes_read = static_cast<double>(words_read) * sizeof(uint64_t);
+    return SumTwoStreams(share, share + stream_words, stream_words);
+  });
+}
 
-  std::vector<double> rates;
-  for (int pass = 0; pass < passes; ++pass) {
-    const auto start = std::chrono::steady_clock::now();
-    pool.Run(read_all);
-    const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
-    uint64_t total = 0;
-    for (const WorkerSum& sum : sums) total += sum.value;
-    if (total != static_cast<uint64_t>(words_read)) {
-      return Internal("memory did not read back as it was written: test this machine's memory");
-    }
-    rates.push_back(bytes_read / std::max(elapsed.count(), 1e-9) * 1e-9);
+Result<ReadBandwidth> MeasurePagedReadBandwidth(ThreadPool& pool, int64_t bytes,
+                                                int64_t piece_bytes, int passes) {
+  const int64_t workers = pool.num_threads();
+  constexpr int64_t kSmallestPiece = kLineWords * static_cast<int64_t>(sizeof(uint64_t));
+  if (passes < 1 || piece_bytes < kSmallestPiece || piece_bytes % kSmallestPiece != 0 ||
+      bytes / piece_bytes < workers) {
+    return InvalidArgument(
+        "a bandwidth measurement in pieces needs at least one pass, pieces of a multiple of " +
+        std::to_string(kSmallestPiece) + " bytes and one for each of the " +
+        std::to_string(workers) + " threads; it was given " + std::to_string(passes) +
+        " passes and " + std::to_string(bytes) + " bytes in pieces of " +
+        std::to_string(piece_bytes));
   }
-  std::sort(rates.begin(), rates.end());
-  return ReadBandwidth{.best = rates.back(), .median = rates[rates.size() / 2]};
+  TESSERA_ASSIGN_OR_RETURN(AlignedBuffer buffer, AlignedBuffer::Allocate(bytes));
+  const int64_t piece_words = piece_bytes / static_cast<int64_t>(sizeof(uint64_t));
+  const int64_t pieces = bytes / piece_bytes / workers;  // of each worker
+  uint64_t* const words = buffer.As<uint64_t>();
+  std::vector<int64_t> order(static_cast<size_t>(pieces * workers));
+  std::iota(order.begin(), order.end(), 0);
+  for (int64_t worker = 0; worker < workers; ++worker) {
+    std::shuffle(order.begin() + worker * pieces, order.begin() + (worker + 1) * pieces,
+                 std::minstd_rand(static_cast<uint32_t>(worker + 1)));
+  }
+  pool.Run([&](int worker) {
+    std::fill_n(words + worker * pieces * piece_words, pieces * piece_words, uint64_t{1});
+  });
+
+  return TimePasses(pool, workers * pieces * piece_words, passes, [&](int worker) {
+    const int64_t* const mine = order.data() + worker * pieces;
+    uint64_t sum = 0;
+    for (int64_t i = 0; i < pieces; ++i) {
+      const int64_t next = mine[std::min(i + 1, pieces - 1)];
+      sum += SumPiece(words + mine[i] * piece_words, words + next * piece_words, piece_words);
+    }
+    return sum;
+  });
 }
 
 }  // namespace tessera

@@ -23,4 +23,12 @@ struct ReadBandwidth {
 // Must not be called inside the pool's Run.
 Result<ReadBandwidth> MeasureReadBandwidth(ThreadPool& pool, int64_t bytes, int passes = 5);
 
+// The same where memory lies in pieces of `piece_bytes` in random order, as the pages of a KV cache
+// do: each worker reads piece after piece and prefetches the one that comes next. What lies between
+// this and the above is the price of paging, which no kernel gets around.
+//
+// Errors as above; piece_bytes is a positive multiple of 64, and there is a piece for each worker.
+Result<ReadBandwidth> MeasurePagedReadBandwidth(ThreadPool& pool, int64_t bytes,
+                                                int64_t piece_bytes, int passes = 5);
+
 }  // namespace tessera

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <limits>
+#include <utility>
 
 namespace tessera {
 namespace {
@@ -17,6 +18,12 @@ TEST(ReadBandwidth, IsPositiveForAnySizeAndTeam) {
         EXPECT_GT(measured->median, 0.0);
         EXPECT_GE(measured->best, measured->median);
         EXPECT_LT(measured->best, 1e5);
+        for (int64_t piece : {64, 4096}) {
+          const auto paged = MeasurePagedReadBandwidth(pool, bytes, piece, passes);
+          ASSERT_TRUE(paged.ok()) << paged.error().message;
+          EXPECT_GT(paged->median, 0.0);
+          EXPECT_GE(paged->best, paged->median);
+        }
       }
     }
   }
@@ -39,6 +46,14 @@ TEST(ReadBandwidth, RefusesWhatItCannotMeasure) {
     const Result<ReadBandwidth> refused = MeasureReadBandwidth(pool, c.bytes, c.passes);
     ASSERT_FALSE(refused.ok()) << c.bytes;
     EXPECT_EQ(refused.error().code, c.code) << refused.error().message;
+  }
+  for (const auto& [bytes, piece] : {std::pair<int64_t, int64_t>{1 << 20, 0},
+                                     {1 << 20, 32},
+                                     {1 << 20, 200},
+                                     {1 << 20, -128},
+                                     {4096, 4096},
+                                     {0, 128}}) {
+    EXPECT_FALSE(MeasurePagedReadBandwidth(pool, bytes, piece).ok()) << bytes << " " << piece;
   }
 }
 

@@ -7,9 +7,10 @@
 namespace tessera {
 
 std::string ToText(const AttentionReport& report) {
-  std::string text = fmt::format("{}\n{}, {} threads\nmultiplications at {:.0f} GFLOP/s ({})\n\n",
-                                 report.layer, report.machine, report.threads,
-                                 report.multiply_rate * 1e-9, report.multiply_kind);
+  std::string text = fmt::format(
+      "{}\n{}, {} threads\nmultiplications at {:.0f} GFLOP/s ({}), float32 at {:.0f}\n\n",
+      report.layer, report.machine, report.threads, report.multiply_rate * 1e-9,
+      report.multiply_kind, report.float32_rate * 1e-9);
   text += fmt::format("{:<24} {:<12} {:>10} {:>8} {:>10} {:>8}  {}\n", "batch", "backend", "ms",
                       "GB/s", "GFLOP/s", "of bound", "bound");
   std::string workload;
@@ -21,8 +22,10 @@ std::string ToText(const AttentionReport& report) {
       continue;
     }
     const std::string bound =
-        m.memory_bound ? fmt::format("reading at {:.1f} GB/s", m.read_bytes_per_second * 1e-9)
-                       : "multiplying";
+        m.memory_bound
+            ? fmt::format("reading at {:.1f} GB/s, in pages {:.1f}", m.read_bytes_per_second * 1e-9,
+                          m.paged_bytes_per_second * 1e-9)
+            : "multiplying";
     text += fmt::format("{:<24} {:<12} {:>10.3f} {:>8.1f} {:>10.1f} {:>7.0f}%  {}\n", name,
                         m.backend, m.seconds * 1e3, m.kv_bytes / m.seconds * 1e-9,
                         m.operations / m.seconds * 1e-9, 100 * m.bound_seconds / m.seconds, bound);
@@ -36,6 +39,7 @@ nlohmann::ordered_json ToJson(const AttentionReport& report) {
                                  {"layer", report.layer},
                                  {"multiply_operations_per_second", report.multiply_rate},
                                  {"multiply_kind", report.multiply_kind},
+                                 {"float32_operations_per_second", report.float32_rate},
                                  {"measurements", nlohmann::ordered_json::array()}};
   for (const AttentionMeasurement& m : report.measurements) {
     nlohmann::ordered_json entry = {{"batch", m.workload}, {"backend", m.backend}};
@@ -46,6 +50,7 @@ nlohmann::ordered_json ToJson(const AttentionReport& report) {
                     {"kv_bytes", m.kv_bytes},
                     {"operations", m.operations},
                     {"read_bytes_per_second", m.read_bytes_per_second},
+                    {"paged_bytes_per_second", m.paged_bytes_per_second},
                     {"bound_seconds", m.bound_seconds},
                     {"bound", m.memory_bound ? "read" : "multiply"},
                     {"share_of_bound", m.bound_seconds / m.seconds}});

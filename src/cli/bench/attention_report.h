@@ -13,10 +13,11 @@ struct AttentionMeasurement {
   double seconds = 0;  // median of a step
   double kv_bytes = 0;
   double operations = 0;
-  double read_bytes_per_second = 0;  // measured over as many bytes as the workload's cache
-  double bound_seconds = 0;          // the longer of reading the cache and of the multiplications
-  bool memory_bound = false;         // which of them it is
-  std::string refusal = {};          // why the backend does not compute this; empty: it does
+  double read_bytes_per_second = 0;   // measured over as many bytes as the workload's cache
+  double paged_bytes_per_second = 0;  // likewise, in pages in random order
+  double bound_seconds = 0;           // the longer of reading the cache and of the multiplications
+  bool memory_bound = false;          // which of them it is
+  std::string refusal = {};           // why the backend does not compute this; empty: it does
 };
 
 struct AttentionReport {
@@ -25,6 +26,7 @@ struct AttentionReport {
   int threads = 0;
   double multiply_rate = 0;  // operations a second, of the fastest kind
   std::string multiply_kind = {};
+  double float32_rate = 0;  // of float32 multiply-adds
   std::vector<AttentionMeasurement> measurements = {};
 };
 

@@ -1,7 +1,6 @@
 // tessera bench attention: every backend on a table of batches, beside what the machine allows.
 #include <algorithm>
 #include <cstdio>
-#include <map>
 #include <memory>
 #include <utility>
 
@@ -70,24 +69,27 @@ Result<std::vector<Subject>> MakeSubjects(const Options& options, const BackendC
   return subjects;
 }
 
-// The bandwidth of reading as many bytes, measured once for each size.
-class BandwidthBySize {
- public:
-  explicit BandwidthBySize(ThreadPool* threads) : threads_(threads) {}
-
-  Result<double> BytesPerSecond(double bytes) {
-    constexpr double kSmallest = 1 << 20, kLargest = 2e9;
-    const auto size = static_cast<int64_t>(std::clamp(bytes, kSmallest, kLargest));
-    const auto known = by_size_.find(size);
-    if (known != by_size_.end()) return known->second;
-    TESSERA_ASSIGN_OR_RETURN(const ReadBandwidth measured, MeasureReadBandwidth(*threads_, size));
-    return by_size_[size] = measured.median * 1e9;
-  }
-
- private:
-  ThreadPool* threads_;
-  std::map<int64_t, double> by_size_;
+// Bytes a second of reading as many bytes: in sequence, and in pieces as one head has them in a
+// page.
+struct ReadRates {
+  double sequential = 0;
+  double paged = 0;
 };
+
+Result<ReadRates> MeasureReadRates(double bytes, const AttentionSpec& spec, int block_size,
+                                   ThreadPool* threads) {
+  constexpr double kSmallest = 1 << 20, kLargest = 2e9;
+  constexpr int64_t kPieceUnit = 64;
+  const auto size = static_cast<int64_t>(std::clamp(bytes, kSmallest, kLargest));
+  const int64_t piece = int64_t{block_size} * (spec.head_size + spec.value_size()) *
+                        static_cast<int64_t>(SizeOf(spec.cache_dtype));
+  const int64_t rounded = std::clamp(piece / kPieceUnit * kPieceUnit, kPieceUnit,
+                                     size / threads->num_threads() / kPieceUnit * kPieceUnit);
+  TESSERA_ASSIGN_OR_RETURN(const ReadBandwidth whole, MeasureReadBandwidth(*threads, size));
+  TESSERA_ASSIGN_OR_RETURN(const ReadBandwidth paged,
+                           MeasurePagedReadBandwidth(*threads, size, rounded));
+  return ReadRates{.sequential = whole.median * 1e9, .paged = paged.median * 1e9};
+}
 
 double Median(std::vector<double> values) {
   std::sort(values.begin(), values.end());
@@ -96,12 +98,14 @@ double Median(std::vector<double> values) {
 
 Status MeasureBatch(const std::string& batch, const AttentionSpec& spec, const Options& options,
                     const BackendContext& context, std::vector<Subject>* subjects,
-                    BandwidthBySize* bandwidth, AttentionReport* report) {
+                    AttentionReport* report) {
   TESSERA_ASSIGN_OR_RETURN(const std::vector<RequestShape> requests, ParseBatchSpec(batch));
   TESSERA_ASSIGN_OR_RETURN(const auto problem,
                            AttentionProblem::Create(spec, requests, options.block_size));
-  TESSERA_ASSIGN_OR_RETURN(const double read, bandwidth->BytesPerSecond(problem->kv_bytes()));
-  const double reading = problem->kv_bytes() / read;
+  TESSERA_ASSIGN_OR_RETURN(
+      const ReadRates read,
+      MeasureReadRates(problem->kv_bytes(), spec, options.block_size, context.threads));
+  const double reading = problem->kv_bytes() / read.sequential;
   const double multiplying = problem->operations() / report->multiply_rate;
   struct Runner {
     Subject* subject;
@@ -116,7 +120,8 @@ Status MeasureBatch(const std::string& batch, const AttentionSpec& spec, const O
                      .backend = subject.name,
                      .kv_bytes = problem->kv_bytes(),
                      .operations = problem->operations(),
-                     .read_bytes_per_second = read,
+                     .read_bytes_per_second = read.sequential,
+                     .paged_bytes_per_second = read.paged,
                      .bound_seconds = std::max(reading, multiplying),
                      .memory_bound = reading >= multiplying};
     Support support = subject.backend->Probe(context.device);
@@ -162,16 +167,15 @@ Status Bench(const Options& options) {
       .threads = threads.num_threads()};
   for (MultiplyKind kind : {MultiplyKind::kFloat32, MultiplyKind::kBFloat16, MultiplyKind::kAmx}) {
     const double rate = MeasureMultiplyRate(threads, kind) * 1e9;
+    if (kind == MultiplyKind::kFloat32) report.float32_rate = rate;
     if (rate <= report.multiply_rate) continue;
     report.multiply_rate = rate;
     report.multiply_kind = ToString(kind);
   }
-  BandwidthBySize bandwidth(&threads);
   Progress progress({.title = "measuring", .total = static_cast<int64_t>(options.batches.size())});
   int64_t done = 0;
   for (const std::string& batch : options.batches) {
-    TESSERA_RETURN_IF_ERROR(
-        MeasureBatch(batch, spec, options, context, &subjects, &bandwidth, &report));
+    TESSERA_RETURN_IF_ERROR(MeasureBatch(batch, spec, options, context, &subjects, &report));
     progress.Update(++done);
   }
   progress.Finish();
