@@ -45,7 +45,11 @@ void QuantiseRow(DType type, float* values, int32_t count, float scale, char* ow
   if (own_scale != nullptr) {
     float largest = 0.0f;
     for (int32_t i = 0; i < count; ++i) largest = std::max(largest, std::abs(values[i]));
-    scale = largest > 0.0f && std::isfinite(largest) ? largest / LargestOf(type) : 1.0f;
+    // A smaller scale could be 0, and 0 / 0 no number.
+    constexpr float kSmallestScale = 0x1p-100f;
+    scale = largest > 0.0f && std::isfinite(largest)
+                ? std::max(largest / LargestOf(type), kSmallestScale)
+                : 1.0f;
     std::memcpy(own_scale, &scale, sizeof(scale));
   }
   for (int32_t i = 0; i < count; ++i) values[i] /= scale;

@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -138,6 +139,7 @@ class SchemaCompiler {
     }
     if (!schema.is_object()) return Wrong(path, "must be an object, true or false.");
     TESSERA_RETURN_IF_ERROR(Spend(schema, path));
+    bool checked = flat->base.empty();  // whether this schema goes together with those before it
     for (const auto& [keyword, value] : schema.items()) {
       if (IsAnnotation(keyword)) continue;
       if (IsUnserved(keyword, value)) {
@@ -150,6 +152,7 @@ class SchemaCompiler {
         if (!value.is_string()) return Wrong(path, "has a $ref that is no string.");
         TESSERA_ASSIGN_OR_RETURN(const Json* target, Resolve(value.get<std::string>()));
         TESSERA_RETURN_IF_ERROR(Flatten(*target, value.get<std::string>(), depth + 1, flat));
+        checked = false;
       } else if (keyword == "allOf" || keyword == "anyOf" || keyword == "oneOf") {
         if (!value.is_array() || value.empty()) {
           return Wrong(path, "has " + keyword + " that is no list of schemas.");
@@ -161,8 +164,17 @@ class SchemaCompiler {
         for (const Json& part : value) {
           TESSERA_RETURN_IF_ERROR(Flatten(part, path + "/allOf", depth + 1, flat));
         }
-      } else if (Status merged = MergeKeyword(keyword, value, &flat->base); !merged.ok()) {
-        return Wrong(path, merged.error().message, merged.error().code);
+        checked = false;
+      } else {
+        if (!checked) {
+          if (Status together = CheckTogether(schema, flat->base); !together.ok()) {
+            return Wrong(path, together.error().message, together.error().code);
+          }
+          checked = true;
+        }
+        if (Status merged = MergeKeyword(keyword, value, &flat->base); !merged.ok()) {
+          return Wrong(path, merged.error().message, merged.error().code);
+        }
       }
     }
     return {};
@@ -380,17 +392,21 @@ class SchemaCompiler {
     } else if (properties.empty() && schema.value("unevaluatedProperties", Json()) != false) {
       additional = text_.Any();
     }
+    std::unordered_set<std::string> needed;
+    for (const Json& name : required) {
+      if (!name.is_string()) return Wrong(path, "has a name in required that is no string.");
+      needed.insert(name.get<std::string>());
+    }
     std::vector<Property> members;
     for (const auto& [name, value] : properties.items()) {
       TESSERA_ASSIGN_OR_RETURN(const ExprId one,
                                Value(value, path + "/properties/" + name, depth + 1));
-      members.push_back(
-          {name, one, std::find(required.begin(), required.end(), name) != required.end()});
+      members.push_back({name, one, needed.erase(name) > 0});
     }
-    for (const Json& name : required) {
-      if (!name.is_string()) return Wrong(path, "has a name in required that is no string.");
-      if (properties.contains(name.get<std::string>())) continue;
-      members.push_back({name.get<std::string>(), allows_others ? additional : text_.Any(), true});
+    for (const Json& entry : required) {
+      const std::string name = entry.get<std::string>();
+      if (needed.erase(name) == 0) continue;  // among the properties, or named before
+      members.push_back({name, allows_others ? additional : text_.Any(), true});
     }
     for (const Property& member : members) {
       if (member.name.size() > kMaxNameBytes) {

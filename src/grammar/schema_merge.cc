@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <array>
 #include <string_view>
+#include <unordered_set>
+#include <utility>
 
 namespace tessera::grammar {
 namespace {
@@ -68,7 +70,47 @@ Status MergeProperties(const Json& from, Json* into) {
   return {};
 }
 
+// The names that a schema of objects speaks of.
+std::unordered_set<std::string> NamesOf(const Json& schema, bool required_too) {
+  std::unordered_set<std::string> names;
+  if (schema.contains("properties") && schema["properties"].is_object()) {
+    for (const auto& [name, value] : schema["properties"].items()) names.insert(name);
+  }
+  if (required_too && schema.contains("required") && schema["required"].is_array()) {
+    for (const Json& name : schema["required"]) {
+      if (name.is_string()) names.insert(name.get<std::string>());
+    }
+  }
+  return names;
+}
+
+// Whether `schema` says something about the members that only `other` names.
+bool Concerns(const Json& schema, const Json& other) {
+  if (!schema.contains("additionalProperties") || schema["additionalProperties"] == true) {
+    return false;
+  }
+  const std::unordered_set<std::string> own = NamesOf(schema, /*required_too=*/false);
+  const std::unordered_set<std::string> others = NamesOf(other, /*required_too=*/true);
+  return std::any_of(others.begin(), others.end(),
+                     [&](const std::string& name) { return !own.contains(name); });
+}
+
 }  // namespace
+
+Status CheckTogether(const Json& part, const Json& base) {
+  const auto refuse = [](const char* keyword) {
+    return Unsupported(std::string("has '") + keyword +
+                       "' that concerns what another part of the schema names (by allOf, anyOf or "
+                       "$ref with keywords beside it); write one schema of them.");
+  };
+  if (Concerns(part, base) || Concerns(base, part)) return refuse("additionalProperties");
+  for (const auto& [one, other] : {std::pair(&part, &base), std::pair(&base, &part)}) {
+    if (one->contains("items") && other->contains("prefixItems") && !one->contains("prefixItems")) {
+      return refuse("items");
+    }
+  }
+  return {};
+}
 
 bool IsAnnotation(const std::string& keyword) {
   return std::find(kAnnotations.begin(), kAnnotations.end(), keyword) != kAnnotations.end();

@@ -16,6 +16,10 @@ bool IsAnnotation(const std::string& keyword);
 // A keyword that would change what is allowed and that nothing here computes.
 bool IsUnserved(const std::string& keyword, const Json& value);
 
+// Whether `part` can be merged into `base` keyword by keyword. It cannot where a keyword of one of
+// them concerns members or items that only the other one names.
+Status CheckTogether(const Json& part, const Json& base);
+
 // Adds the keyword to `base`, which has other keywords already: both hold from now on. `value` is
 // the keyword's. The message names the keyword where nothing can be made of both.
 Status MergeKeyword(const std::string& keyword, const Json& value, Json* base);

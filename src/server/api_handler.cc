@@ -97,6 +97,15 @@ bool ApiHandler::HasKey(const HttpRequest& head) const {
                      [&](const std::string& key) { return SameSecret(key, given); });
 }
 
+// Constraints of answers are compiled with the request.
+bool ApiHandler::TakesLong(const HttpRequest& request) {
+  constexpr std::string_view kSigns[] = {"response_format", "guided_", "structured_outputs",
+                                         "tools"};
+  return std::any_of(std::begin(kSigns), std::end(kSigns), [&](std::string_view sign) {
+    return request.body.find(sign) != std::string::npos;
+  });
+}
+
 HttpHeaders ApiHandler::Sending(int status) {
   metrics_.CountAnswer(status);
   HttpHeaders headers;

@@ -41,6 +41,7 @@ class ApiHandler : public HttpHandler {
 
   std::optional<HttpResponse> Screen(const HttpRequest& head) override;
   HttpAnswer Handle(const HttpRequest& request, std::function<void()> wake) override;
+  bool TakesLong(const HttpRequest& request) override;
   HttpHeaders Sending(int status) override;
   HttpResponse Refuse(int status, const std::string& message) override;
 

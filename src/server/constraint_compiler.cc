@@ -6,7 +6,8 @@
 namespace tessera {
 namespace {
 
-constexpr size_t kMaxKept = 32;
+constexpr size_t kMaxKept = 8;
+constexpr size_t kMaxSpecBytes = 256 << 10;
 
 }  // namespace
 
@@ -35,6 +36,11 @@ std::shared_ptr<TokenGrammar> ConstraintCompiler::Find(const std::string& key) {
 // Without the lock: a large schema takes its time. Two requests may then compile the same.
 Result<std::shared_ptr<TokenGrammar>> ConstraintCompiler::Compile(const ConstraintSpec& spec) {
   const std::string key = spec.Key();
+  if (key.size() > kMaxSpecBytes) {
+    return InvalidArgument("The constraint of the answer has " + std::to_string(key.size()) +
+                           " bytes as JSON, and at most " + std::to_string(kMaxSpecBytes) +
+                           " are compiled; ask for a smaller schema or fewer tools.");
+  }
   if (auto known = Find(key)) return known;
   TESSERA_ASSIGN_OR_RETURN(std::unique_ptr<grammar::Automaton> automaton, CompileConstraint(spec));
   auto compiled = TokenGrammar::Create(std::move(automaton), trie_);

@@ -1,5 +1,6 @@
 #include "server/generation_exchange.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace tessera {
@@ -60,8 +61,14 @@ Exchange::Output GenerationExchange::PollWhole() {
   if (updates.empty()) return output;
   output.end = true;
   std::vector<RequestUpdate> results;
+  const bool has_answer =
+      std::any_of(updates.begin(), updates.end(), [](const GenerationUpdate& entry) {
+        return entry.update.finish != FinishReason::kTimeout && !IsFailure(entry.update);
+      });
   for (GenerationUpdate& entry : updates) {
-    if (IsFailure(entry.update)) {
+    // Where another answer is complete, one whose time was over tells so in its finish_reason.
+    const bool is_told = has_answer && entry.update.finish == FinishReason::kTimeout;
+    if (IsFailure(entry.update) && !is_told) {
       output.head = ErrorResponse(FailureOf(entry.update));
       return output;
     }

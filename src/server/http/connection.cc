@@ -191,7 +191,7 @@ asio::awaitable<bool> Connection::AnswerReadError(SystemError error) {
 }
 
 asio::awaitable<void> Connection::Handle(HttpRequest request) {
-  if (request.body.size() <= options_.long_body_bytes) {
+  if (request.body.size() <= options_.long_body_bytes && !handler_->TakesLong(request)) {
     answer_.emplace(CallHandler(request));
     co_return;
   }

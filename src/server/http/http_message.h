@@ -68,6 +68,9 @@ class HttpHandler {
   // has Exchange::Poll called soon after.
   virtual HttpAnswer Handle(const HttpRequest& request, std::function<void()> wake) = 0;
 
+  // Whether Handle() may take long for this request: others must not wait for it.
+  virtual bool TakesLong(const HttpRequest& /*request*/) { return false; }
+
   // Called once for every answer: what to add to its headers.
   virtual HttpHeaders Sending(int status) = 0;
 

@@ -181,6 +181,8 @@ TEST(GenerationRequestTest, RefusesWithTheFieldsName) {
       {kText, WithPrompt(R"("seed": "a")"), "seed", "must be an integer"},
       {kText, WithPrompt(R"("priority": 1.5)"), "priority", "must be an integer"},
       {kText, WithPrompt(R"("user": 7)"), "user", "must be a string"},
+      {kText, WithPrompt(R"("user": ")" + std::string(257, 'u') + '"'), "user",
+       "at most 256 bytes"},
       {kText, WithPrompt(R"("timeout": 0)"), "timeout", "above 0"},
       {kText, WithPrompt(R"("timeout": 1e30)"), "timeout", "at most 1000000"},
       {kText, WithPrompt(R"("timeout": "1s")"), "timeout", "must be a number"},

@@ -36,9 +36,16 @@ void ReadSpeculation(FieldReader* fields, std::optional<int32_t>* tokens) {
 }  // namespace
 
 void ReadScheduling(FieldReader* fields, SchedulingFields* result) {
+  constexpr size_t kMaxUserBytes = 256;  // each answer of a request has its copy
   constexpr int64_t kMax = std::numeric_limits<int32_t>::max();
   fields->Read("priority", -kMax, kMax, &result->priority);
   fields->Read("user", &result->user);
+  if (fields->ok() && result->user.size() > kMaxUserBytes) {
+    fields->Fail(ApiError::Invalid("user", "user must have at most " +
+                                               std::to_string(kMaxUserBytes) +
+                                               " bytes; send a hash of longer names."));
+    return;
+  }
   ReadSpeculation(fields, &result->speculative_tokens);
   if (fields->Find("timeout") == nullptr) return;
   fields->Read("timeout", &result->timeout);

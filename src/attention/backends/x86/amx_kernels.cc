@@ -2,6 +2,7 @@
 #if defined(__x86_64__)
 
 #include <atomic>
+#include <cmath>
 
 #include "attention/backends/x86/block_rows.h"
 #include "attention/backends/x86/kernel_instances.h"

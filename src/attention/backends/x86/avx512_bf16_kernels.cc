@@ -2,6 +2,8 @@
 // fast as one of float32; Intel's Sapphire Rapids takes four times as long, there float32 wins.
 #if defined(__x86_64__)
 
+#include <cmath>
+
 #include "attention/backends/x86/block_rows.h"
 #include "attention/backends/x86/kernel_instances.h"
 

@@ -1,6 +1,8 @@
 // Float32 arithmetic, for every cache; decoding for all families.
 #if defined(__x86_64__)
 
+#include <cmath>
+
 #include "attention/backends/x86/block_rows.h"
 #include "attention/backends/x86/kernel_instances.h"
 

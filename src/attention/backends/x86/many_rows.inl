@@ -157,7 +157,10 @@ class ManyRows {
     rows_.ReadScales(keys_, count, key_scales_, value_scales_);
     std::fill(value_scales_ + count, value_scales_ + Family::kKeyStep, 1.0f);
     for (int32_t k = 0; k < Family::kKeyStep; ++k) {
-      if (value_scales_[k] == 0.0f) value_scales_[k] = 0x1p-64f;
+      // 0, or so small that products with it would vanish; NaN stays.
+      if (std::abs(value_scales_[k]) < 0x1p-64f) {
+        value_scales_[k] = std::copysign(0x1p-64f, value_scales_[k]);
+      }
       inverse_scales_[k] = 1.0f / value_scales_[k];
     }
   }
