@@ -1,4 +1,4 @@
-// Float32 arithmetic, for every cache; decoding for all families.
+// Float32 arithmetic, for every cache.
 #if defined(__x86_64__)
 
 #include <cmath>
