@@ -1,4 +1,4 @@
-// Caches whose elements bfloat16 holds, by AMX; items of few rows in float32, 8-bit floats from tables.
+// Caches whose elements bfloat16 holds, by AMX; items of few rows in float32.
 #if defined(__x86_64__)
 
 #include <atomic>
