@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Everything that is checked on each commit: what quickstart.sh does, then the tests in several builds, and the static
 # checks. Ends with the tests of the release build. About half an hour on two cores the first time, much less with a warm
-# compiler cache.
+# compiler cache. The browser that tests the web page is driven by a package from PyPI.
 #
 #   ./test.sh                 clang-tidy reads the files that the last commit changed
 #   ./test.sh --tidy-all      clang-tidy reads every file: a quarter of an hour more

@@ -13,6 +13,7 @@ work=build/openai_client
 mkdir -p $work
 python=${PYTHON:-$work/venv/bin/python}
 if [[ -z ${PYTHON:-} && ! -x $work/venv/bin/python ]]; then
+  scripts/install_deps.sh --web  # brings what makes environments
   python3 -m venv $work/venv
   $work/venv/bin/pip install --quiet openai jsonschema
 fi
