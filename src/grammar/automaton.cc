@@ -7,9 +7,10 @@ namespace tessera::grammar {
 namespace {
 
 constexpr int kMaxDepth = 2000;
-constexpr size_t kMaxSteps = size_t{1} << 25;
-// States that may be looked at to find intersections that have no text.
-constexpr size_t kMaxExplored = 100'000;
+constexpr size_t kMaxSteps = size_t{1} << 23;
+// Half of the pool is for the states that are made later.
+constexpr size_t kMaxMadeNodes = ExpressionPool::kMaxNodes / 2;
+constexpr size_t kMaxMadeChildren = ExpressionPool::kMaxChildren / 2;
 
 }  // namespace
 
@@ -25,26 +26,39 @@ Result<std::unique_ptr<Automaton>> Automaton::Create(std::unique_ptr<ExpressionP
   std::unique_ptr<Automaton> automaton(new Automaton(std::move(pool)));
   automaton->MakeClasses();
   automaton->PruneIntersections();
-  if (automaton->overflowed()) return too_large();
+  automaton->made_ = automaton->pool_->size();
+  if (automaton->overflowed() || automaton->made_.nodes > kMaxMadeNodes ||
+      automaton->made_.children > kMaxMadeChildren) {
+    return too_large();
+  }
   if (!automaton->pool_->at(root).productive) {
     return InvalidArgument("there is no finite text that it allows.");
   }
   automaton->start_ = root;
+  automaton->SetBudget(ExpressionPool::kCompileWork);
   return automaton;
 }
 
+// All bytes are alike until a set holds some of them only.
 void Automaton::MakeClasses() {
-  std::vector<std::vector<bool>> signatures;
-  for (unsigned byte = 0; byte < 256; ++byte) {
-    std::vector<bool> signature;
-    for (const ByteSet& set : pool_->sets()) {
-      signature.push_back(set.Has(static_cast<uint8_t>(byte)));
+  constexpr int64_t kWorkPerSet = 8;  // 256 bytes are looked at
+  int classes = 1;
+  for (const ByteSet& set : pool_->sets()) {
+    if (classes == 256 || !pool_->Spend(kWorkPerSet)) break;
+    std::array<std::array<int16_t, 2>, 256> parts;  // of each class: outside and inside of the set
+    for (auto& part : parts) part = {-1, -1};
+    int next = 0;
+    for (unsigned byte = 0; byte < 256; ++byte) {
+      const bool inside = set.Has(static_cast<uint8_t>(byte));
+      int16_t& part = parts[class_of_[byte]][inside ? 1 : 0];
+      if (part < 0) part = static_cast<int16_t>(next++);
+      class_of_[byte] = static_cast<uint8_t>(part);
     }
-    const auto found = std::find(signatures.begin(), signatures.end(), signature);
-    class_of_[byte] = static_cast<uint8_t>(found - signatures.begin());
-    if (found != signatures.end()) continue;
-    signatures.push_back(std::move(signature));
-    member_of_class_.push_back(static_cast<uint8_t>(byte));
+    classes = next;
+  }
+  member_of_class_.resize(static_cast<size_t>(classes));
+  for (unsigned byte = 256; byte-- > 0;) {
+    member_of_class_[class_of_[byte]] = static_cast<uint8_t>(byte);
   }
 }
 
@@ -53,9 +67,9 @@ void Automaton::MakeClasses() {
 // of regular expressions only: they have finitely many derivatives.
 void Automaton::PruneIntersections() {
   std::vector<StateId> states;
-  std::vector<int32_t> index(pool_->size(), -1);
+  std::vector<int32_t> index(pool_->size().nodes, -1);
   const auto add = [&](StateId state) {
-    if (static_cast<size_t>(state) >= index.size()) index.resize(pool_->size(), -1);
+    if (static_cast<size_t>(state) >= index.size()) index.resize(pool_->size().nodes, -1);
     int32_t& slot = index[static_cast<size_t>(state)];
     if (slot >= 0) return;
     slot = static_cast<int32_t>(states.size());
@@ -67,14 +81,16 @@ void Automaton::PruneIntersections() {
   if (states.empty()) return;
   std::vector<std::pair<StateId, StateId>> edges;  // from, to
   for (size_t i = 0; i < states.size(); ++i) {
+    StateId last = kDead;
     for (size_t c = 0; c < member_of_class_.size(); ++c) {
       const StateId next = Derive(states[i], static_cast<int32_t>(c), 0);
-      if (next == kDead) continue;
+      if (next == kDead || next == last) continue;
+      last = next;
       add(next);
       edges.emplace_back(states[i], next);
+      pool_->Spend(2);  // they are sorted later on
     }
-    if (states.size() > kMaxExplored) pool_->SetOverflowed();
-    if (pool_->overflowed()) return;
+    if (!pool_->Spend(1 + static_cast<int64_t>(member_of_class_.size()) / 4)) return;
   }
   std::sort(edges.begin(), edges.end(),
             [](const auto& a, const auto& b) { return a.second < b.second; });
@@ -109,10 +125,10 @@ StateId Automaton::Derive(StateId state, int32_t byte_class, int depth) {
   if (state == kEmpty || !pool_->at(state).productive || pool_->overflowed()) return kDead;
   const size_t id = static_cast<size_t>(state);
   const size_t classes = member_of_class_.size();
-  if (id >= row_of_.size()) row_of_.resize(std::max(pool_->size(), id + 1), -1);
+  if (id >= row_of_.size()) row_of_.resize(std::max(pool_->size().nodes, id + 1), -1);
   if (row_of_[id] < 0) {
     if (steps_.size() + classes > kMaxSteps) {
-      pool_->SetOverflowed();
+      pool_->RunOutOf(Shortage::kMemory);
       return kDead;
     }
     row_of_[id] = static_cast<int32_t>(steps_.size() / classes);
@@ -120,11 +136,11 @@ StateId Automaton::Derive(StateId state, int32_t byte_class, int depth) {
   }
   const size_t step = static_cast<size_t>(row_of_[id]) * classes + static_cast<size_t>(byte_class);
   if (steps_[step] >= 0) return steps_[step];
-  if (depth > kMaxDepth) {
-    pool_->SetOverflowed();
-    return kDead;
-  }
+  // What takes this depth takes it at the next try as well.
+  if (depth > kMaxDepth) pool_->RunOutOf(Shortage::kWork);
+  if (!pool_->Spend(1)) return kDead;
   const StateId next = Compute(state, byte_class, depth);
+  if (pool_->overflowed()) return kDead;
   steps_[step] = next;
   return next;
 }
@@ -166,6 +182,25 @@ StateId Automaton::Compute(StateId state, int32_t byte_class, int depth) {
       return derive(pool_->BodyOf(node));
   }
   return kDead;
+}
+
+void Automaton::DropUnused(std::span<StateId> states) {
+  pool_->DropUnused(made_, states);
+  row_of_.clear();
+  steps_.clear();
+}
+
+double Automaton::fill() const {
+  const auto share = [](size_t now, size_t made, size_t most) {
+    return static_cast<double>(now - made) / static_cast<double>(most - made);
+  };
+  const PoolSize now = pool_->size();
+  return std::max(share(now.nodes, made_.nodes, ExpressionPool::kMaxNodes),
+                  share(now.children, made_.children, ExpressionPool::kMaxChildren));
+}
+
+size_t Automaton::MemoryBytes() const {
+  return pool_->MemoryBytes() + (row_of_.capacity() + steps_.capacity()) * sizeof(int32_t);
 }
 
 }  // namespace tessera::grammar

@@ -3,12 +3,13 @@
 // States are expressions: what may still follow. The next state is the expression's derivative by
 // the byte (Brzozowski, "Derivatives of Regular Expressions", 1964). A sequence of expressions is
 // the stack of a pushdown automaton: its beginning is what is being read, the rest what has to
-// follow. States and steps are made when they are first needed, and kept.
+// follow. States and steps are made when they are first needed, and kept as long as there is room.
 #pragma once
 
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "grammar/expression.h"
@@ -36,12 +37,24 @@ class Automaton {
   bool MayEnd(StateId state) const { return pool_->at(state).nullable; }
   bool MustEnd(StateId state) const { return state == kEmpty; }
 
-  // The limits are reached, and kDead is no answer any more.
+  // Where the budget of work or the memory is used up, kDead is no answer. What has been found out
+  // until then is kept: another try may come further.
+  Shortage shortage() const { return pool_->shortage(); }
   bool overflowed() const { return pool_->overflowed(); }
-  // How much of the limits is used, in 0 to 1.
-  double fill() const {
-    return static_cast<double>(pool_->size()) / static_cast<double>(ExpressionPool::kMaxNodes);
-  }
+  // Ends a shortage. The units are those of ExpressionPool; at first there is as much as for
+  // compiling.
+  void SetBudget(int64_t work) { pool_->SetBudget(work); }
+  int64_t work_left() const { return pool_->work_left(); }
+
+  // Ends a shortage of memory: drops all steps, and all states made since Create() that none of
+  // `states` needs; `states` are changed to their new ids. The ids of permanent states stay.
+  void DropUnused(std::span<StateId> states);
+  bool IsPermanent(StateId state) const { return static_cast<size_t>(state) < made_.nodes; }
+  // What a state takes of that which DropUnused() can free, and how much of it is taken, in 0 to 1.
+  size_t SizeOf(StateId state) const { return pool_->CountNeeded(made_.nodes, state); }
+  double fill() const;
+
+  size_t MemoryBytes() const;
 
  private:
   explicit Automaton(std::unique_ptr<ExpressionPool> pool) : pool_(std::move(pool)) {}
@@ -53,6 +66,7 @@ class Automaton {
 
   std::unique_ptr<ExpressionPool> pool_;
   StateId start_ = kDead;
+  PoolSize made_;  // by Create()
   // Bytes that every set holds all of or none of behave alike.
   std::array<uint8_t, 256> class_of_{};
   std::vector<uint8_t> member_of_class_;  // [classes]: one byte of each

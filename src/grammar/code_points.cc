@@ -89,51 +89,37 @@ std::string JsonEscape(CodePoint c) {
 
 }  // namespace
 
-CodePointSet::CodePointSet(std::initializer_list<std::pair<CodePoint, CodePoint>> ranges) {
-  for (const auto& [low, high] : ranges) Add(low, high);
-}
-
-void CodePointSet::Add(CodePoint low, CodePoint high) {
-  if (low > high) return;
-  if (low <= kLastSurrogate && high >= kFirstSurrogate) {
-    if (low < kFirstSurrogate) Add(low, kFirstSurrogate - 1);
-    if (high > kLastSurrogate) Add(kLastSurrogate + 1, high);
-    return;
-  }
-  std::vector<std::pair<CodePoint, CodePoint>> merged;
-  for (const auto& range : ranges_) {
-    const bool apart = range.second + 1 < low || high + 1 < range.first;
-    if (apart) {
-      merged.push_back(range);
+CodePointSet::CodePointSet(std::vector<Range> ranges) {
+  std::sort(ranges.begin(), ranges.end());
+  const auto add = [this](CodePoint low, CodePoint high) {
+    if (low > high) return;
+    if (!ranges_.empty() && low <= ranges_.back().second + 1) {
+      ranges_.back().second = std::max(ranges_.back().second, high);
     } else {
-      low = std::min(low, range.first);
-      high = std::max(high, range.second);
+      ranges_.emplace_back(low, high);
     }
+  };
+  for (const auto& [low, high] : ranges) {
+    add(low, std::min(high, kFirstSurrogate - 1));
+    add(std::max(low, kLastSurrogate + 1), high);
   }
-  merged.emplace_back(low, high);
-  std::sort(merged.begin(), merged.end());
-  ranges_ = std::move(merged);
-}
-
-void CodePointSet::Add(const CodePointSet& other) {
-  for (const auto& [low, high] : other.ranges_) Add(low, high);
 }
 
 CodePointSet CodePointSet::Complement() const {
-  CodePointSet result;
+  std::vector<Range> result;
   CodePoint next = 0;
   for (const auto& [low, high] : ranges_) {
-    if (low > next) result.Add(next, low - 1);
+    if (low > next) result.emplace_back(next, low - 1);
     next = high + 1;
   }
-  result.Add(next, kMaxCodePoint);
-  return result;
+  result.emplace_back(next, kMaxCodePoint);
+  return CodePointSet(std::move(result));
 }
 
 CodePointSet CodePointSet::Without(const CodePointSet& other) const {
-  CodePointSet outside = Complement();
-  outside.Add(other);
-  return outside.Complement();
+  std::vector<Range> outside = Complement().ranges_;
+  outside.insert(outside.end(), other.ranges_.begin(), other.ranges_.end());
+  return CodePointSet(std::move(outside)).Complement();
 }
 
 bool CodePointSet::Has(CodePoint c) const {

@@ -14,24 +14,26 @@ namespace tessera::grammar {
 using CodePoint = uint32_t;
 constexpr CodePoint kMaxCodePoint = 0x10ffff;
 
-// Immutable but for Add; surrogates are never among the characters.
+// Immutable; surrogates are never among the characters.
 class CodePointSet {
  public:
+  using Range = std::pair<CodePoint, CodePoint>;
+
   CodePointSet() = default;
-  CodePointSet(std::initializer_list<std::pair<CodePoint, CodePoint>> ranges);
+  CodePointSet(std::initializer_list<Range> ranges) : CodePointSet(std::vector<Range>(ranges)) {}
+  // In any order; those that end before they begin are empty.
+  explicit CodePointSet(std::vector<Range> ranges);
   static CodePointSet All() { return {{0, kMaxCodePoint}}; }
 
-  void Add(CodePoint low, CodePoint high);
-  void Add(const CodePointSet& other);
   CodePointSet Complement() const;
   CodePointSet Without(const CodePointSet& other) const;
   bool Has(CodePoint c) const;
 
   // Ascending, apart from each other.
-  const std::vector<std::pair<CodePoint, CodePoint>>& ranges() const { return ranges_; }
+  const std::vector<Range>& ranges() const { return ranges_; }
 
  private:
-  std::vector<std::pair<CodePoint, CodePoint>> ranges_;
+  std::vector<Range> ranges_;
 };
 
 // How a text stands in the output.

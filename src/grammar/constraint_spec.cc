@@ -66,11 +66,8 @@ Result<ExprId> ExpressionOf(const ConstraintSpec& spec, ExpressionPool* pool) {
       if (pattern.ok()) return *pattern;
       return Error{pattern.error().code, "The regular expression " + pattern.error().message};
     }
-    case ConstraintSpec::Kind::kChoice: {
-      std::vector<ExprId> choices;
-      for (const std::string& choice : spec.choices) choices.push_back(pool->Literal(choice));
-      return pool->Alternatives(std::move(choices));
-    }
+    case ConstraintSpec::Kind::kChoice:
+      return pool->OneOfTexts(spec.choices);
     case ConstraintSpec::Kind::kCalls:
       return CallsOf(spec, pool);
   }

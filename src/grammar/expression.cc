@@ -1,7 +1,6 @@
 #include "grammar/expression.h"
 
 #include <algorithm>
-#include <cstddef>
 #include <utility>
 
 namespace tessera::grammar {
@@ -51,8 +50,10 @@ ExprId ExpressionPool::Intern(Expression node) {
     drop_children();
     return kNothing;
   }
-  if (nodes_.size() >= kMaxNodes || children_.size() >= kMaxChildren) overflowed_ = true;
-  if (overflowed_) {
+  if (nodes_.size() >= kMaxNodes || children_.size() >= kMaxChildren) {
+    RunOutOf(Shortage::kMemory);
+  }
+  if (!Spend(1)) {
     drop_children();
     return kNothing;
   }
@@ -90,22 +91,23 @@ bool ExpressionPool::IsProductive(const Expression& node) const {
 }
 
 int32_t ExpressionPool::InternSet(const ByteSet& set) {
-  const auto index = std::find(sets_.begin(), sets_.end(), set) - sets_.begin();
-  if (index == static_cast<std::ptrdiff_t>(sets_.size())) sets_.push_back(set);
-  return static_cast<int32_t>(index);
+  const auto [found, inserted] = known_sets_.emplace(set, static_cast<int32_t>(sets_.size()));
+  if (inserted) sets_.push_back(set);
+  return found->second;
 }
 
 ExprId ExpressionPool::Bytes(const ByteSet& set) {
-  if (set.IsEmpty()) return kNothing;
+  if (set.IsEmpty() || overflowed()) return kNothing;
   return Intern({.kind = ExprKind::kBytes, .a = InternSet(set)});
 }
 
-ExprId ExpressionPool::Literal(std::string_view text) {
-  ExprId result = kEmpty;
-  for (size_t i = text.size(); i-- > 0;) {
-    result = Concat(Bytes(ByteSet::Of(text.substr(i, 1))), result);
+ExprId ExpressionPool::Literal(std::string_view text) { return ConcatLiteral(text, kEmpty); }
+
+ExprId ExpressionPool::ConcatLiteral(std::string_view text, ExprId rest) {
+  for (size_t i = text.size(); i-- > 0 && !overflowed();) {
+    rest = Concat(Bytes(ByteSet::Of(text.substr(i, 1))), rest);
   }
-  return result;
+  return rest;
 }
 
 // The first part of a sequence is never a sequence itself; the rest is brought into that form when
@@ -135,7 +137,38 @@ ExprId ExpressionPool::Sequence(std::initializer_list<ExprId> parts) {
   return result;
 }
 
+ExprId ExpressionPool::OneOfTexts(std::vector<std::string> texts) {
+  std::sort(texts.begin(), texts.end());
+  texts.erase(std::unique(texts.begin(), texts.end()), texts.end());
+  return TextsFrom(texts, 0);
+}
+
+// The ends of ascending texts that agree in their first `depth` bytes.
+ExprId ExpressionPool::TextsFrom(std::span<const std::string> texts, size_t depth) {
+  if (texts.size() == 1) return Literal(std::string_view(texts.front()).substr(depth));
+  std::vector<ExprId> out;
+  while (!texts.empty() && texts.front().size() == depth) {
+    out.push_back(kEmpty);
+    texts = texts.subspan(1);
+  }
+  while (!texts.empty() && !overflowed()) {
+    const std::string& first = texts.front();
+    const auto differs = [&](const std::string& text) { return text[depth] != first[depth]; };
+    const size_t count =
+        static_cast<size_t>(std::find_if(texts.begin(), texts.end(), differs) - texts.begin());
+    // What the first and the last one agree in, all between them agree in.
+    const std::string& last = texts[count - 1];
+    const auto end = std::mismatch(first.begin(), first.end(), last.begin(), last.end()).first;
+    const size_t common = static_cast<size_t>(end - first.begin());
+    out.push_back(ConcatLiteral(std::string_view(first).substr(depth, common - depth),
+                                TextsFrom(texts.first(count), common)));
+    texts = texts.subspan(count);
+  }
+  return Alternatives(std::move(out));
+}
+
 ExprId ExpressionPool::Alternatives(std::vector<ExprId> children) {
+  if (overflowed()) return kNothing;
   std::vector<ExprId> flat;
   ByteSet bytes;
   for (const ExprId child : children) {
@@ -155,6 +188,8 @@ ExprId ExpressionPool::Alternatives(std::vector<ExprId> children) {
       flat.push_back(child);
     }
   }
+  // Sorting is most of it.
+  if (!Spend(static_cast<int64_t>(children.size() + flat.size()))) return kNothing;
   if (!bytes.IsEmpty()) flat.push_back(Bytes(bytes));
   std::erase_if(flat, [this](ExprId id) { return !at(id).productive; });
   std::sort(flat.begin(), flat.end());
@@ -193,7 +228,7 @@ ExprId ExpressionPool::Repeat(ExprId inner, int32_t min, int32_t max) {
 
 ExprId ExpressionPool::DeclareRule() {
   if (rules_.size() >= kMaxRules) {
-    overflowed_ = true;
+    RunOutOf(Shortage::kMemory);
     return kNothing;
   }
   rules_.push_back(-1);
@@ -204,83 +239,6 @@ void ExpressionPool::DefineRule(ExprId rule, ExprId body) {
   if (rule == kNothing) return;  // the pool has overflowed
   TESSERA_CHECK(!at(body).nullable);
   rules_[Index(at(rule).a)] = body;
-}
-
-Status ExpressionPool::Seal() {
-  for (ExprId& body : rules_) {
-    if (body < 0) body = kNothing;  // never defined, as the pool overflowed
-  }
-  TESSERA_RETURN_IF_ERROR(CheckBeginnings());
-  FindUnproductive();
-  return {};
-}
-
-// The least fixed point: what is built from finite texts.
-void ExpressionPool::FindUnproductive() {
-  for (Expression& node : nodes_) node.productive = false;
-  for (bool changed = true; changed;) {
-    changed = false;
-    for (Expression& node : nodes_) {
-      if (node.productive || node.marked || !IsProductive(node)) continue;
-      node.productive = true;
-      changed = true;
-    }
-  }
-}
-
-std::vector<ExprId> ExpressionPool::BeginningsOf(ExprId id) const {
-  const Expression& node = at(id);
-  switch (node.kind) {
-    case ExprKind::kConcat:
-      if (at(node.a).nullable) return {node.a, node.b};
-      return {node.a};
-    case ExprKind::kBoth:
-      return {node.a, node.b};
-    case ExprKind::kRepeat:
-      return {node.a};
-    case ExprKind::kRule:
-      return {BodyOf(node)};
-    case ExprKind::kAlternatives: {
-      const auto children = ChildrenOf(node);
-      return {children.begin(), children.end()};
-    }
-    default:
-      return {};
-  }
-}
-
-// A search in depth for a circle of beginnings.
-Status ExpressionPool::CheckBeginnings() const {
-  enum class Mark : uint8_t { kNew, kOpen, kDone };
-  std::vector<Mark> marks(nodes_.size(), Mark::kNew);
-  struct Visit {
-    ExprId id;
-    std::vector<ExprId> next;
-  };
-  std::vector<Visit> path;
-  for (const ExprId body : rules_) {
-    if (marks[Index(body)] != Mark::kNew) continue;
-    marks[Index(body)] = Mark::kOpen;
-    path.push_back({body, BeginningsOf(body)});
-    while (!path.empty()) {
-      if (path.back().next.empty()) {
-        marks[Index(path.back().id)] = Mark::kDone;
-        path.pop_back();
-        continue;
-      }
-      const ExprId child = path.back().next.back();
-      path.back().next.pop_back();
-      if (marks[Index(child)] == Mark::kOpen) {
-        return InvalidArgument(
-            "its $ref lead in a circle back to themselves, without a value in between; give the "
-            "definitions a type.");
-      }
-      if (marks[Index(child)] == Mark::kDone) continue;
-      marks[Index(child)] = Mark::kOpen;
-      path.push_back({child, BeginningsOf(child)});
-    }
-  }
-  return {};
 }
 
 }  // namespace tessera::grammar

@@ -5,7 +5,9 @@
 #include <cstdint>
 #include <initializer_list>
 #include <span>
+#include <string>
 #include <string_view>
+#include <unordered_map>
 #include <unordered_set>
 #include <vector>
 
@@ -41,13 +43,26 @@ struct Expression {
   int32_t max = 0;
 };
 
-// Equal expressions have equal ids, as far as the constructors see that they are equal. A pool that
-// has reached its limits answers kNothing and says so in overflowed(). Not thread-safe.
+// How much is in a pool.
+struct PoolSize {
+  size_t nodes = 0, children = 0, sets = 0;
+};
+
+// What a pool has run out of.
+enum class Shortage : uint8_t { kNone, kWork, kMemory };
+
+// Equal expressions have equal ids, as far as the constructors see that they are equal.
+//
+// Whatever is done with expressions counts as work: about one unit for each node, child or step
+// that is made or looked at, which takes 30 to 100 ns. A pool that has used its budget of work or
+// its memory answers kNothing and says so in shortage(); SetBudget() lets it go on. Not
+// thread-safe.
 class ExpressionPool {
  public:
-  static constexpr size_t kMaxNodes = size_t{1} << 20;
+  static constexpr size_t kMaxNodes = size_t{1} << 19;
   static constexpr size_t kMaxChildren = size_t{1} << 22;
   static constexpr size_t kMaxRules = 4096;
+  static constexpr int64_t kCompileWork = 12'000'000;  // what a new pool may spend
 
   ExpressionPool();
   ExpressionPool(const ExpressionPool&) = delete;
@@ -57,6 +72,8 @@ class ExpressionPool {
   ExprId Literal(std::string_view text);
   ExprId Concat(ExprId a, ExprId b);
   ExprId Sequence(std::initializer_list<ExprId> parts);
+  // One of the texts. What they have in common at their beginnings is there once.
+  ExprId OneOfTexts(std::vector<std::string> texts);
   ExprId Alternatives(std::vector<ExprId> children);
   ExprId Both(ExprId a, ExprId b);
   // `max` may be kUnbounded; otherwise it is at least `min`.
@@ -76,6 +93,12 @@ class ExpressionPool {
   void MarkUnproductive(ExprId id) { nodes_[Index(id)].marked = true; }
   void FindUnproductive();
 
+  // Drops the nodes made after the first `kept` ones that none of `roots` needs. The others keep
+  // their order, but not their ids: `roots` are changed to the new ones.
+  void DropUnused(const PoolSize& kept, std::span<ExprId> roots);
+  // How many nodes and children after the first `kept` nodes an expression needs.
+  size_t CountNeeded(size_t kept, ExprId root) const;
+
   const Expression& at(ExprId id) const { return nodes_[Index(id)]; }
   std::span<const ExprId> ChildrenOf(const Expression& node) const {
     return std::span(children_).subspan(Index(node.a), Index(node.b));
@@ -83,9 +106,26 @@ class ExpressionPool {
   const ByteSet& SetOf(const Expression& node) const { return sets_[Index(node.a)]; }
   ExprId BodyOf(const Expression& node) const { return rules_[Index(node.a)]; }
   const std::vector<ByteSet>& sets() const { return sets_; }
-  size_t size() const { return nodes_.size(); }
-  bool overflowed() const { return overflowed_; }
-  void SetOverflowed() { overflowed_ = true; }
+  PoolSize size() const { return {nodes_.size(), children_.size(), sets_.size()}; }
+  size_t MemoryBytes() const;
+
+  // Counts the work; false where it is more than there is.
+  bool Spend(int64_t work) {
+    work_left_ -= work;
+    if (work_left_ < 0) RunOutOf(Shortage::kWork);
+    return shortage_ == Shortage::kNone;
+  }
+  void RunOutOf(Shortage what) {
+    if (shortage_ == Shortage::kNone) shortage_ = what;
+  }
+  Shortage shortage() const { return shortage_; }
+  bool overflowed() const { return shortage_ != Shortage::kNone; }
+  // Begins anew with so much work.
+  void SetBudget(int64_t work) {
+    work_left_ = work;
+    shortage_ = Shortage::kNone;
+  }
+  int64_t work_left() const { return work_left_; }
 
  private:
   struct Hash {
@@ -100,7 +140,13 @@ class ExpressionPool {
   static size_t Index(int32_t value) { return static_cast<size_t>(value); }
   ExprId Intern(Expression node);
   int32_t InternSet(const ByteSet& set);
+  ExprId ConcatLiteral(std::string_view text, ExprId rest);
+  ExprId TextsFrom(std::span<const std::string> texts, size_t depth);
   bool IsProductive(const Expression& node) const;
+  // The nodes that it is made of, rules' bodies included.
+  template <typename Visitor>
+  void VisitParts(const Expression& node, const Visitor& visit) const;
+  std::vector<bool> FindNeeded(size_t kept, std::span<const ExprId> roots) const;
   Status CheckBeginnings() const;
   // The expressions whose texts begin those of `id`.
   std::vector<ExprId> BeginningsOf(ExprId id) const;
@@ -110,7 +156,12 @@ class ExpressionPool {
   std::vector<ByteSet> sets_;
   std::vector<ExprId> rules_;  // bodies
   std::unordered_set<ExprId, Hash, Equal> known_;
-  bool overflowed_ = false;
+  struct SetHash {
+    size_t operator()(const ByteSet& set) const { return set.Hash(); }
+  };
+  std::unordered_map<ByteSet, int32_t, SetHash> known_sets_;
+  int64_t work_left_ = kCompileWork;
+  Shortage shortage_ = Shortage::kNone;
 };
 
 }  // namespace tessera::grammar

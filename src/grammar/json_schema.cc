@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <unordered_set>
 #include <utility>
 #include <vector>
@@ -21,8 +22,9 @@ namespace tessera::grammar {
 namespace {
 
 constexpr int kMaxDepth = 100;
-constexpr int64_t kMaxWork = 2'000'000;  // JSON values looked at
+constexpr int64_t kWorkPerValue = 4;  // of a pool, for a JSON value that is looked at and copied
 constexpr size_t kMaxNameBytes = 512;
+constexpr size_t kMaxPointerBytes = 1024;
 constexpr int32_t kMaxCount = 1'000'000'000;
 
 // Keywords that say something about one kind of value only.
@@ -81,26 +83,41 @@ class SchemaCompiler {
     return {code, "The JSON schema at " + path.substr(0, 200) + " " + what};
   }
 
-  Status Spend(const Json& value, const std::string& path) {
-    work_ += CountValues(value);
-    if (work_ <= kMaxWork && !pool_->overflowed()) return {};
-    return Wrong(path, "makes the whole too large; use a smaller schema.");
+  Status Spend(int64_t cost, const std::string& path) {
+    if (pool_->Spend(cost * kWorkPerValue)) return {};
+    return Wrong(path, "makes the whole too large; use a smaller schema, with fewer combinations.");
   }
 
   Result<const Json*> Resolve(const std::string& pointer) {
     const Json* found = nullptr;
-    if (pointer.starts_with('#')) {
-      try {
-        const Json::json_pointer path(pointer.substr(1));
-        if (root_.contains(path)) found = &root_.at(path);
-      } catch (const Json::exception&) {
-        found = nullptr;
-      }
+    if (pointer.starts_with('#') && pointer.size() <= kMaxPointerBytes) {
+      found = Find(pointer.substr(1));
     }
     if (found != nullptr) return found;
     return Wrong("#", "has the $ref " + Text(pointer).substr(0, 200) +
                           ", but nothing is there; references are JSON pointers within the "
                           "schema, as #/$defs/name.");
+  }
+
+  // What a JSON pointer leads to, or null. Each step is a search among the members, which is made
+  // once for all pointers that begin with it.
+  const Json* Find(const std::string& pointer) {
+    if (pointer.empty()) return &root_;
+    const auto known = targets_.find(pointer);
+    if (known != targets_.end()) return known->second;
+    const Json* target = nullptr;
+    const size_t slash = pointer.rfind('/');
+    const Json* parent = slash == std::string::npos ? nullptr : Find(pointer.substr(0, slash));
+    if (parent != nullptr && pool_->Spend(1 + static_cast<int64_t>(parent->size()) / 4)) {
+      try {
+        const Json::json_pointer step(pointer.substr(slash));
+        if (parent->contains(step)) target = &parent->at(step);
+      } catch (const Json::exception&) {
+        target = nullptr;  // no pointer
+      }
+    }
+    targets_.emplace(pointer, target);
+    return target;
   }
 
   Result<ExprId> RuleOf(const std::string& pointer) {
@@ -115,7 +132,7 @@ class SchemaCompiler {
 
   Result<ExprId> Value(const Json& schema, const std::string& path, int depth) {
     if (depth > kMaxDepth) return Wrong(path, "is nested too deeply.");
-    TESSERA_RETURN_IF_ERROR(Spend(Json(), path));
+    TESSERA_RETURN_IF_ERROR(Spend(1, path));
     if (schema.is_object() && schema.contains("$ref") && schema["$ref"].is_string() &&
         std::all_of(schema.items().begin(), schema.items().end(), [](const auto& item) {
           return item.key() == "$ref" || IsAnnotation(item.key());
@@ -138,7 +155,7 @@ class SchemaCompiler {
       return {};
     }
     if (!schema.is_object()) return Wrong(path, "must be an object, true or false.");
-    TESSERA_RETURN_IF_ERROR(Spend(schema, path));
+    TESSERA_RETURN_IF_ERROR(Spend(1 + static_cast<int64_t>(schema.size()), path));
     bool checked = flat->base.empty();  // whether this schema goes together with those before it
     for (const auto& [keyword, value] : schema.items()) {
       if (IsAnnotation(keyword)) continue;
@@ -158,6 +175,7 @@ class SchemaCompiler {
           return Wrong(path, "has " + keyword + " that is no list of schemas.");
         }
         if (keyword != "allOf") {
+          TESSERA_RETURN_IF_ERROR(Spend(CostOf(value), path));
           flat->choices.push_back(value);
           continue;
         }
@@ -165,13 +183,15 @@ class SchemaCompiler {
           TESSERA_RETURN_IF_ERROR(Flatten(part, path + "/allOf", depth + 1, flat));
         }
         checked = false;
-      } else {
+      } else if (IsServed(keyword)) {
         if (!checked) {
+          TESSERA_RETURN_IF_ERROR(Spend(CostOfCheck(schema, flat->base), path));
           if (Status together = CheckTogether(schema, flat->base); !together.ok()) {
             return Wrong(path, together.error().message, together.error().code);
           }
           checked = true;
         }
+        TESSERA_RETURN_IF_ERROR(Spend(CostOfMerge(keyword, value, flat->base), path));
         if (Status merged = MergeKeyword(keyword, value, &flat->base); !merged.ok()) {
           return Wrong(path, merged.error().message, merged.error().code);
         }
@@ -186,10 +206,11 @@ class SchemaCompiler {
     Json rest = Json::array();
     if (!flat.base.empty()) rest.push_back(flat.base);
     for (size_t i = 1; i < flat.choices.size(); ++i) rest.push_back({{"anyOf", flat.choices[i]}});
+    const int64_t cost = CostOf(rest);
     std::vector<ExprId> out;
     for (size_t i = 0; i < first.size(); ++i) {
       const std::string inner = path + "/anyOf/" + std::to_string(i);
-      TESSERA_RETURN_IF_ERROR(Spend(rest, path));
+      TESSERA_RETURN_IF_ERROR(Spend(cost + CostOf(first[i]), path));
       if (rest.empty()) {
         TESSERA_ASSIGN_OR_RETURN(const ExprId one, Value(first[i], inner, depth + 1));
         out.push_back(one);
@@ -255,15 +276,15 @@ class SchemaCompiler {
                                entry.type + "; keep one of them.");
       }
     }
-    std::vector<ExprId> out;
+    std::vector<std::string> texts;
     for (const Json& value : values) {
       const bool typed = types.empty() || std::any_of(types.begin(), types.end(), [&](auto& type) {
                            return HasType(value, type);
                          });
       if (!typed || (schema.contains("const") && schema["const"] != value)) continue;
-      out.push_back(pool_->Literal(Text(value)));
+      texts.push_back(Text(value));
     }
-    return pool_->Alternatives(std::move(out));
+    return pool_->OneOfTexts(std::move(texts));
   }
 
   // A count, as minLength; `otherwise` where it is absent.
@@ -392,13 +413,20 @@ class SchemaCompiler {
     } else if (properties.empty() && schema.value("unevaluatedProperties", Json()) != false) {
       additional = text_.Any();
     }
+    const auto check_name = [&](const std::string& name) -> Status {
+      if (name.size() <= kMaxNameBytes) return {};
+      return Wrong(path, "has a property whose name is longer than " +
+                             std::to_string(kMaxNameBytes) + " bytes.");
+    };
     std::unordered_set<std::string> needed;
     for (const Json& name : required) {
       if (!name.is_string()) return Wrong(path, "has a name in required that is no string.");
+      TESSERA_RETURN_IF_ERROR(check_name(name.get_ref<const std::string&>()));
       needed.insert(name.get<std::string>());
     }
     std::vector<Property> members;
     for (const auto& [name, value] : properties.items()) {
+      TESSERA_RETURN_IF_ERROR(check_name(name));
       TESSERA_ASSIGN_OR_RETURN(const ExprId one,
                                Value(value, path + "/properties/" + name, depth + 1));
       members.push_back({name, one, needed.erase(name) > 0});
@@ -407,12 +435,6 @@ class SchemaCompiler {
       const std::string name = entry.get<std::string>();
       if (needed.erase(name) == 0) continue;  // among the properties, or named before
       members.push_back({name, allows_others ? additional : text_.Any(), true});
-    }
-    for (const Property& member : members) {
-      if (member.name.size() > kMaxNameBytes) {
-        return Wrong(path, "has a property whose name is longer than " +
-                               std::to_string(kMaxNameBytes) + " bytes.");
-      }
     }
     TESSERA_RETURN_IF_ERROR(CheckMemberCounts(schema, members, additional, path));
     return text_.InBrackets('{', Members(members, additional), '}');
@@ -468,8 +490,8 @@ class SchemaCompiler {
   ExpressionPool* const pool_;
   JsonText text_;
   std::map<std::string, ExprId> rules_;
+  std::unordered_map<std::string, const Json*> targets_;  // by pointer; null: nothing is there
   std::deque<Reference> queue_;
-  int64_t work_ = 0;
 };
 
 }  // namespace

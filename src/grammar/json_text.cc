@@ -36,14 +36,13 @@ const CodePointSet& NameCharacters() {
 }
 
 // The texts of name characters that are none of except[begin, end), which are ascending and agree
-// in their first `depth` bytes.
+// in their first `depth` bytes. `any`: all texts of name characters.
 ExprId TextsExcept(const std::vector<std::string>& except, size_t begin, size_t end, size_t depth,
-                   ExpressionPool* pool) {
-  const ExprId any = pool->Repeat(OneOf(NameCharacters(), TextForm::kPlain, pool), 0, kUnbounded);
+                   ExprId any, ExpressionPool* pool) {
   std::vector<ExprId> out;
-  CodePointSet others = NameCharacters();
+  std::vector<CodePointSet::Range> named;
   bool may_end = true;
-  for (size_t i = begin; i < end;) {
+  for (size_t i = begin; i < end && !pool->overflowed();) {
     const std::string& name = except[i];
     if (name.size() == depth) {
       may_end = false;
@@ -55,12 +54,13 @@ ExprId TextsExcept(const std::vector<std::string>& except, size_t begin, size_t 
     size_t last = i;
     while (last < end && except[last].compare(0, next_depth, name, 0, next_depth) == 0) ++last;
     if (NameCharacters().Has(c)) {
-      others = others.Without({{c, c}});
+      named.emplace_back(c, c);
       out.push_back(pool->Concat(pool->Literal(name.substr(depth, next_depth - depth)),
-                                 TextsExcept(except, i, last, next_depth, pool)));
+                                 TextsExcept(except, i, last, next_depth, any, pool)));
     }
     i = last;
   }
+  const CodePointSet others = NameCharacters().Without(CodePointSet(std::move(named)));
   out.push_back(pool->Concat(OneOf(others, TextForm::kPlain, pool), any));
   if (may_end) out.push_back(kEmpty);
   return pool->Alternatives(std::move(out));
@@ -90,7 +90,8 @@ ExprId JsonText::Characters(int32_t min, int32_t max) {
 
 ExprId JsonText::NameExcept(std::vector<std::string> except) {
   std::sort(except.begin(), except.end());
-  return Quoted(TextsExcept(except, 0, except.size(), 0, pool_));
+  const ExprId any = pool_->Repeat(OneOf(NameCharacters(), TextForm::kPlain, pool_), 0, kUnbounded);
+  return Quoted(TextsExcept(except, 0, except.size(), 0, any, pool_));
 }
 
 ExprId JsonText::Member(ExprId name, ExprId value) {

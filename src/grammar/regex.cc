@@ -254,7 +254,7 @@ class Parser {
 
   Result<ExprId> ParseClass() {
     const bool negated = Take('^');
-    CodePointSet set;
+    std::vector<CodePointSet::Range> ranges;
     for (;;) {
       if (AtEnd()) return Wrong("has a '[' without its ']'");
       if (Take(']')) break;
@@ -264,7 +264,7 @@ class Parser {
       const bool range = single && Peek() == '-' && position_ + 1 < pattern_.size() &&
                          pattern_[position_ + 1] != ']';
       if (!range) {
-        set.Add(low);
+        ranges.insert(ranges.end(), low.ranges().begin(), low.ranges().end());
         continue;
       }
       Take('-');
@@ -273,8 +273,9 @@ class Parser {
       if (high.ranges().size() != 1 || high.ranges().front().first < first) {
         return Wrong("has a range in brackets whose end is below its start");
       }
-      set.Add(first, high.ranges().front().second);
+      ranges.emplace_back(first, high.ranges().front().second);
     }
+    const CodePointSet set(std::move(ranges));
     return OneOf(negated ? set.Complement() : set, form_, pool_);
   }
 

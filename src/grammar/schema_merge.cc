@@ -36,6 +36,33 @@ constexpr std::array kUnserved = {"not",
                                   "disallow",
                                   "unevaluatedItems"};
 
+constexpr std::array kServed = {"type",
+                                "enum",
+                                "const",
+                                "properties",
+                                "required",
+                                "additionalProperties",
+                                "unevaluatedProperties",
+                                "minProperties",
+                                "maxProperties",
+                                "items",
+                                "prefixItems",
+                                "additionalItems",
+                                "minItems",
+                                "maxItems",
+                                "pattern",
+                                "format",
+                                "minLength",
+                                "maxLength",
+                                "minimum",
+                                "maximum",
+                                "exclusiveMinimum",
+                                "exclusiveMaximum",
+                                "$ref",
+                                "allOf",
+                                "anyOf",
+                                "oneOf"};
+
 constexpr std::array kTypes = {"null", "boolean", "integer", "number", "string", "array", "object"};
 
 bool Contains(const Json& list, const Json& value) {
@@ -116,6 +143,10 @@ bool IsAnnotation(const std::string& keyword) {
   return std::find(kAnnotations.begin(), kAnnotations.end(), keyword) != kAnnotations.end();
 }
 
+bool IsServed(const std::string& keyword) {
+  return std::find(kServed.begin(), kServed.end(), keyword) != kServed.end();
+}
+
 bool IsUnserved(const std::string& keyword, const Json& value) {
   if (keyword == "uniqueItems" && value == false) return false;
   if (keyword == "unevaluatedItems" && value == true) return false;
@@ -184,17 +215,48 @@ Result<std::vector<std::string>> TypesOf(const Json& schema) {
           "has a type that does not exist; types are null, boolean, integer, number, string, "
           "array, object and lists of them.");
     }
-    types.push_back(type.get<std::string>());
+    if (std::find(types.begin(), types.end(), type) == types.end()) {
+      types.push_back(type.get<std::string>());
+    }
   }
   return types;
 }
 
-int64_t CountValues(const Json& value) {
-  int64_t count = 1;
-  if (value.is_structured()) {
-    for (const Json& inner : value) count += CountValues(inner);
+int64_t CostOf(const Json& value) {
+  constexpr size_t kBytesPerUnit = 32;
+  int64_t cost = 1;
+  if (value.is_string()) {
+    cost += static_cast<int64_t>(value.get_ref<const std::string&>().size() / kBytesPerUnit);
+  } else if (value.is_object()) {
+    for (const auto& [name, inner] : value.items()) {
+      cost += static_cast<int64_t>(name.size() / kBytesPerUnit) + CostOf(inner);
+    }
+  } else if (value.is_array()) {
+    for (const Json& inner : value) cost += CostOf(inner);
   }
-  return count;
+  return cost;
+}
+
+int64_t CostOfCheck(const Json& part, const Json& base) {
+  int64_t cost = 1;
+  for (const Json* schema : {&part, &base}) {
+    for (const char* keyword : {"properties", "required"}) {
+      const auto found = schema->find(keyword);
+      if (found != schema->end()) cost += static_cast<int64_t>(found->size());
+    }
+  }
+  return cost;
+}
+
+// Lists and members are searched one by one.
+int64_t CostOfMerge(const std::string& keyword, const Json& value, const Json& base) {
+  constexpr int64_t kComparedPerUnit = 8;
+  const auto own = base.find(keyword);
+  const int64_t cost = CostOf(value);
+  if (own == base.end() || !own->is_structured()) return cost;
+  return cost + static_cast<int64_t>(own->size()) *
+                    (own->is_array() ? cost : static_cast<int64_t>(value.size())) /
+                    kComparedPerUnit;
 }
 
 }  // namespace tessera::grammar

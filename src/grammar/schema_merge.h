@@ -16,6 +16,9 @@ bool IsAnnotation(const std::string& keyword);
 // A keyword that would change what is allowed and that nothing here computes.
 bool IsUnserved(const std::string& keyword, const Json& value);
 
+// A keyword that is read here.
+bool IsServed(const std::string& keyword);
+
 // Whether `part` can be merged into `base` keyword by keyword. It cannot where a keyword of one of
 // them concerns members or items that only the other one names.
 Status CheckTogether(const Json& part, const Json& base);
@@ -30,7 +33,11 @@ bool HasType(const Json& value, const std::string& type);
 // `type` as a list; empty: any. Fails where it is no name or list of names that exist.
 Result<std::vector<std::string>> TypesOf(const Json& schema);
 
-// How many values a JSON value has inside, itself included.
-int64_t CountValues(const Json& value);
+// What takes time with a value: the values inside, itself included, and the lengths of their texts.
+int64_t CostOf(const Json& value);
+
+// What CheckTogether and MergeKeyword take, in the same units.
+int64_t CostOfCheck(const Json& part, const Json& base);
+int64_t CostOfMerge(const std::string& keyword, const Json& value, const Json& base);
 
 }  // namespace tessera::grammar

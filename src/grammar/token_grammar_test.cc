@@ -13,33 +13,17 @@
 #include "base/testing/test_scale.h"
 #include "grammar/constraint_spec.h"
 #include "grammar/testing/schema_check.h"
+#include "grammar/testing/vocabulary.h"
 
 namespace tessera {
 namespace {
 
 using grammar::TokenTrie;
 using ::tessera::testing::Json;
+using ::tessera::testing::LargeVocabulary;
 using ::tessera::testing::RandomSchema;
+using ::tessera::testing::SmallVocabulary;
 using ::tessera::testing::Violation;
-
-// All bytes, and pieces of JSON and words of several bytes, some of them twice.
-std::vector<std::string> Vocabulary(size_t size, std::mt19937* random) {
-  std::vector<std::string> texts;
-  for (int byte = 0; byte < 256; ++byte) texts.emplace_back(1, static_cast<char>(byte));
-  const std::string pieces[] = {
-      "\"",     "\": ",     "\", \"",   "{\"",   "}",     "[",    "]",  ", ", ": ",
-      "true",   "null",     " ",        "\n  ",  "a",     "the",  "12", "-",  "0.",
-      "\u00e4", "\xf0\x9f", "\x98\x80", "label", "\\u00", "\\\"", "e",  "n1"};
-  texts.emplace_back("");  // an end token
-  while (texts.size() < size) {
-    std::string text;
-    for (unsigned count = 1 + (*random)() % 3; count > 0; --count) {
-      text += pieces[(*random)() % std::size(pieces)];
-    }
-    texts.push_back(text);
-  }
-  return texts;
-}
 
 std::shared_ptr<TokenGrammar> Compile(const Json& schema, std::shared_ptr<const TokenTrie> trie) {
   ConstraintSpec spec;
@@ -67,7 +51,7 @@ std::vector<int32_t> TokensOf(const TokenMask& mask) {
 // masks are compared with the tokens tried one by one.
 TEST(TokenGrammarTest, RandomAnswersFollowRandomSchemas) {
   std::mt19937 random(20250);
-  const auto trie = std::make_shared<const TokenTrie>(Vocabulary(1000, &random));
+  const auto trie = std::make_shared<const TokenTrie>(SmallVocabulary(1000, &random));
   const int schemas = static_cast<int>(tessera::testing::Scaled(400));
   int finished = 0, cut = 0;
   for (int s = 0; s < schemas; ++s) {
@@ -134,20 +118,108 @@ TEST(TokenGrammarTest, TokensThatNobodyHas) {
   EXPECT_TRUE(constraint.MustEnd());
 }
 
+std::shared_ptr<TokenGrammar> CompilePattern(const std::string& pattern,
+                                             std::shared_ptr<const TokenTrie> trie) {
+  ConstraintSpec spec;
+  spec.kind = ConstraintSpec::Kind::kRegex;
+  spec.pattern = pattern;
+  return std::move(
+             TokenGrammar::Create(std::move(CompileConstraint(spec)).value(), std::move(trie)))
+      .value();
+}
+
+// One request visits more states than there is room for; those that it has left are dropped, and
+// neither it nor the request beside it notices.
+TEST(TokenGrammarTest, StatesThatNobodyNeedsAreDropped) {
+  std::mt19937 random(3);
+  std::vector<std::string> texts = {"a", "b", "c"};
+  for (int i = 0; i < 64; ++i) {
+    for (texts.emplace_back(); texts.back().size() < 8;) texts.back() += "ab"[random() % 2];
+  }
+  const auto trie = std::make_shared<const TokenTrie>(texts);
+  // Which of the last 25 letters were "a" is a state.
+  const char* const pattern = "((a|b)*a(a|b){24}|b{40}a*)c";
+  const auto shared = CompilePattern(pattern, trie);
+  TokenConstraint wanderer(shared), neighbour(shared);
+  TokenConstraint expected(CompilePattern(pattern, trie));
+  int times_dropped = 0;
+  size_t bytes = 0;
+  for (int i = 0; i < 50'000 && times_dropped < 2; ++i) {
+    const auto mask = wanderer.Mask();
+    ASSERT_TRUE(mask.ok()) << "token " << i << ": " << mask.error().message;
+    ASSERT_TRUE(wanderer.Accept(3 + static_cast<int32_t>(random() % 64)).ok()) << "token " << i;
+    ASSERT_EQ(**neighbour.Mask(), **expected.Mask());
+    const size_t now = shared->MemoryBytes();
+    times_dropped += now < bytes ? 1 : 0;
+    bytes = now;
+    ASSERT_LT(bytes, size_t{150} << 20);
+    if (i % 1000 != 0 || i >= 15'000) continue;
+    ASSERT_TRUE(neighbour.Accept(1).ok());  // up to 15 "b"
+    ASSERT_TRUE(expected.Accept(1).ok());
+  }
+  EXPECT_EQ(times_dropped, 2);
+  for (const int32_t token :
+       {0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 2}) {
+    ASSERT_EQ(**neighbour.Mask(), **expected.Mask());
+    ASSERT_TRUE(neighbour.Accept(token).ok());
+    ASSERT_TRUE(expected.Accept(token).ok());
+  }
+  EXPECT_TRUE(neighbour.MustEnd());
+}
+
+// One request needs so much at the same time that there is no room left: it ends, the other not.
+TEST(TokenGrammarTest, OnlyTheRequestThatNeedsTooMuchEnds) {
+  const auto trie = std::make_shared<const TokenTrie>(
+      std::vector<std::string>{"[", "]", std::string(100, '['), "1"});
+  const auto shared = Compile(Json::parse(R"({"type": "array", "items": {"anyOf": [
+      {"$ref": "#"}, {"const": 1}]}})"),
+                              trie);
+  TokenConstraint deep(shared), flat(shared);
+  ASSERT_TRUE(flat.Accept(0).ok());
+  Status status;
+  for (int i = 0; i < 100'000 && status.ok(); ++i) {
+    status = deep.Accept(2);
+    if (status.ok()) {
+      const auto mask = deep.Mask();
+      if (!mask.ok()) status = mask.error();
+    }
+  }
+  ASSERT_FALSE(status.ok());
+  EXPECT_EQ(status.error().code, ErrorCode::kOutOfMemory) << status.error().message;
+  EXPECT_FALSE(deep.Mask().ok());
+  EXPECT_FALSE(deep.Accept(0).ok());
+  EXPECT_EQ(TokensOf(**flat.Mask()), (std::vector<int32_t>{0, 1, 2, 3}));
+  for (const int32_t token : {0, 3, 1, 1}) ASSERT_TRUE(flat.Accept(token).ok());
+  EXPECT_TRUE(flat.MustEnd());
+  // So does one that comes later.
+  TokenConstraint later(shared);
+  EXPECT_TRUE(later.Accept(2).ok());
+}
+
+// A token that takes too much work ends its request; what others need of the grammar stays right.
+TEST(TokenGrammarTest, OnlyTheRequestThatTakesTooMuchWorkEnds) {
+  const auto trie = std::make_shared<const TokenTrie>(
+      std::vector<std::string>{"x", "a", std::string(2000, 'a'), "b"});
+  const auto shared = CompilePattern("x((a{1,100}){1,100}){1,100}b|ab", trie);
+  TokenConstraint other(shared), hard(shared);
+  ASSERT_TRUE(hard.Accept(0).ok());
+  const auto mask = hard.Mask();
+  ASSERT_FALSE(mask.ok());
+  EXPECT_EQ(mask.error().code, ErrorCode::kInvalidArgument);
+  EXPECT_EQ(mask.error().message.back(), '.');
+  EXPECT_EQ(TokensOf(**other.Mask()), (std::vector<int32_t>{0, 1}));
+  ASSERT_TRUE(other.Accept(1).ok());
+  EXPECT_EQ(TokensOf(**other.Mask()), (std::vector<int32_t>{3}));
+  ASSERT_TRUE(other.Accept(3).ok());
+  EXPECT_TRUE(other.MustEnd());
+}
+
 // What masks cost with a vocabulary of today's size; prints it, as it depends on the machine.
 TEST(TokenGrammarTest, MasksOfALargeVocabulary) {
   std::mt19937 random(7);
-  std::vector<std::string> texts = Vocabulary(2000, &random);
-  while (texts.size() < 128'000) {
-    std::string text = random() % 2 == 0 ? " " : "";
-    for (unsigned count = 2 + random() % 9; count > 0; --count) {
-      text += static_cast<char>(random() % 12 == 0 ? 'A' + random() % 26 : 'a' + random() % 26);
-    }
-    texts.push_back(text);
-  }
-  const auto trie = std::make_shared<const TokenTrie>(texts);
+  const auto trie = std::make_shared<const TokenTrie>(LargeVocabulary(&random));
   const Json schema = Json::parse(R"({"type": "object", "properties": {
-      "name": {"type": "string"}, "tags": {"type": "array", "items": {"type": "string"}},
+      "name": {"type": "string", "maxLength": 60}, "tags": {"type": "array", "items": {"type": "string"}},
       "age": {"type": "integer", "minimum": 0}, "short": {"type": "string", "maxLength": 40},
       "code": {"type": "string", "pattern": "^[a-z]{1,8}-[0-9]+$"}},
       "required": ["name", "tags", "age", "short", "code"]})");

@@ -137,7 +137,12 @@ std::optional<ApiError> ServedModel::Constrain(GenerationRequest* request) const
                              "tokenizer.json.");
   }
   auto compiled = constraints_->Compile(spec);
-  if (!compiled.ok()) return ApiError::Invalid(field, compiled.error().message);
+  if (!compiled.ok()) {
+    if (compiled.error().code == ErrorCode::kOutOfMemory) {
+      return ApiError::FromEngine(compiled.error());
+    }
+    return ApiError::Invalid(field, compiled.error().message);
+  }
   request->grammar = std::move(compiled).value();
   return std::nullopt;
 }
