@@ -1,6 +1,7 @@
 #include "engine/engine_core.h"
 
 #include <algorithm>
+#include <bit>
 #include <chrono>
 #include <limits>
 #include <new>
@@ -65,6 +66,28 @@ std::vector<Backend*> BackendsOf(const EngineParts& parts) {
   std::vector<Backend*> backends;
   for (const Selection& selection : parts.selections) backends.push_back(selection.backend.get());
   return backends;
+}
+
+// Whether the mask has a token that is not forbidden.
+bool HasToken(const TokenMask& mask, std::span<const int32_t> forbidden) {
+  int64_t count = 0;
+  for (const uint64_t word : mask) count += std::popcount(word);
+  for (const int32_t token : forbidden) {
+    const size_t word = static_cast<size_t>(token) >> 6;
+    if (token >= 0 && word < mask.size() && ((mask[word] >> (token & 63)) & 1) != 0) --count;
+  }
+  return count > 0;
+}
+
+Error NothingLeft(const TokenMask& mask) {
+  if (!HasToken(mask, {})) {
+    return InvalidArgument(
+        "No token of this model can go on with the answer as its constraint demands; use a pattern "
+        "or a schema of characters that the model's vocabulary has.");
+  }
+  return InvalidArgument(
+      "min_tokens forbids all tokens that the constraint of the answer allows next, as they are "
+      "among stop_token_ids; lower min_tokens, or leave some of stop_token_ids out.");
 }
 
 uint64_t RandomSeed() {
@@ -336,7 +359,11 @@ void EngineCore::SampleRow(Row* row, int worker) {
       row->error = choice.error();
       break;
     }
-    row->choices.push_back(std::move(choice).value());
+    if (!choice->has_value()) {
+      row->complete = true;
+      break;
+    }
+    row->choices.push_back(std::move(**choice));
     const int32_t token = row->choices.back().token;
     if (i == row->chunk->drafts || token != state.sequence.draft[static_cast<size_t>(i)]) break;
     tokens.push_back(token);  // for now: the next row's history
@@ -345,8 +372,10 @@ void EngineCore::SampleRow(Row* row, int worker) {
   tokens.resize(size);
 }
 
-Result<TokenSampler::Choice> EngineCore::SampleToken(int worker, std::span<const float> logits,
-                                                     const State& state, int32_t ahead) {
+Result<std::optional<TokenSampler::Choice>> EngineCore::SampleToken(int worker,
+                                                                    std::span<const float> logits,
+                                                                    const State& state,
+                                                                    int32_t ahead) {
   const StopChecker& checker = state.output.checker();
   TokenRestrictions restrictions;
   restrictions.forbidden = checker.ForbiddenAt(state.output.num_output() + ahead);
@@ -354,16 +383,26 @@ Result<TokenSampler::Choice> EngineCore::SampleToken(int worker, std::span<const
   if (state.constraint) {
     TESSERA_ASSIGN_OR_RETURN(mask, state.constraint->Mask());
     restrictions.allowed = *mask;
-    if (state.constraint->MayEnd()) restrictions.allowed_besides = checker.stop_tokens();
+    const bool may_end = state.constraint->MayEnd();
+    if (!HasToken(*mask, restrictions.forbidden)) {
+      if (may_end) return std::optional<TokenSampler::Choice>();
+      return NothingLeft(*mask);
+    }
+    if (may_end) restrictions.allowed_besides = checker.stop_tokens();
   }
-  return sampler_.Sample(worker, logits, state.params, state.seed, state.sequence, restrictions);
+  TESSERA_ASSIGN_OR_RETURN(
+      TokenSampler::Choice choice,
+      sampler_.Sample(worker, logits, state.params, state.seed, state.sequence, restrictions));
+  return std::optional(std::move(choice));
 }
 
 void EngineCore::Emit() {
   for (Row& row : rows_) {
     if (requests_.find(row.id) == requests_.end()) continue;  // an earlier row has failed
     const bool goes_on = row.choices.empty() || EmitTokens(row.state, std::move(row.choices));
-    if (row.error && goes_on) FinishWithError(row.state, *row.error);
+    if (!goes_on) continue;
+    if (row.error) FinishWithError(row.state, *row.error);
+    if (row.complete) FinishComplete(row.state);
   }
 }
 
@@ -416,6 +455,15 @@ void EngineCore::FailStep(const Error& error) {
   for (const ScheduledChunk& chunk : step_.chunks) {
     FinishWithError(requests_.at(chunk.sequence->id).get(), error);
   }
+}
+
+// The text that its constraint leaves no way to go on ends as at an end token.
+void EngineCore::FinishComplete(State* state) {
+  RequestUpdate update;
+  update.finish = FinishReason::kStop;
+  if (state->output.num_output() == 0) update.prompt_logprobs = std::move(state->prompt_logprobs);
+  state->output.Flush(&update);
+  Finish(state, std::move(update));
 }
 
 void EngineCore::FinishWithError(State* state, const Error& error) {

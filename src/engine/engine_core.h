@@ -79,6 +79,7 @@ class EngineCore {
     ScheduledChunk* chunk = nullptr;            // where it samples
     std::vector<TokenSampler::Choice> choices;  // likewise: the next tokens
     std::optional<Error> error;                 // why nothing became of it, or nothing more
+    bool complete = false;                      // the constraint allows the end, and nothing else
   };
 
   EngineCore(const EngineOptions& options, EngineParts parts, const KvPlan& plan, KvMemory memory);
@@ -88,14 +89,16 @@ class EngineCore {
   void CollectRows();
   void ProcessRow(Row* row, int worker);
   void SampleRow(Row* row, int worker);
-  // `ahead`: how many tokens of this step come before it.
-  Result<TokenSampler::Choice> SampleToken(int worker, std::span<const float> logits,
-                                           const State& state, int32_t ahead);
+  // `ahead`: how many tokens of this step come before it. None where the constraint allows the end
+  // and nothing else.
+  Result<std::optional<TokenSampler::Choice>> SampleToken(int worker, std::span<const float> logits,
+                                                          const State& state, int32_t ahead);
   void Emit();
   void ExpireRequests();
   bool EmitTokens(State* state, std::vector<TokenSampler::Choice> choices);
   void Guess(State* state) const;
   void FailStep(const Error& error);
+  void FinishComplete(State* state);
   void FinishWithError(State* state, const Error& error);
   void Finish(State* state, RequestUpdate update);
 

@@ -8,6 +8,7 @@
 #include <limits>
 #include <numeric>
 #include <random>
+#include <utility>
 #include <vector>
 
 namespace tessera {
@@ -46,6 +47,79 @@ TEST(SamplerTest, Greedy) {
     logits.front() = 1e6f;
     EXPECT_EQ(Choose(logits, greedy), 0);
   }
+}
+
+// Whatever else is asked for, only tokens of the mask are chosen, and of those the ones that would
+// be chosen if there were no others.
+TEST(SamplerTest, OnlyTokensOfTheMask) {
+  struct Case {
+    size_t size;                   // of the row
+    std::vector<int32_t> allowed;  // in the mask
+    size_t words;                  // of it
+    std::vector<int32_t> besides;
+    std::vector<int32_t> forbidden;
+  };
+  const Case cases[] = {
+      {1, {0}, 1, {}, {}},
+      {64, {63}, 1, {}, {}},
+      {65, {64}, 2, {}, {}},
+      {200, {0, 63, 64, 127, 128, 199}, 4, {}, {}},
+      {200, {5, 70}, 2, {150, 3}, {}},        // the mask ends before the row; 150 lies beyond
+      {100, {99, 127}, 2, {500, -1}, {}},     // 127, 500 and -1 lie outside of the row
+      {300, {1, 2, 3, 250}, 5, {7}, {2, 7}},  // forbidden is stronger than either
+      {128256, {17, 4096, 128255}, 2004, {9}, {}},
+      {70, {}, 2, {69}, {}},  // nothing but the end
+  };
+  for (const Case& c : cases) {
+    SCOPED_TRACE(c.size);
+    std::vector<uint64_t> mask(c.words);
+    for (const int32_t t : c.allowed) mask[static_cast<size_t>(t) / 64] |= uint64_t{1} << (t % 64);
+    std::vector<bool> may(c.size);
+    for (const auto* tokens : {&c.allowed, &c.besides}) {
+      for (const int32_t t : *tokens) {
+        if (t >= 0 && static_cast<size_t>(t) < c.size) may[static_cast<size_t>(t)] = true;
+      }
+    }
+    for (const int32_t t : c.forbidden) may[static_cast<size_t>(t)] = false;
+    const std::vector<float> logits = Random(c.size, 4.0f);
+    std::vector<float> others_away = logits;
+    for (size_t t = 0; t < c.size; ++t) {
+      if (!may[t]) others_away[t] = -kInf;
+    }
+    // What is not allowed cannot be bought, nor can what is allowed hide behind penalties.
+    const int32_t history[] = {0, 1, static_cast<int32_t>(c.size) - 1};
+    const std::pair<int32_t, float> bias[] = {{static_cast<int32_t>(c.size) / 2, 100.0f},
+                                              {0, -3.0f}};
+    for (const SamplerParams& params :
+         {SamplerParams{.temperature = 0}, SamplerParams{.temperature = 1.5f},
+          SamplerParams{.top_k = 2}, SamplerParams{.top_p = 0.3f}, SamplerParams{.min_p = 0.2f},
+          SamplerParams{.repetition_penalty = 1.7f, .presence_penalty = 1, .logprobs = 2}}) {
+      for (uint64_t position = 0; position < 20; ++position) {
+        SamplerContext context{
+            .prompt = history, .output = history, .logit_bias = bias, .position = position};
+        const int32_t expected = Choose(others_away, params, context);
+        context.allowed = mask;
+        context.allowed_besides = c.besides;
+        context.forbidden = c.forbidden;
+        const int32_t token = Choose(logits, params, context);
+        EXPECT_EQ(token, expected);
+        ASSERT_GE(token, 0);
+        EXPECT_TRUE(may[static_cast<size_t>(token)]) << token;
+      }
+    }
+  }
+  // A mask of nothing is no lack of a mask.
+  Sampler sampler;
+  const uint64_t nothing[] = {0};
+  EXPECT_FALSE(sampler.Sample(std::vector<float>{1, 2}, {}, {.allowed = nothing}).ok());
+  // Log probabilities are the model's own: of all tokens.
+  const uint64_t second[] = {2};
+  const auto sampled =
+      sampler.Sample(std::vector<float>{5, 1}, {.logprobs = 1}, {.allowed = second});
+  ASSERT_TRUE(sampled.ok());
+  EXPECT_EQ(sampled->token, 1);
+  EXPECT_EQ(sampled->own.rank, 2);
+  EXPECT_EQ(sampled->top[0].token, 0);
 }
 
 TEST(SamplerTest, RefusesRowsWithoutAToken) {

@@ -88,20 +88,26 @@ Exchange::Output GenerationExchange::PollStream() {
     output.head->headers.emplace_back("Cache-Control", "no-cache");
     output.head->headers.emplace_back("X-Accel-Buffering", "no");
   }
+  TakeEvents(&output);
+  // What ended before it was asked for is sent as a whole.
+  if (output.head && output.end) output.head->body = std::exchange(output.data, {});
+  return output;
+}
+
+void GenerationExchange::TakeEvents(Output* output) {
   for (const GenerationUpdate& entry : generation_->Take()) {
     if (IsFailure(entry.update)) {
-      output.data += SseEvent(ErrorJson(FailureOf(entry.update))) + kSseEnd;
-      output.end = true;
-      return output;
+      output->data += SseEvent(ErrorJson(FailureOf(entry.update))) + kSseEnd;
+      output->end = true;
+      return;
     }
-    output.data += writer_.Events(entry.index, entry.update);
+    output->data += writer_.Events(entry.index, entry.update);
     if (entry.update.finish != FinishReason::kNone) --remaining_;
   }
   if (remaining_ == 0) {
-    output.data += writer_.LastEvents();
-    output.end = true;
+    output->data += writer_.LastEvents();
+    output->end = true;
   }
-  return output;
 }
 
 }  // namespace tessera

@@ -30,6 +30,7 @@ class GenerationExchange : public Exchange {
                      GenerationRequest request, AnswerIdentity identity);
 
   Output PollStream();
+  void TakeEvents(Output* output);  // its data and its end
   Output PollWhole();
 
   std::atomic<int64_t>* const active_;

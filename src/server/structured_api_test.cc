@@ -92,6 +92,32 @@ TEST(StructuredApiTest, OtherForms) {
   EXPECT_TRUE(object.is_object()) << object;
 }
 
+// What must end at once ends, whatever else is asked for.
+TEST(StructuredApiTest, NothingMayFollow) {
+  TestServer server;
+  for (const char* fields :
+       {R"("guided_regex": "")", R"("guided_regex": "", "ignore_eos": true)",
+        R"("guided_regex": "", "min_tokens": 5, "logprobs": 1)",
+        R"("guided_regex": "", "echo": true, "logprobs": 1, "ignore_eos": true)",
+        R"("guided_regex": "", "n": 2, "ignore_eos": true)"}) {
+    SCOPED_TRACE(fields);
+    const Json choice =
+        ChoiceOf(server.Post("/v1/completions", std::string(R"({"prompt": "x", )") + fields + "}"));
+    EXPECT_EQ(choice["finish_reason"], "stop");
+    EXPECT_THAT(choice["text"].get<std::string>(), ::testing::AnyOf("", "x"));
+  }
+  const ClientResponse stream = server.Post(
+      "/v1/chat/completions", Chat(R"("guided_regex": "", "ignore_eos": true, "stream": true)"));
+  EXPECT_EQ(stream.status, 200);
+  EXPECT_THAT(stream.body, HasSubstr(R"("finish_reason":"stop")"));
+  EXPECT_THAT(stream.body, HasSubstr("data: [DONE]"));
+  const Json choice = ChoiceOf(server.Post(
+      "/v1/completions",
+      R"({"prompt": "x", "guided_choice": ["yes"], "min_tokens": 12, "ignore_eos": true})"));
+  EXPECT_EQ(choice["text"], "yes");
+  EXPECT_EQ(choice["finish_reason"], "stop");
+}
+
 TEST(StructuredApiTest, RefusesWithASentence) {
   TestServer server;
   for (const char* fields : {R"("guided_json": {"not": {}})", R"("guided_regex": "(")",

@@ -202,7 +202,7 @@ asio::awaitable<void> Connection::Handle(HttpRequest request) {
       self->Wake();
     });
   });
-  while (!answer_) co_await WaitForWake();
+  while (!answer_ && !gone_) co_await WaitForWake();
 }
 
 // What a library throws, and memory that has run out, end the request and nothing else.

@@ -86,9 +86,13 @@ class HttpServer::Impl {
       }
     });
     work_.reset();
+    long_work_.stop();  // what waits there is not begun any more
     for (std::thread& thread : threads_) thread.join();
     threads_.clear();
     long_work_.join();
+    // The answer that came too late for its connection ends both.
+    context_.restart();
+    context_.poll();
   }
 
   uint16_t port() const { return port_; }

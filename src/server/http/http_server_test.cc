@@ -5,7 +5,11 @@
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 
+#include <atomic>
 #include <chrono>
+#include <functional>
+#include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -270,6 +274,41 @@ TEST(HttpServerTest, StopEndsStreamsUnderWay) {
   server.http().Stop();
   EXPECT_TRUE(Eventually([&] { return Idle(&server); }));
   EXPECT_FALSE(client.ReceiveUntil("data: [DONE]"));
+}
+
+// Each request takes its time on the thread for long work.
+class SlowHandler : public HttpHandler {
+ public:
+  std::optional<HttpResponse> Screen(const HttpRequest& /*head*/) override { return std::nullopt; }
+  HttpAnswer Handle(const HttpRequest& /*request*/, std::function<void()> /*wake*/) override {
+    ++begun;
+    std::this_thread::sleep_for(std::chrono::milliseconds(300));
+    return HttpResponse();
+  }
+  bool TakesLong(const HttpRequest& /*request*/) override { return true; }
+  HttpHeaders Sending(int /*status*/) override { return {}; }
+  HttpResponse Refuse(int /*status*/, const std::string& /*message*/) override { return {}; }
+
+  std::atomic<int> begun = 0;
+};
+
+TEST(HttpServerTest, StopWaitsForNoMoreThanTheWorkThatHasBegun) {
+  SlowHandler handler;
+  HttpServerOptions options;
+  options.port = 0;
+  auto server = HttpServer::Start(options, &handler);
+  ASSERT_TRUE(server.ok()) << server.error().message;
+  std::vector<std::unique_ptr<HttpClient>> clients;
+  for (int i = 0; i < 30; ++i) {
+    clients.push_back(std::make_unique<HttpClient>((*server)->port()));
+    clients.back()->Send(PostText("/v1/completions", "{}"));
+  }
+  ASSERT_TRUE(Eventually([&] { return handler.begun > 0; }));
+  const auto start = std::chrono::steady_clock::now();
+  (*server)->Stop();
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(4));
+  EXPECT_LT(handler.begun, 12);
+  EXPECT_EQ((*server)->num_connections(), 0);
 }
 
 TEST(HttpServerTest, TakenAndWrongAddresses) {

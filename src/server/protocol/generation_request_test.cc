@@ -3,7 +3,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <chrono>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace tessera {
@@ -257,6 +260,28 @@ TEST(GenerationRequestTest, RefusesWithTheFieldsName) {
     EXPECT_EQ(json["error"]["type"], "invalid_request_error");
     EXPECT_EQ(json["error"]["message"].is_string(), true);
     EXPECT_TRUE(json["error"].contains("param") && json["error"].contains("code"));
+  }
+}
+
+// The parser compares names one by one: bodies of which that would take long are not parsed at all.
+TEST(GenerationRequestTest, ManyMembersAreReadOrRefusedSoon) {
+  const auto body = [](int members, size_t name_bytes) {
+    std::string text = R"({"prompt": "x", "logit_bias": {)";
+    for (int i = 0; i < members; ++i) {
+      std::string name = std::to_string(i);
+      name.insert(0, std::max(name.size(), name_bytes) - name.size(), '0');
+      text += (i > 0 ? ",\"" : "\"") + name + "\": 1";
+    }
+    return text + "}}";
+  };
+  GenerationRequest request;
+  EXPECT_EQ(MessageOf(ParseCompletionRequest(body(5000, 0), &request)), "");
+  EXPECT_EQ(request.sampling.logit_bias.size(), 5000u);
+  for (const auto& [members, name_bytes] : {std::pair(400'000, 0), std::pair(5000, 2000)}) {
+    const std::string text = body(members, static_cast<size_t>(name_bytes));
+    const auto start = std::chrono::steady_clock::now();
+    EXPECT_THAT(MessageOf(ParseCompletionRequest(text, &request)), HasSubstr("too many members"));
+    EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(2));
   }
 }
 

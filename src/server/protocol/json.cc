@@ -7,15 +7,21 @@
 namespace tessera {
 namespace {
 
-constexpr int kMaxDepth = 64;
+constexpr size_t kMaxDepth = 64;
+// The parser compares each name with those before it in its object. A comparison counts for one,
+// and for more where the name is long; this many take about 0.1 s.
+constexpr int64_t kMaxComparisons = 20'000'000;
+constexpr int64_t kBytesPerComparison = 64;
 
-// Whether brackets are nested too deeply, those inside of strings not counted.
-bool IsTooDeep(std::string_view text) {
-  int depth = 0;
+// Why the text would take too long or too deep a recursion to parse; "" where it would not.
+std::string TooMuchToParse(std::string_view text) {
+  std::vector<int64_t> members;  // of the brackets that are open
+  int64_t comparisons = 0, length = 0;
   bool in_string = false;
   for (size_t i = 0; i < text.size(); ++i) {
     const char c = text[i];
     if (in_string) {
+      ++length;
       if (c == '\\') {
         ++i;
       } else if (c == '"') {
@@ -23,13 +29,23 @@ bool IsTooDeep(std::string_view text) {
       }
     } else if (c == '"') {
       in_string = true;
+      length = 0;
     } else if (c == '[' || c == '{') {
-      if (++depth > kMaxDepth) return true;
-    } else if (c == ']' || c == '}') {
-      --depth;
+      members.push_back(0);
+      if (members.size() > kMaxDepth) {
+        return "is nested deeper than " + std::to_string(kMaxDepth) + " levels.";
+      }
+    } else if ((c == ']' || c == '}') && !members.empty()) {
+      members.pop_back();
+    } else if (c == ':' && !members.empty()) {
+      comparisons += members.back()++ * (1 + length / kBytesPerComparison);
+      if (comparisons > kMaxComparisons) {
+        return "has objects with too many members, up to " + std::to_string(members.back()) +
+               " so far; send fewer of them.";
+      }
     }
   }
-  return false;
+  return "";
 }
 
 // The library's message without its own name in brackets, nor all of the text that it quotes.
@@ -43,9 +59,8 @@ std::string Reason(const char* what) {
 }  // namespace
 
 std::optional<ApiError> ParseJsonObject(std::string_view text, Json* object) {
-  if (IsTooDeep(text)) {
-    return ApiError::Invalid(
-        "", "The body's JSON is nested deeper than " + std::to_string(kMaxDepth) + " levels.");
+  if (const std::string problem = TooMuchToParse(text); !problem.empty()) {
+    return ApiError::Invalid("", "The body's JSON " + problem);
   }
   try {
     *object = Json::parse(text);

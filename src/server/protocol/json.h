@@ -15,7 +15,7 @@ namespace tessera {
 using Json = nlohmann::ordered_json;
 
 // A request's body, which is an object. Refuses what is no JSON, what is nested deeper than 64
-// values, and what is not UTF-8.
+// values, what is not UTF-8, and objects with more than some thousands of members.
 std::optional<ApiError> ParseJsonObject(std::string_view text, Json* object);
 
 // On one line; bytes that are no UTF-8 become U+FFFD.
