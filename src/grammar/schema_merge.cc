@@ -215,9 +215,8 @@ Result<std::vector<std::string>> TypesOf(const Json& schema) {
           "has a type that does not exist; types are null, boolean, integer, number, string, "
           "array, object and lists of them.");
     }
-    if (std::find(types.begin(), types.end(), type) == types.end()) {
-      types.push_back(type.get<std::string>());
-    }
+    const std::string name = type.get<std::string>();
+    if (std::find(types.begin(), types.end(), name) == types.end()) types.push_back(name);
   }
   return types;
 }
