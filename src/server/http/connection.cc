@@ -99,6 +99,7 @@ void Connection::Close() {
 asio::awaitable<void> Connection::Run(std::shared_ptr<Connection> self) {
   SystemError ignored;
   self->socket_.set_option(asio::ip::tcp::no_delay(true), ignored);
+  self->socket_.non_blocking(true, ignored);
   bool more = true;
   while (more) {
     more = co_await self->ServeOne();
@@ -258,11 +259,16 @@ asio::awaitable<bool> Connection::Send(const HttpResponse& response) {
 }
 
 asio::awaitable<bool> Connection::Write(const std::string& text) {
+  // Most of what streams send fits into the socket's buffer: it needs neither a wait nor a deadline.
   SystemError error;
-  SetDeadline(options_.write_timeout);
-  co_await asio::async_write(socket_, asio::buffer(text),
-                             asio::redirect_error(asio::use_awaitable, error));
-  ClearDeadline();
+  const size_t sent = socket_.write_some(asio::buffer(text), error);
+  if (error == asio::error::would_block) error.clear();
+  if (!error && sent < text.size()) {
+    SetDeadline(options_.write_timeout);
+    co_await asio::async_write(socket_, asio::buffer(text) + sent,
+                               asio::redirect_error(asio::use_awaitable, error));
+    ClearDeadline();
+  }
   if (error) gone_ = true;
   co_return !error;
 }
