@@ -259,7 +259,8 @@ asio::awaitable<bool> Connection::Send(const HttpResponse& response) {
 }
 
 asio::awaitable<bool> Connection::Write(const std::string& text) {
-  // Most of what streams send fits into the socket's buffer: it needs neither a wait nor a deadline.
+  // Most of what streams send fits into the socket's buffer: it needs neither a wait nor a
+  // deadline.
   SystemError error;
   const size_t sent = socket_.write_some(asio::buffer(text), error);
   if (error == asio::error::would_block) error.clear();
