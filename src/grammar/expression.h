@@ -62,7 +62,7 @@ class ExpressionPool {
   static constexpr size_t kMaxNodes = size_t{1} << 19;
   static constexpr size_t kMaxChildren = size_t{1} << 22;
   static constexpr size_t kMaxRules = 4096;
-  static constexpr int64_t kCompileWork = 12'000'000;  // what a new pool may spend
+  static constexpr int64_t kCompileWork = 10'000'000;  // what a new pool may spend
 
   ExpressionPool();
   ExpressionPool(const ExpressionPool&) = delete;

@@ -109,6 +109,28 @@ std::vector<Hostile> Strings() {
         {{"type", "number"}, {"minimum", -i / 7.0}, {"maximum", i * 1.7e9}});
   }
   all.push_back(Schema("many bounds", bounds));
+  Json equal_bounds = {{"type", "array"}};
+  for (int i = 0; i < 8000; ++i) {
+    equal_bounds["prefixItems"].push_back(
+        {{"minimum", -0.1234567 * (i % 3)}, {"maximum", 98765.4321}});
+  }
+  all.push_back(Schema("the same bounds many times", equal_bounds));
+  Json classes = {{"type", "array"}};
+  for (int i = 0; i < 12; ++i) {
+    classes["prefixItems"].push_back(
+        {{"type", "string"}, {"pattern", "^(" + Times(4000, [](int) { return "\\W"; }) + ")$"}});
+  }
+  all.push_back(Schema("many large classes", classes));
+  Json negated = {{"type", "array"}};
+  for (int i = 0; i < 20; ++i) {
+    const auto different = [i](int k) {
+      return std::string("[^") + static_cast<char>('a' + i) + static_cast<char>('a' + k % 26) +
+             static_cast<char>('a' + k / 26 % 26) + static_cast<char>('a' + k / 676) + "]";
+    };
+    negated["prefixItems"].push_back(
+        {{"type", "string"}, {"pattern", "^(" + Times(2000, different) + ")$"}});
+  }
+  all.push_back(Schema("many different classes", negated));
   return all;
 }
 
@@ -190,6 +212,30 @@ std::vector<Hostile> Combinations() {
          {"required", {"k", "v"}}});
   }
   all.push_back(Schema("many kinds of objects", many_any));
+  // Half a million ways through few definitions.
+  Json ways = {{"$ref", "#/$defs/d0"}};
+  for (int i = 0; i < 19; ++i) {
+    const Json next = {{"$ref", "#/$defs/d" + std::to_string(i + 1)}};
+    ways["$defs"]["d" + std::to_string(i)] = {
+        {"anyOf",
+         {{{"allOf", {next, {{"minimum", i}}}}}, {{"allOf", {next, {{"maximum", i + 50}}}}}}}};
+  }
+  ways["$defs"]["d19"] = {{"type", "number"}};
+  all.push_back(Schema("choices of references", ways));
+  Json deep_refs = {{"type", "null"}};
+  for (int i = 0; i < 30; ++i) {
+    Json level;
+    for (int k = 0; k < 150; ++k) level["x" + std::to_string(k)] = k;
+    level["n"] = deep_refs;
+    deep_refs = level;
+  }
+  std::string prefix = "#";
+  for (int i = 0; i < 30; ++i) prefix += "/n";
+  Json far = {{"definitions", deep_refs}};
+  for (int i = 0; i < 3000; ++i) {
+    far["prefixItems"].push_back({{"$ref", "#/definitions" + prefix.substr(1)}, {"minimum", i}});
+  }
+  all.push_back(Schema("far references", far));
   Json unknown;
   for (int i = 0; i < 6000; ++i) unknown["x-" + std::to_string(i)] = i;
   all.push_back(Schema("many unknown keywords", {{"allOf", {unknown, unknown}}, {"type", "null"}}));

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <cmath>
 #include <cstdio>
 #include <string_view>
@@ -23,14 +24,16 @@ struct Decimal {
   std::string fraction;
 };
 
-// The shortest text that is read as the same double.
+// The shortest text that is read as the same double, with 17 digits behind the point at most.
 Decimal DecimalOf(double magnitude) {
-  std::array<char, 64> buffer{};
-  std::string text;
-  for (int digits = 0; digits <= kMaxFractionDigits; ++digits) {
-    std::snprintf(buffer.data(), buffer.size(), "%.*f", digits, magnitude);
+  std::array<char, 512> buffer{};
+  char* const end = std::to_chars(buffer.data(), buffer.data() + buffer.size(), magnitude,
+                                  std::chars_format::fixed)
+                        .ptr;
+  std::string text(buffer.data(), end);
+  if (text.find('.') < text.size() - std::min<size_t>(text.size(), kMaxFractionDigits + 1)) {
+    std::snprintf(buffer.data(), buffer.size(), "%.*f", kMaxFractionDigits, magnitude);
     text = buffer.data();
-    if (std::stod(text) == magnitude) break;
   }
   const size_t point = text.find('.');
   Decimal result;

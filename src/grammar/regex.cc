@@ -1,9 +1,11 @@
 #include "grammar/regex.h"
 
 #include <algorithm>
+#include <map>
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 namespace tessera::grammar {
 namespace {
@@ -75,9 +77,14 @@ class Parser {
                        ", which no constraint can be made of; write it without.");
   }
 
+  // One of the set; patterns name few sets often.
+  ExprId Character(const CodePointSet& set) {
+    const auto [known, is_new] = known_.try_emplace(set.ranges(), kNothing);
+    if (is_new) known->second = OneOf(set, form_, pool_);
+    return known->second;
+  }
   ExprId Anything() {
-    return pool_->Repeat(OneOf(CodePointSet::All().Without(LineEnds()), form_, pool_), 0,
-                         kUnbounded);
+    return pool_->Repeat(Character(CodePointSet::All().Without(LineEnds())), 0, kUnbounded);
   }
   // Control characters need no room in generated texts: `.` leaves them all out.
   static CodePointSet LineEnds() { return {{0, 0x1f}, {0x7f, 0x9f}, {0x2028, 0x2029}}; }
@@ -115,13 +122,13 @@ class Parser {
     if (c == '*' || c == '+' || c == '?') return Wrong("has a quantifier behind nothing");
     if (Take('(')) return ParseGroup();
     if (Take('[')) return ParseClass();
-    if (Take('.')) return OneOf(CodePointSet::All().Without(LineEnds()), form_, pool_);
+    if (Take('.')) return Character(CodePointSet::All().Without(LineEnds()));
     if (Take('\\')) {
       TESSERA_ASSIGN_OR_RETURN(const CodePointSet set, ParseEscape(/*in_class=*/false));
-      return OneOf(set, form_, pool_);
+      return Character(set);
     }
     const CodePoint character = ReadCodePoint(pattern_, &position_);
-    return OneOf({{character, character}}, form_, pool_);
+    return Character({{character, character}});
   }
 
   Result<ExprId> ParseGroup() {
@@ -276,7 +283,7 @@ class Parser {
       ranges.emplace_back(first, high.ranges().front().second);
     }
     const CodePointSet set(std::move(ranges));
-    return OneOf(negated ? set.Complement() : set, form_, pool_);
+    return Character(negated ? set.Complement() : set);
   }
 
   Result<CodePointSet> ParseClassItem() {
@@ -288,6 +295,7 @@ class Parser {
   const std::string_view pattern_;
   const TextForm form_;
   ExpressionPool* const pool_;
+  std::map<std::vector<CodePointSet::Range>, ExprId> known_;  // by what they are one of
   size_t position_ = 0;
   int groups_ = 0;  // open
 };

@@ -13,6 +13,7 @@ using grammar::StateId;
 using grammar::TokenTrie;
 
 constexpr size_t kMaxMaskBytes = 32 << 20;  // kept for one grammar
+constexpr int64_t kWorkOfRoom = 300'000;    // to look through all states, at their most
 
 Error TooMuchMemory() {
   return OutOfMemory(
@@ -80,11 +81,12 @@ Status TokenGrammar::WithBudget(PositionId position, const Action& action) {
   for (int attempt = 0; attempt < 2 && !position->too_large; ++attempt) {
     automaton_->SetBudget(position->work_left);
     action();
-    position->work_left = std::max<int64_t>(automaton_->work_left(), 0);
+    position->work_left = automaton_->work_left();
     const Shortage shortage = automaton_->shortage();
     if (shortage == Shortage::kNone) return {};
     if (shortage == Shortage::kWork) return TooMuchWork();
     MakeRoom();
+    position->work_left -= kWorkOfRoom;
   }
   return TooMuchMemory();
 }
