@@ -1,23 +1,20 @@
 #!/usr/bin/env bash
 # Everything that is checked on each commit: what quickstart.sh does, then the tests in several builds, and the static
 # checks. Ends with the tests of the release build. About half an hour on two cores the first time, much less with a warm
-# compiler cache. The browser that tests the web page is driven by a package from PyPI.
+# compiler cache. What drives the browser that tests the web page, and OpenAI's client, come from PyPI.
 #
 #   ./test.sh                 clang-tidy reads the files that the last commit changed
 #   ./test.sh --tidy-all      clang-tidy reads every file: a quarter of an hour more
-#   ./test.sh --clients       also the official openai client, installed from PyPI, against `tessera serve`
 #
 # TESSERA_TEST_SCALE (0.02 ... 1) sets how much of the long tests runs under the sanitizers.
 set -euo pipefail
 cd "$(dirname "$0")"
 
 tidy=(--changed)
-clients=
 for argument in "$@"; do
   case $argument in
     --tidy-all) tidy=() ;;
-    --clients) clients=1 ;;
-    *) echo "test.sh knows --tidy-all and --clients, not $argument" >&2; exit 2 ;;
+    *) echo "test.sh knows --tidy-all, not $argument" >&2; exit 2 ;;
   esac
 done
 
@@ -53,10 +50,8 @@ scripts/build.sh release
 step "the web page, in a headless browser"
 scripts/web_test.sh
 
-if [[ -n $clients ]]; then
-  step "the openai client against the server"
-  tests/openai_client.sh
-fi
+step "OpenAI's client against the server"
+tests/openai_client.sh
 
 step "address and undefined-behaviour sanitizers, clang: build"
 scripts/build.sh asan

@@ -15,7 +15,7 @@ python=${PYTHON:-$work/venv/bin/python}
 if [[ -z ${PYTHON:-} && ! -x $work/venv/bin/python ]]; then
   scripts/install_deps.sh --web  # brings what makes environments
   python3 -m venv $work/venv
-  $work/venv/bin/pip install --quiet openai jsonschema
+  $work/venv/bin/pip install --quiet --disable-pip-version-check openai==3.54.0 jsonschema==4.26.0
 fi
 
 # The port that the system gives stands in the server's first line.
