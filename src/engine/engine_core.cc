@@ -359,11 +359,12 @@ void EngineCore::SampleRow(Row* row, int worker) {
       row->error = choice.error();
       break;
     }
-    if (!choice->has_value()) {
+    std::optional<TokenSampler::Choice> made = std::move(choice).value();
+    if (!made) {
       row->complete = true;
       break;
     }
-    row->choices.push_back(std::move(**choice));
+    row->choices.push_back(std::move(*made));
     const int32_t token = row->choices.back().token;
     if (i == row->chunk->drafts || token != state.sequence.draft[static_cast<size_t>(i)]) break;
     tokens.push_back(token);  // for now: the next row's history

@@ -169,11 +169,11 @@ ExprId ExpressionPool::TextsFrom(std::span<const std::string> texts, size_t dept
 
 ExprId ExpressionPool::Alternatives(std::vector<ExprId> children) {
   if (overflowed()) return kNothing;
+  std::erase_if(children, [this](ExprId id) { return !at(id).productive; });
   std::vector<ExprId> flat;
   ByteSet bytes;
   for (const ExprId child : children) {
     const Expression& node = at(child);
-    if (!node.productive) continue;
     if (node.kind == ExprKind::kBytes) {
       bytes = bytes | SetOf(node);
     } else if (node.kind == ExprKind::kAlternatives) {

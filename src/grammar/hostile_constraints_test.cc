@@ -115,6 +115,12 @@ std::vector<Hostile> Strings() {
         {{"minimum", -0.1234567 * (i % 3)}, {"maximum", 98765.4321}});
   }
   all.push_back(Schema("the same bounds many times", equal_bounds));
+  Json multiples = {{"type", "array"}};
+  for (int i = 0; i < 4; ++i) {
+    multiples["prefixItems"].push_back(
+        {{"multipleOf", 0.00000991 + 1e-8 * i}, {"minimum", 1e-7 * i}});
+  }
+  all.push_back(Schema("large multiples", multiples));
   Json classes = {{"type", "array"}};
   for (int i = 0; i < 12; ++i) {
     classes["prefixItems"].push_back(

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "grammar/json_text.h"
+#include "grammar/multiple_of.h"
 #include "grammar/number_range.h"
 #include "grammar/regex.h"
 #include "grammar/schema_merge.h"
@@ -25,6 +26,7 @@ constexpr int kMaxDepth = 100;
 constexpr int64_t kWorkPerValue = 4;  // of a pool, for a JSON value that is looked at and copied
 constexpr size_t kMaxNameBytes = 512;
 constexpr size_t kMaxPointerBytes = 1024;
+constexpr size_t kMaxUnique = 8;  // values of which a list has none twice
 constexpr int32_t kMaxCount = 1'000'000'000;
 
 // Keywords that say something about one kind of value only.
@@ -37,10 +39,10 @@ const std::array<TypeKeywords, 4>& KeywordsByType() {
   static const std::array<TypeKeywords, 4> table = {{
       {"object",
        {"properties", "required", "additionalProperties", "minProperties", "maxProperties",
-        "unevaluatedProperties"}},
-      {"array", {"items", "prefixItems", "additionalItems", "minItems", "maxItems"}},
+        "unevaluatedProperties", "patternProperties"}},
+      {"array", {"items", "prefixItems", "additionalItems", "minItems", "maxItems", "uniqueItems"}},
       {"string", {"pattern", "minLength", "maxLength", "format"}},
-      {"number", {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"}},
+      {"number", {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"}},
   }};
   return table;
 }
@@ -81,6 +83,14 @@ class SchemaCompiler {
   static Error Wrong(const std::string& path, const std::string& what,
                      ErrorCode code = ErrorCode::kInvalidArgument) {
     return {code, "The JSON schema at " + path.substr(0, 200) + " " + what};
+  }
+
+  static Error Unserved(const std::string& path, const std::string& keyword,
+                        const std::string& advice) {
+    return Wrong(path,
+                 "has the keyword '" + keyword + "', which no constraint can be made of here; " +
+                     advice + ".",
+                 ErrorCode::kUnsupported);
   }
 
   Status Spend(int64_t cost, const std::string& path) {
@@ -158,13 +168,8 @@ class SchemaCompiler {
     TESSERA_RETURN_IF_ERROR(Spend(1 + static_cast<int64_t>(schema.size()), path));
     bool checked = flat->base.empty();  // whether this schema goes together with those before it
     for (const auto& [keyword, value] : schema.items()) {
-      if (IsAnnotation(keyword)) continue;
-      if (IsUnserved(keyword, value)) {
-        return Wrong(path,
-                     "has the keyword '" + keyword +
-                         "', which no constraint can be made of here; leave it out.",
-                     ErrorCode::kUnsupported);
-      }
+      if (IsAnnotation(keyword) || (keyword == "uniqueItems" && value == false)) continue;
+      if (IsUnserved(keyword, value)) return Unserved(path, keyword, "leave it out");
       if (keyword == "$ref") {
         if (!value.is_string()) return Wrong(path, "has a $ref that is no string.");
         TESSERA_ASSIGN_OR_RETURN(const Json* target, Resolve(value.get<std::string>()));
@@ -263,6 +268,15 @@ class SchemaCompiler {
 
   Result<ExprId> Constants(const Json& schema, const std::vector<std::string>& types,
                            const std::string& path) {
+    TESSERA_ASSIGN_OR_RETURN(const std::vector<Json> values, ValuesOf(schema, types, path));
+    std::vector<std::string> texts;
+    for (const Json& value : values) texts.push_back(Text(value));
+    return pool_->OneOfTexts(std::move(texts));
+  }
+
+  // What `const` and `enum` leave.
+  Result<std::vector<Json>> ValuesOf(const Json& schema, const std::vector<std::string>& types,
+                                     const std::string& path) {
     Json values = schema.value("enum", Json::array({schema.value("const", Json())}));
     if (!values.is_array()) return Wrong(path, "has an enum that is no list.");
     for (const TypeKeywords& entry : KeywordsByType()) {
@@ -276,15 +290,15 @@ class SchemaCompiler {
                                entry.type + "; keep one of them.");
       }
     }
-    std::vector<std::string> texts;
+    std::vector<Json> left;
     for (const Json& value : values) {
       const bool typed = types.empty() || std::any_of(types.begin(), types.end(), [&](auto& type) {
                            return HasType(value, type);
                          });
       if (!typed || (schema.contains("const") && schema["const"] != value)) continue;
-      texts.push_back(Text(value));
+      left.push_back(value);
     }
-    return pool_->OneOfTexts(std::move(texts));
+    return left;
   }
 
   // A count, as minLength; `otherwise` where it is absent.
@@ -358,12 +372,24 @@ class SchemaCompiler {
     }
     auto number = NumberExpression(range, pool_);
     if (!number.ok()) return Wrong(path, number.error().message, number.error().code);
-    return *number;
+    if (!schema.contains("multipleOf")) return *number;
+    const Json& step = schema["multipleOf"];
+    const double value = step.is_number() ? step.get<double>() : -1;
+    const auto [known, is_new] = multiples_.try_emplace(value, kNothing);
+    if (is_new) {
+      auto multiples = MultiplesOf(value, pool_);
+      if (!multiples.ok()) return Wrong(path, multiples.error().message, multiples.error().code);
+      known->second = *multiples;
+    }
+    return pool_->Both(*number, known->second);
   }
 
   Result<ExprId> Array(const Json& schema, const std::string& path, int depth) {
     TESSERA_ASSIGN_OR_RETURN(const Counts counts, CountsOf(schema, "minItems", "maxItems", path));
     if (counts.impossible()) return kNothing;
+    if (schema.contains("uniqueItems") && (counts.max == kUnbounded || counts.max > 1)) {
+      return Distinct(schema, counts, path, depth);
+    }
     // Before draft 2020-12, prefixItems were written as a list of items.
     const bool old_form = schema.contains("items") && schema["items"].is_array();
     const Json prefix = old_form ? schema["items"] : schema.value("prefixItems", Json::array());
@@ -394,6 +420,37 @@ class SchemaCompiler {
     return text_.InBrackets('[', rest, ']');
   }
 
+  // A list of constants with none of them twice: what may follow depends on those that have come.
+  Result<ExprId> Distinct(const Json& schema, const Counts& counts, const std::string& path,
+                          int depth) {
+    const auto refuse = [&] {
+      return Unserved(path, "uniqueItems",
+                      "leave it out, or let items be an enum of up to " +
+                          std::to_string(kMaxUnique) + " values");
+    };
+    if (schema["uniqueItems"] != true || !schema.contains("items") ||
+        schema.contains("prefixItems")) {
+      return refuse();
+    }
+    Flat flat;
+    const std::string inner = path + "/items";
+    TESSERA_RETURN_IF_ERROR(Flatten(schema["items"], inner, depth + 1, &flat));
+    const bool constant = flat.base.contains("const") || flat.base.contains("enum");
+    if (!constant || flat.impossible || !flat.choices.empty()) return refuse();
+    auto types = TypesOf(flat.base);
+    if (!types.ok()) return Wrong(inner, types.error().message);
+    TESSERA_ASSIGN_OR_RETURN(std::vector<Json> values, ValuesOf(flat.base, *types, inner));
+    if (values.size() > kMaxUnique) return refuse();
+    std::vector<ExprId> texts;
+    for (size_t i = 0; i < values.size(); ++i) {
+      const auto before = values.begin() + static_cast<int64_t>(i);
+      if (std::find(values.begin(), before, values[i]) == before) {
+        texts.push_back(pool_->Literal(Text(values[i])));
+      }
+    }
+    return text_.ListOfDistinct(texts, counts.min, counts.max);
+  }
+
   struct Property {
     std::string name;
     ExprId value;
@@ -407,6 +464,7 @@ class SchemaCompiler {
     const Json& required = schema.contains("required") ? schema["required"] : NoNames();
     if (!properties.is_object()) return Wrong(path, "has properties that is no object.");
     if (!required.is_array()) return Wrong(path, "has required that is no list.");
+    if (schema.contains("patternProperties")) return NamedByPattern(schema, path, depth);
     if (allows_others) {
       TESSERA_ASSIGN_OR_RETURN(additional, Value(schema["additionalProperties"],
                                                  path + "/additionalProperties", depth + 1));
@@ -438,6 +496,31 @@ class SchemaCompiler {
     }
     TESSERA_RETURN_IF_ERROR(CheckMemberCounts(schema, members, additional, path));
     return text_.InBrackets('{', Members(members, additional), '}');
+  }
+
+  // Members whose names one pattern gives, and no others.
+  Result<ExprId> NamedByPattern(const Json& schema, const std::string& path, int depth) {
+    const Json& patterns = schema["patternProperties"];
+    const bool alone = (!schema.contains("properties") || schema["properties"].empty()) &&
+                       (!schema.contains("required") || schema["required"].empty()) &&
+                       schema.value("additionalProperties", Json(false)).is_boolean();
+    if (!patterns.is_object() || patterns.size() != 1 || !alone) {
+      return Unserved(path, "patternProperties",
+                      "give one pattern, with neither properties nor required nor a schema of "
+                      "additionalProperties beside it");
+    }
+    const auto entry = patterns.begin();
+    auto name = ParseRegex(entry.key(), RegexMatch::kSomewhere, TextForm::kJsonString, pool_);
+    if (!name.ok()) {
+      return Wrong(path, "has a pattern in patternProperties that " + name.error().message,
+                   name.error().code);
+    }
+    TESSERA_ASSIGN_OR_RETURN(const ExprId value,
+                             Value(entry.value(), path + "/patternProperties", depth + 1));
+    TESSERA_RETURN_IF_ERROR(CheckMemberCounts(schema, {}, value, path));
+    const ExprId member = text_.Member(text_.Quoted(*name), value);
+    const ExprId more = pool_->Repeat(pool_->Concat(text_.Comma(), member), 0, kUnbounded);
+    return text_.InBrackets('{', pool_->Optional(pool_->Concat(member, more)), '}');
   }
 
   static const Json& NoProperties() {
@@ -491,6 +574,7 @@ class SchemaCompiler {
   JsonText text_;
   std::map<std::string, ExprId> rules_;
   std::unordered_map<std::string, const Json*> targets_;  // by pointer; null: nothing is there
+  std::map<double, ExprId> multiples_;                    // by multipleOf
   std::deque<Reference> queue_;
 };
 

@@ -1,6 +1,7 @@
 #include "grammar/json_text.h"
 
 #include <algorithm>
+#include <bit>
 #include <utility>
 
 #include "grammar/code_points.h"
@@ -113,6 +114,25 @@ ExprId JsonText::List(ExprId item, int32_t min, int32_t max) {
                                     max == kUnbounded ? kUnbounded : max - 1);
   const ExprId items = pool_->Concat(item, more);
   return InBrackets('[', min == 0 ? pool_->Optional(items) : items, ']');
+}
+
+// What may follow depends on the items that have come.
+ExprId JsonText::ListOfDistinct(const std::vector<ExprId>& items, int32_t min, int32_t max) {
+  // From the full list to the empty one: bit i of `used` stands for items[i].
+  std::vector<ExprId> rest(size_t{1} << items.size());
+  for (size_t used = rest.size(); used-- > 0;) {
+    const int32_t count = std::popcount(used);
+    const bool is_full = max != kUnbounded && count >= max;
+    std::vector<ExprId> out;
+    if (count >= min) out.push_back(kEmpty);
+    for (size_t i = 0; i < items.size() && !is_full; ++i) {
+      const size_t with = used | size_t{1} << i;
+      if (with == used) continue;
+      out.push_back(pool_->Sequence({count > 0 ? comma_ : kEmpty, items[i], rest[with]}));
+    }
+    rest[used] = pool_->Alternatives(std::move(out));
+  }
+  return InBrackets('[', rest[0], ']');
 }
 
 ExprId JsonText::Any() {

@@ -33,6 +33,8 @@ class JsonText {
   ExprId Member(ExprId name, ExprId value);
   // `item`, from min to max times, in brackets.
   ExprId List(ExprId item, int32_t min, int32_t max);
+  // min to max (kUnbounded) of the items, in any order; 2^items expressions.
+  ExprId ListOfDistinct(const std::vector<ExprId>& items, int32_t min, int32_t max);
   // `inner` may be the empty text.
   ExprId InBrackets(char open, ExprId inner, char close);
 

@@ -26,6 +26,7 @@ struct Decimal {
 
 // The shortest text that is read as the same double, with 17 digits behind the point at most.
 Decimal DecimalOf(double magnitude) {
+  magnitude = std::fabs(magnitude);  // a zero may have a sign
   std::array<char, 512> buffer{};
   char* const end = std::to_chars(buffer.data(), buffer.data() + buffer.size(), magnitude,
                                   std::chars_format::fixed)

@@ -19,18 +19,15 @@ constexpr std::array kUnserved = {"not",
                                   "if",
                                   "then",
                                   "else",
-                                  "patternProperties",
                                   "propertyNames",
                                   "contains",
                                   "minContains",
                                   "dependentRequired",
                                   "dependentSchemas",
                                   "dependencies",
-                                  "multipleOf",
                                   "$dynamicRef",
                                   "$recursiveRef",
                                   "maxContains",
-                                  "uniqueItems",
                                   "divisibleBy",
                                   "extends",
                                   "disallow",
@@ -58,6 +55,9 @@ constexpr std::array kServed = {"type",
                                 "maximum",
                                 "exclusiveMinimum",
                                 "exclusiveMaximum",
+                                "multipleOf",
+                                "patternProperties",
+                                "uniqueItems",
                                 "$ref",
                                 "allOf",
                                 "anyOf",
@@ -135,6 +135,11 @@ Status CheckTogether(const Json& part, const Json& base) {
     if (one->contains("items") && other->contains("prefixItems") && !one->contains("prefixItems")) {
       return refuse("items");
     }
+    const bool closed =
+        one->contains("additionalProperties") && (*one)["additionalProperties"] != true;
+    if (closed && other->contains("patternProperties") && !one->contains("patternProperties")) {
+      return refuse("additionalProperties");
+    }
   }
   return {};
 }
@@ -148,7 +153,6 @@ bool IsServed(const std::string& keyword) {
 }
 
 bool IsUnserved(const std::string& keyword, const Json& value) {
-  if (keyword == "uniqueItems" && value == false) return false;
   if (keyword == "unevaluatedItems" && value == true) return false;
   return std::find(kUnserved.begin(), kUnserved.end(), keyword) != kUnserved.end();
 }

@@ -36,12 +36,19 @@ std::string CheckNumber(double number, const Json& schema) {
                       number <= schema.value("maximum", infinity) &&
                       number > schema.value("exclusiveMinimum", -infinity) &&
                       number < schema.value("exclusiveMaximum", infinity);
+  if (schema.contains("multipleOf")) {
+    const double parts = number / schema["multipleOf"].get<double>();
+    if (std::fabs(parts - std::round(parts)) > 1e-6) return "no multiple";
+  }
   return inside ? "" : "out of range: " + std::to_string(number);
 }
 
 std::string CheckArray(const Json& value, const Json& schema, const Json& root) {
   if (value.size() < schema.value("minItems", size_t{0})) return "too few items";
   if (value.size() > schema.value("maxItems", size_t{1} << 40)) return "too many items";
+  for (auto it = value.begin(); schema.value("uniqueItems", false) && it != value.end(); ++it) {
+    if (std::find(value.begin(), it, *it) != it) return "an item comes twice";
+  }
   const Json prefix = schema.value("prefixItems", Json::array());
   for (size_t i = 0; i < value.size(); ++i) {
     const Json item = i < prefix.size() ? prefix[i] : schema.value("items", Json(true));
@@ -55,7 +62,15 @@ std::string CheckObject(const Json& value, const Json& schema, const Json& root)
     if (!value.contains(name.get<std::string>())) return "lacks " + name.dump();
   }
   const Json properties = schema.value("properties", Json::object());
+  const Json patterns = schema.value("patternProperties", Json::object());
   for (const auto& [name, member] : value.items()) {
+    bool matches = false;
+    for (const auto& [pattern, inner] : patterns.items()) {
+      if (!std::regex_search(name, std::regex(pattern))) continue;
+      matches = true;
+      if (std::string wrong = Violation(member, inner, root); !wrong.empty()) return wrong;
+    }
+    if (matches && !properties.contains(name)) continue;
     const Json inner = properties.contains(name) ? properties[name]
                                                  : schema.value("additionalProperties", Json(true));
     if (std::string wrong = Violation(member, inner, root); !wrong.empty()) {
@@ -107,7 +122,7 @@ class Generator {
   explicit Generator(std::mt19937* random) : random_(*random) {}
 
   Json Schema(int depth) {
-    switch (Below(depth > 0 ? 12 : 7)) {
+    switch (Below(depth > 0 ? 14 : 7)) {
       case 0:
         return String();
       case 1:
@@ -135,6 +150,16 @@ class Generator {
         return Object(depth);
       case 9:
         return Array(depth);
+      case 12:
+        return {{"patternProperties", {{"^[a-c]{1,3}$|\"x", Schema(depth - 1)}}},
+                {"additionalProperties", false}};
+      case 13:
+        return {{"uniqueItems", true},
+                {"items",
+                 {{"enum", {"a", 1, 2.5, nullptr, {{"b", 1}}}},
+                  {"type", {"string", "object", "number"}}}},
+                {"minItems", Below(4)},
+                {"maxItems", 3 + Below(3)}};
       case 10:
         return {{"anyOf", {Schema(depth - 1), Schema(depth - 1), {{"$ref", "#/$defs/tree"}}}}};
       default:
@@ -167,6 +192,9 @@ class Generator {
     if (bounds & 2) {
       const double width = Below(2) == 0 ? 2.25 : 1234;
       schema[Below(2) == 0 ? "maximum" : "exclusiveMaximum"] = low + width;
+    } else if (Below(3) == 0) {
+      static const double kSteps[] = {1, 2, 7, 360, 0.5, 0.01, 2.5, 0.125};
+      schema["multipleOf"] = kSteps[Below(std::size(kSteps))];
     }
     return schema;
   }
