@@ -97,10 +97,11 @@ bool ApiHandler::HasKey(const HttpRequest& head) const {
                      [&](const std::string& key) { return SameSecret(key, given); });
 }
 
-// Constraints of answers are compiled with the request.
+// Constraints of answers are compiled with the request. The last three signs are letters in
+// disguise, of which the names of such fields may be.
 bool ApiHandler::TakesLong(const HttpRequest& request) {
-  constexpr std::string_view kSigns[] = {"response_format", "guided_", "structured_outputs",
-                                         "tools"};
+  constexpr std::string_view kSigns[] = {
+      "response_format", "guided_", "structured_outputs", "tools", "\\u005", "\\u006", "\\u007"};
   return std::any_of(std::begin(kSigns), std::end(kSigns), [&](std::string_view sign) {
     return request.body.find(sign) != std::string::npos;
   });

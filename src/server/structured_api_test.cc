@@ -92,6 +92,20 @@ TEST(StructuredApiTest, OtherForms) {
   EXPECT_TRUE(object.is_object()) << object;
 }
 
+// Whatever makes a constraint is compiled where others need not wait for it.
+TEST(StructuredApiTest, ConstraintsAreLongWork) {
+  TestServer server;
+  HttpRequest request;
+  for (const char* body :
+       {R"({"guided_regex": "a"})", R"({"\u0067uided_regex": "a"})", R"({"guided\u005Fjson": {}})",
+        R"({"t\u006Fols": []})", R"({"response_format": {}})"}) {
+    request.body = body;
+    EXPECT_TRUE(server.handler().TakesLong(request)) << body;
+  }
+  request.body = R"({"prompt": "Gr\u00fc\u00df Gott"})";
+  EXPECT_FALSE(server.handler().TakesLong(request));
+}
+
 // What must end at once ends, whatever else is asked for.
 TEST(StructuredApiTest, NothingMayFollow) {
   TestServer server;
