@@ -467,7 +467,8 @@ TEST(Engine, PrioritiesAndClientsOrderWhatWaits) {
   submit(6, "c", 1);
   go = true;
   engine->WaitIdle();
-  EXPECT_THAT(order, ::testing::ElementsAre(0, 5, 3, 4, 1, 2, 6));
+  // 0 gives its place to 5; when it is back, "a" and "b" have received the same.
+  EXPECT_THAT(order, ::testing::ElementsAre(5, 3, 0, 4, 1, 2, 6));
 }
 
 TEST(Engine, CallbacksMaySubmitAndCancel) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <string>
+#include <tuple>
 #include <utility>
 
 namespace tessera {
@@ -24,7 +25,7 @@ Scheduler::Scheduler(const SchedulerOptions& options, BlockPool* pool)
       prefixes_(pool, options.block_size),
       waiting_(options.ageing_steps) {
   TESSERA_CHECK(options.block_size > 0 && options.max_running > 0 && options.ageing_steps > 0 &&
-                options.max_batch_tokens >= options.max_running &&
+                options.turn_tokens > 0 && options.max_batch_tokens >= options.max_running &&
                 options.max_logit_rows >= options.max_running);
 }
 
@@ -38,6 +39,7 @@ void Scheduler::Add(Sequence* sequence) {
                 "a sequence of " + std::to_string(sequence->size()) + " tokens can never run");
   TESSERA_CHECK(sequence->num_computed == 0 && sequence->blocks.empty() && !sequence->running);
   last_id_ = sequence->id;
+  sequence->priority = sequence->level;
   sequence->account = clients_.Enter(sequence->client);
   waiting_.Add(sequence, step_);
 }
@@ -80,13 +82,56 @@ void Scheduler::MatchPrefix(Sequence* sequence) {
   sequence->num_computed = sequence->known.blocks * options_.block_size;
 }
 
-void Scheduler::PreemptLast() {
-  const auto last = std::prev(running_.end());
-  Sequence* sequence = last->second;
-  running_.erase(last);
+void Scheduler::Preempt(Sequence* sequence) {
+  running_.erase({sequence->level, sequence->id});
   Release(sequence);
   waiting_.Add(sequence, step_);
   ++num_preemptions_;
+}
+
+// A turn makes at least one token: however often a sequence gives way, it ends. And it makes more
+// the longer the sequence is, since all that the prefix cache loses has to be computed again.
+bool Scheduler::GivesWay(const Sequence& running, const Sequence& waiting) const {
+  const int32_t made = running.size() - running.turn_start;
+  if (made == 0 || running.level < waiting.level) return false;
+  if (running.level > waiting.level && running.priority > waiting.priority) return true;
+  return made >= std::max(options_.turn_tokens, running.size() / 8) &&
+         running.account->service - waiting.account->service >
+             kOutputTokenService * options_.turn_tokens;
+}
+
+// Where the first of those that wait finds no place, running ones give way to it if that makes one.
+// Whether some did.
+bool Scheduler::TakeTurns() {
+  if (waiting_.empty()) return false;
+  const Sequence& next = *waiting_.First();
+  // As if the prefix cache knew nothing of it.
+  int64_t free_blocks = pool_->num_free() - BlocksFor(next.size());
+  int32_t running = num_running();
+  const auto missing = [this](const Sequence& sequence) {
+    return BlocksFor(sequence.size()) - static_cast<int64_t>(sequence.blocks.size());
+  };
+  std::vector<Sequence*> leaving;
+  for (const auto& [order, sequence] : running_) {
+    free_blocks -= missing(*sequence);
+    if (GivesWay(*sequence, next)) leaving.push_back(sequence);
+  }
+  std::sort(leaving.begin(), leaving.end(), [](const Sequence* a, const Sequence* b) {
+    return std::tuple(a->level, a->account->service, a->id) >
+           std::tuple(b->level, b->account->service, b->id);
+  });
+  const auto fits = [&] { return running < options_.max_running && running <= free_blocks; };
+  size_t count = 0;
+  for (; !fits() && count < leaving.size(); ++count) {
+    free_blocks += missing(*leaving[count]);
+    for (const int32_t block : leaving[count]->blocks) {
+      free_blocks += pool_->references(block) == 1 ? 1 : 0;
+    }
+    --running;
+  }
+  if (!fits()) return false;
+  for (size_t i = 0; i < count; ++i) Preempt(leaving[i]);
+  return count > 0;
 }
 
 // Makes the blocks of a running sequence hold all its tokens, at the expense of those behind it.
@@ -99,7 +144,7 @@ bool Scheduler::ProvideBlocks(Sequence* sequence) {
       sequence->blocks.push_back(block);
       continue;
     }
-    PreemptLast();
+    Preempt(std::prev(running_.end())->second);
     if (!sequence->running) return false;
   }
   return true;
@@ -164,6 +209,7 @@ void Scheduler::Schedule(ScheduledStep* step) {
   step->num_new_tokens = step->num_cached_tokens = 0;
   ++step_;
   waiting_.Age(step_);
+  const bool gave_way = TakeTurns();
   const int64_t preemptions = num_preemptions_;
 
   // Decodes in order. A preemption takes the last running sequence, which this loop has not reached
@@ -204,6 +250,7 @@ void Scheduler::Schedule(ScheduledStep* step) {
     waiting_.TakeFirst(step_);
     running_.emplace(std::pair(sequence->level, sequence->id), sequence);
     sequence->running = true;
+    sequence->turn_start = sequence->size();
     // At once, lest one client has all its requests taken before any is paid for. What a preemption
     // has it computed again is not its fault.
     if (!std::exchange(sequence->charged, true)) {
@@ -211,6 +258,7 @@ void Scheduler::Schedule(ScheduledStep* step) {
           kPromptTokenService * (sequence->size() - sequence->num_computed);
     }
     ProvideBlocks(sequence);
+    if (gave_way) break;  // those who did are not the next to enter
   }
   ScheduleDrafts(step);
   TESSERA_CHECK(!step->empty() || idle(), "the scheduler found nothing to do");

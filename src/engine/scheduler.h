@@ -21,6 +21,7 @@ struct SchedulerOptions {
   int32_t max_logit_rows = 256;     // rows of a step whose logits are wanted; at least max_running
   bool prefix_caching = false;      // blocks are found again by what they contain
   int64_t ageing_steps = 1000;      // after so many without any progress one rises by a level
+  int32_t turn_tokens = 64;         // that a sequence makes before it gives way to another client's
 };
 
 // The tokens [begin, end) of a sequence are rows of the step, and behind them the first `drafts` of
@@ -86,7 +87,9 @@ class Scheduler {
  private:
   int32_t BlocksFor(int32_t tokens) const;
   bool ProvideBlocks(Sequence* sequence);
-  void PreemptLast();
+  bool GivesWay(const Sequence& running, const Sequence& waiting) const;
+  bool TakeTurns();
+  void Preempt(Sequence* sequence);
   void MatchPrefix(Sequence* sequence);
   void ScheduleChunk(Sequence* sequence, ScheduledStep* step);
   void ScheduleDrafts(ScheduledStep* step);

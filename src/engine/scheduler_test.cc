@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <memory>
 #include <string>
@@ -219,6 +220,89 @@ TEST(Scheduler, NobodyStarves) {
   EXPECT_EQ(low->size(), 14);
   EXPECT_GT(steps, 60) << "it had to become the first";
   EXPECT_GT(scheduler.num_preemptions(), 0);
+}
+
+// One client holds all places with long answers: another one need not wait for their end.
+TEST(Scheduler, AnotherClientTakesItsTurn) {
+  BlockPool pool(1000);
+  Scheduler scheduler({.block_size = 4,
+                       .max_batch_tokens = 32,
+                       .max_running = 4,
+                       .max_logit_rows = 8,
+                       .turn_tokens = 10},
+                      &pool);
+  ScheduledStep step;
+  std::vector<std::unique_ptr<Sequence>> sequences;
+  const auto add = [&](const char* client) {
+    sequences.push_back(MakeSequence(sequences.size() + 1, 4));
+    sequences.back()->client = client;
+    scheduler.Add(sequences.back().get());
+    return sequences.back().get();
+  };
+  for (int i = 0; i < 8; ++i) add("many");
+  for (int i = 0; i < 50; ++i) StepOnce(&scheduler, &step);
+  EXPECT_EQ(scheduler.num_preemptions(), 0) << "of one client, the first to arrive goes first";
+  Sequence* const one = add("one");
+  for (int i = 0; i < 5; ++i) StepOnce(&scheduler, &step);
+  EXPECT_TRUE(one->running);
+  EXPECT_EQ(scheduler.num_preemptions(), 1);
+  const int32_t size = one->size();
+  for (int i = 0; i < 200; ++i) StepOnce(&scheduler, &step);
+  EXPECT_EQ(one->size(), size + 200) << "with one of four it never had more than its share";
+  EXPECT_EQ(scheduler.num_preemptions(), 1);
+  for (int i = 0; i < 7; ++i) add("one");
+  for (int i = 0; i < 1000; ++i) StepOnce(&scheduler, &step);
+  // A turn of four sequences of at most 500 tokens.
+  EXPECT_LE(std::abs(sequences[0]->account->service - one->account->service), 2 * 4 * 500 / 8);
+  EXPECT_LT(scheduler.num_preemptions(), 200) << "turns are long enough";
+}
+
+TEST(Scheduler, PriorityTakesAPlaceAtOnce) {
+  BlockPool pool(7);
+  Scheduler scheduler({4, 32, 2, 8}, &pool);
+  ScheduledStep step;
+  std::vector<std::unique_ptr<Sequence>> sequences;
+  const auto add = [&](int32_t prompt, int64_t priority) {
+    sequences.push_back(MakeSequence(sequences.size() + 1, prompt));
+    sequences.back()->level = priority;
+    scheduler.Add(sequences.back().get());
+  };
+  add(4, 5);
+  add(4, 5);
+  EXPECT_EQ(StepOnce(&scheduler, &step), "1:0-4* 2:0-4*");
+  add(4, 4);
+  EXPECT_EQ(StepOnce(&scheduler, &step), "1:4-5* 3:0-4*") << "2 is the younger one";
+  add(16, 0);
+  EXPECT_EQ(StepOnce(&scheduler, &step), "3:4-5* 4:0-16*") << "1 was the last of them";
+  add(24, -1);
+  EXPECT_EQ(StepOnce(&scheduler, &step), "5:0-24*");
+  EXPECT_EQ(scheduler.num_running(), 1) << "both had to go";
+}
+
+// Many clients, each with one endless answer, and few places: all of them get on.
+TEST(Scheduler, ACrowdTakesTurns) {
+  BlockPool pool(1000);
+  Scheduler scheduler({.block_size = 4,
+                       .max_batch_tokens = 64,
+                       .max_running = 3,
+                       .max_logit_rows = 8,
+                       .turn_tokens = 8},
+                      &pool);
+  ScheduledStep step;
+  std::vector<std::unique_ptr<Sequence>> sequences;
+  for (uint64_t i = 0; i < 12; ++i) {
+    sequences.push_back(MakeSequence(i + 1, 4));
+    sequences.back()->client = std::to_string(i);
+    scheduler.Add(sequences.back().get());
+  }
+  for (int i = 0; i < 400; ++i) StepOnce(&scheduler, &step);
+  int32_t least = 1000, most = 0;
+  for (const auto& sequence : sequences) {
+    least = std::min(least, sequence->size() - 4);
+    most = std::max(most, sequence->size() - 4);
+  }
+  EXPECT_GT(least, 70) << "of 100 each";
+  EXPECT_LT(most, 130);
 }
 
 TEST(SchedulerDeathTest, RefusesWhatCanNeverRun) {

@@ -36,6 +36,8 @@ struct Sequence {
   PrefixPosition known;         // how many of them the prefix cache knows
   bool running = false;         // else waiting
 
+  int64_t priority = 0;              // its level as it arrived
+  int32_t turn_start = 0;            // its size as it last began to run
   ClientAccount* account = nullptr;  // of `client`
   int64_t waiting_since = 0;         // the step in which it began to wait at its level
   bool charged = false;              // its prompt is on the account
