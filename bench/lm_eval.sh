@@ -2,7 +2,7 @@
 # Scores the embedded model through the server with the unmodified lm-evaluation-harness from PyPI: the GSM8K-style task and
 # the multiple-choice task of tests/lm_eval, one client at a time and 64 at a time, on each backend. Prints a table.
 #
-#   bench/lm_eval.sh [--limit N] [--backends "x86 portable"] [--transformers] [TESSERA_PROGRAM [options of `tessera serve`]]
+#   bench/lm_eval.sh [--limit N] [--backends "x86 portable"] [--clients "1 64"] [--transformers] [TESSERA_PROGRAM [options of `tessera serve`]]
 #
 # --transformers lets Hugging Face transformers compute the same tasks on the CPU, in the same harness (several GB from PyPI).
 set -euo pipefail
@@ -10,13 +10,15 @@ cd "$(dirname "$0")/.."
 
 limit=()
 backends=auto
+clients="1 64"
 transformers=
 while [[ ${1:-} == --* ]]; do
   case $1 in
     --limit) limit=(--limit "$2"); shift ;;
     --backends) backends=$2; shift ;;
+    --clients) clients=$2; shift ;;
     --transformers) transformers=yes ;;
-    *) echo "bench/lm_eval.sh knows --limit, --backends and --transformers, not $1" >&2; exit 2 ;;
+    *) echo "bench/lm_eval.sh knows --limit, --backends, --clients and --transformers, not $1" >&2; exit 2 ;;
   esac
   shift
 done
@@ -64,11 +66,11 @@ for backend in $backends; do
     sleep 0.1
   done
   url=$(sed -n 's/^listening on //p' "$log")
-  for clients in 1 64; do
+  for count in $clients; do
     for task in tiny_math tiny_math_choice; do
       # The tokenizer is the server's own: nothing is fetched from anywhere.
-      score "$backend-$clients" venv $task --model local-completions \
-        --model_args "model=tiny-math,base_url=$url/v1/completions,num_concurrent=$clients,max_length=2048"
+      score "$backend-$count" venv $task --model local-completions \
+        --model_args "model=tiny-math,base_url=$url/v1/completions,num_concurrent=$count,max_length=2048"
     done
   done
   stop_server
