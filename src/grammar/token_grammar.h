@@ -26,7 +26,7 @@ using TokenMask = std::vector<uint64_t>;
 class TokenGrammar {
  public:
   // In the units of ExpressionPool, whose work takes 30 to 100 ns.
-  static constexpr int64_t kWorkAtOnce = 2'000'000;
+  static constexpr int64_t kWorkAtOnce = 1'000'000;
   static constexpr int64_t kWorkPerToken = 100'000;
 
   // Fails, with the end of a sentence that begins with what is at fault, where no token can begin.
