@@ -125,14 +125,26 @@ TEST(CliServeTest, ASecondSignalAndTheTimeLimitStopAtOnce) {
       ASSERT_TRUE(server.WaitFor("Ctrl-C again")) << server.Messages();
       server.Signal(SIGINT);
     }
-    EXPECT_EQ(server.ExitCode(), second ? 130 : 0);
-    EXPECT_FALSE(client.ReceiveUntil("data: [DONE]"));
+    EXPECT_TRUE(client.ReceiveUntil("The server is shutting down"));
+    EXPECT_TRUE(client.ReceiveUntil("data: [DONE]\n\n\r\n0\r\n\r\n")) << "a proper end";
+    client.Close();
+    EXPECT_EQ(server.ExitCode(), 130);
+    EXPECT_THAT(server.Messages(), HasSubstr("1 answers were cut"));
   }
 }
 
 TEST(CliServeTest, WhatCannotBeServedIsSaid) {
   EXPECT_EQ(RunProgram({"serve", "/no/such/directory", "-q", "--port", "0"}).exit_code, 3);
-  EXPECT_EQ(RunProgram({"serve", "--port", "99999"}).exit_code, 2);
+  const ProgramResult port = RunProgram({"serve", "--port", "99999"});
+  EXPECT_EQ(port.exit_code, 2);
+  EXPECT_THAT(port.errors, HasSubstr("65535"));
+  for (const bool is_flag : {true, false}) {
+    const ProgramResult key = is_flag
+                                  ? RunProgram({"serve", "--port", "0", "--api-key", ""})
+                                  : RunProgram({"serve", "--port", "0"}, "", {"TESSERA_API_KEY="});
+    EXPECT_EQ(key.exit_code, 2);
+    EXPECT_THAT(key.errors, HasSubstr("the API key is empty"));
+  }
   EXPECT_EQ(RunProgram({"serve", "--max-request-size", "x", "--port", "0"}).exit_code, 2);
   EXPECT_EQ(RunProgram({"serve", "--host", "no such host"}).exit_code, 2);
   EXPECT_EQ(RunProgram({"bench", "serve", "--url", "http://127.0.0.1:1"}).exit_code, 7);

@@ -3,8 +3,12 @@
 #include <poll.h>
 #include <sys/resource.h>
 
+#include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
+#include <ctime>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -25,6 +29,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+constexpr const char* kKeyVariable = "TESSERA_API_KEY";
 constexpr auto kDrainPoll = std::chrono::milliseconds(20);
 
 struct ServeFlags {
@@ -32,7 +37,11 @@ struct ServeFlags {
   std::string directory;
   std::vector<std::string> names;
   std::string max_request_size = "32MiB";
-  int drain_timeout = 30;  // seconds
+  std::string max_upload_memory = "512MiB";
+  int port = 8000;
+  int read_timeout = 60;   // seconds
+  int write_timeout = 60;  // likewise
+  int drain_timeout = 30;  // likewise
   HttpServerOptions http;
   ApiOptions api;
 };
@@ -70,27 +79,59 @@ void PrintReady(const std::string& url, const std::string& name, const Engine& e
   PrintRow("metrics", url + "/metrics");
 }
 
-// Lets running answers end. False where a second signal asks to stop at once.
-bool Drain(const ServeFlags& flags, ApiHandler* handler, InterruptWatch* interrupts) {
+// Lets running answers end, until their time is over or a second signal asks to stop at once. How
+// many have not ended.
+int64_t Drain(const ServeFlags& flags, ApiHandler* handler, InterruptWatch* interrupts) {
   handler->StartDraining();
   if (!flags.engine.quiet && handler->num_active() > 0) {
     PrintRow("stopping", fmt::format("{} answers under way get {} s; Ctrl-C again stops at once",
                                      handler->num_active(), flags.drain_timeout));
   }
   const Clock::time_point end = Clock::now() + std::chrono::seconds(flags.drain_timeout);
-  while (handler->num_active() > 0 && Clock::now() < end) {
-    if (interrupts->Take()) return false;
+  while (handler->num_active() > 0 && Clock::now() < end && !interrupts->Take()) {
     std::this_thread::sleep_for(kDrainPoll);
   }
-  return true;
+  return handler->num_active();
+}
+
+// To stderr: "2026-11-23T07:36:54Z LINE".
+void PrintLogLine(const std::string& line) {
+  const std::time_t now = std::time(nullptr);
+  std::tm parts{};
+  gmtime_r(&now, &parts);
+  std::array<char, 32> time;
+  std::strftime(time.data(), time.size(), "%Y-%m-%dT%H:%M:%SZ", &parts);
+  const std::string text = fmt::format("{} {}\n", time.data(), line);
+  std::fwrite(text.data(), 1, text.size(), stderr);
+}
+
+// The values that their types do not bound.
+Status CompleteOptions(ServeFlags* flags) {
+  TESSERA_ASSIGN_OR_RETURN(const int64_t max_request, ParseBytes(flags->max_request_size));
+  TESSERA_ASSIGN_OR_RETURN(const int64_t max_upload, ParseBytes(flags->max_upload_memory));
+  flags->http.max_body_bytes = static_cast<uint64_t>(max_request);
+  flags->http.max_body_bytes_in_all = static_cast<uint64_t>(max_upload);
+  flags->http.port = static_cast<uint16_t>(flags->port);
+  flags->http.body_timeout = std::chrono::seconds(flags->read_timeout);
+  flags->http.write_timeout = std::chrono::seconds(flags->write_timeout);
+  const char* const key = std::getenv(kKeyVariable);
+  std::vector<std::string>& keys = flags->api.api_keys;
+  if (keys.empty() && key != nullptr) keys.emplace_back(key);
+  if (std::find(keys.begin(), keys.end(), "") != keys.end()) {
+    return InvalidArgument(fmt::format(
+        "the API key is empty, which no client can send; give --api-key or {} a value, or leave "
+        "both out to let everybody in.",
+        kKeyVariable));
+  }
+  flags->api.version = VersionText();
+  flags->api.log = PrintLogLine;
+  return {};
 }
 
 Result<int> Serve(ServeFlags flags) {
   if (!flags.directory.empty()) flags.engine.model = flags.directory;
   TESSERA_ASSIGN_OR_RETURN(const EngineOptions engine_options, MakeEngineOptions(flags.engine));
-  TESSERA_ASSIGN_OR_RETURN(const int64_t max_request, ParseBytes(flags.max_request_size));
-  flags.http.max_body_bytes = static_cast<uint64_t>(max_request);
-  flags.api.version = VersionText();
+  TESSERA_RETURN_IF_ERROR(CompleteOptions(&flags));
   if (flags.names.empty()) flags.names = {NameOf(engine_options.model_directory)};
   RaiseDescriptorLimit();
 
@@ -119,41 +160,67 @@ Result<int> Serve(ServeFlags flags) {
     pollfd wait{interrupts.descriptor(), POLLIN, 0};
     poll(&wait, 1, /*timeout=*/1000);
   }
-  const bool drained = Drain(flags, &handler, &interrupts);
+  const int64_t num_cut = Drain(flags, &handler, &interrupts);
   server->Stop();
-  return drained ? kExitOk : kExitInterrupted;
+  if (num_cut == 0) return kExitOk;
+  if (!flags.engine.quiet) {
+    PrintRow("stopped", fmt::format("{} answers were cut, and their clients told so", num_cut));
+  }
+  return kExitInterrupted;
 }
 
 void AddServerFlags(CLI::App* command, ServeFlags* flags) {
-  const auto add = [command](const char* name, auto* value, const char* text, const char* type) {
+  const auto add = [command](const char* name, auto* value, const std::string& text,
+                             const char* type) {
     return command->add_option(name, *value, text)
         ->type_name(type)
         ->capture_default_str()
         ->group("Server");
   };
-  add("--host", &flags->http.host, "Address to listen on; 0.0.0.0: reachable from other machines",
-      "ADDRESS");
-  add("--port", &flags->http.port, "Port to listen on; 0: any free one", "N");
+  const std::string lowest_rate = fmt::format("afterwards it needs {} bytes/s on the average",
+                                              flags->http.min_bytes_per_second);
+  add("--host", &flags->http.host,
+      "Address, or name of some, to listen on; 0.0.0.0: reachable from other machines", "ADDRESS");
+  add("--port", &flags->port, "Port to listen on; 0: any free one", "N")
+      ->check(CLI::Range(0, 65535));
   add("--served-model-name", &flags->names,
       "What clients call the model; without it the directory's name. May be repeated", "NAME");
-  add("--api-key", &flags->api.api_keys, "Clients must send this key. May be repeated", "KEY")
-      ->envname("TESSERA_API_KEY");
-  add("--cors-origin", &flags->api.cors_origin,
-      "Let pages of this origin use the server from browsers; *: of any", "ORIGIN");
+  add("--api-key", &flags->api.api_keys,
+      fmt::format("Clients must send this key. May be repeated. Without it {}'s", kKeyVariable),
+      "KEY");
+  add("--cors-origin", &flags->api.cors_origins,
+      "Let pages of this origin use the server from browsers; *: of any. May be repeated",
+      "ORIGIN");
   add("--max-queued-requests", &flags->api.max_queued_requests,
-      "Requests that may wait for their turn; more are refused with status 429", "N")
+      "Answers that may wait for their first token, half of them for one client; more are refused "
+      "with status 429",
+      "N")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 30));
   add("--max-connections", &flags->http.max_connections, "Connections open at a time", "N")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 20));
   add("--max-request-size", &flags->max_request_size, "Longest request body, as 32MiB", "SIZE");
+  add("--max-upload-memory", &flags->max_upload_memory,
+      "Request bodies that are being received at a time; more are refused with status 503", "SIZE");
+  add("--read-timeout", &flags->read_timeout,
+      fmt::format("Seconds that a client may send nothing of its request; {}", lowest_rate), "N")
+      ->check(CLI::Range(1, 86400));
+  add("--write-timeout", &flags->write_timeout,
+      fmt::format("Seconds that a client may read nothing of its answer; {}", lowest_rate), "N")
+      ->check(CLI::Range(1, 86400));
   add("--io-threads", &flags->http.threads, "Threads that talk with clients", "N")
       ->check(CLI::Range(1, 64));
   add("--request-timeout", &flags->engine.request_timeout,
       "Seconds that a request may take, waiting included; 0: any time", "SECONDS")
       ->check(CLI::Range(0.0, double{kMaxTimeoutSeconds}));
   add("--drain-timeout", &flags->drain_timeout,
-      "Seconds that answers under way get after Ctrl-C or SIGTERM", "N")
+      "Seconds that answers under way get after Ctrl-C or SIGTERM; where some are cut, the exit "
+      "code is 130",
+      "N")
       ->check(CLI::Range(0, 86400));
+  command
+      ->add_flag("--log-requests", flags->api.log_requests,
+                 "A line to stderr for each request, not only for those that the server failed")
+      ->group("Server");
 }
 
 }  // namespace

@@ -7,14 +7,16 @@
 #include <limits>
 #include <utility>
 
+#include "server/access_log.h"
 #include "server/generation_exchange.h"
+#include "server/http/http_wire.h"
 #include "server/web/engine_exchange.h"
 #include "server/web/web_files.h"
 
 namespace tessera {
 namespace {
 
-constexpr std::string_view kBearer = "Bearer ";
+constexpr std::string_view kBearer = "bearer ";  // in lower case
 
 // Takes as long for a wrong key as for the right one.
 bool SameSecret(std::string_view a, std::string_view b) {
@@ -24,6 +26,14 @@ bool SameSecret(std::string_view a, std::string_view b) {
     difference |= static_cast<unsigned char>(a[i]) ^ static_cast<unsigned char>(other);
   }
   return difference == 0;
+}
+
+// Of a text that is only tokenized: it need not fit into the model, but others wait for it. Tokens
+// that are turned to text are as many at most.
+int64_t MostBytes(const ServedModel& model) {
+  constexpr int64_t kMostBytes = 1 << 20;
+  constexpr int64_t kBytesOfToken = 16;
+  return std::max(kMostBytes, kBytesOfToken * model.engine().max_model_len());
 }
 
 HttpResponse JsonResponse(const Json& json) {
@@ -67,7 +77,8 @@ const ApiHandler::Route* ApiHandler::FindRoute(const std::string& path) {
   return nullptr;
 }
 
-ApiHandler::ApiHandler(ApiOptions options) : options_(std::move(options)) {
+ApiHandler::ApiHandler(ApiOptions options)
+    : options_(std::move(options)), places_(options_.max_queued_requests) {
   std::random_device device;
   last_id_ = (static_cast<uint64_t>(device()) << 32) ^ device();
 }
@@ -91,7 +102,7 @@ void ApiHandler::CountConnectionsBy(std::function<int64_t()> count) {
 bool ApiHandler::HasKey(const HttpRequest& head) const {
   if (options_.api_keys.empty()) return true;
   std::string_view given = head.Header("authorization");
-  if (!given.starts_with(kBearer)) return false;
+  if (LowerCase(given.substr(0, kBearer.size())) != kBearer) return false;
   given.remove_prefix(kBearer.size());
   return std::any_of(options_.api_keys.begin(), options_.api_keys.end(),
                      [&](const std::string& key) { return SameSecret(key, given); });
@@ -107,31 +118,56 @@ bool ApiHandler::TakesLong(const HttpRequest& request) {
   });
 }
 
-HttpHeaders ApiHandler::Sending(int status) {
+std::string ApiHandler::AllowedOrigin(const HttpRequest& head) const {
+  const std::string_view origin = head.Header("origin");
+  for (const std::string& allowed : options_.cors_origins) {
+    if (allowed == "*") return allowed;
+    if (allowed == origin) return allowed;
+  }
+  return "";
+}
+
+HttpHeaders ApiHandler::Sending(const HttpRequest& head, int status) {
   metrics_.CountAnswer(status);
   HttpHeaders headers;
-  if (!options_.cors_origin.empty()) {
-    headers.emplace_back("Access-Control-Allow-Origin", options_.cors_origin);
-    if (options_.cors_origin != "*") headers.emplace_back("Vary", "Origin");
+  if (!options_.cors_origins.empty()) {
+    const std::string origin = AllowedOrigin(head);
+    if (!origin.empty()) headers.emplace_back("Access-Control-Allow-Origin", origin);
+    if (origin != "*") headers.emplace_back("Vary", "Origin");
   }
   if (status == 429 || status == 503) headers.emplace_back("Retry-After", "1");
   return headers;
+}
+
+void ApiHandler::Answered(const HttpRequest& head, const AnswerRecord& record) {
+  if (!options_.log) return;
+  const std::string line = AccessLine(head, record, options_.log_requests);
+  if (!line.empty()) options_.log(line);
 }
 
 HttpResponse ApiHandler::Refuse(int status, const std::string& message) {
   return ErrorResponse({status, message, "", ""});
 }
 
+// Clients' libraries add headers of their own: an origin that is allowed may send what it asks for.
+HttpResponse ApiHandler::Preflight(const HttpRequest& head) const {
+  HttpResponse response;
+  response.status = 204;
+  response.content_type.clear();
+  if (AllowedOrigin(head).empty()) return response;
+  const std::string_view wanted = head.Header("access-control-request-headers");
+  response.headers = {
+      {"Access-Control-Allow-Methods", "GET, POST, OPTIONS"},
+      {"Access-Control-Allow-Headers",
+       wanted.empty() ? "Authorization, Content-Type" : std::string(wanted)},
+      {"Access-Control-Max-Age", "86400"},
+      {"Vary", "Access-Control-Request-Headers"},
+  };
+  return response;
+}
+
 std::optional<HttpResponse> ApiHandler::Screen(const HttpRequest& head) {
-  if (head.method == "OPTIONS" && !options_.cors_origin.empty()) {
-    HttpResponse response;
-    response.status = 204;
-    response.content_type.clear();
-    response.headers.emplace_back("Access-Control-Allow-Methods", "GET, POST, OPTIONS");
-    response.headers.emplace_back("Access-Control-Allow-Headers", "Authorization, Content-Type");
-    response.headers.emplace_back("Access-Control-Max-Age", "86400");
-    return response;
-  }
+  if (head.method == "OPTIONS" && !options_.cors_origins.empty()) return Preflight(head);
   const Route* route = FindRoute(head.path);
   if (route == nullptr) {
     return ErrorResponse({404,
@@ -208,23 +244,23 @@ HttpAnswer ApiHandler::Generate(GenerationRequest request, const HttpRequest& ht
     return ErrorResponse({503, "The server is shutting down and takes no new requests.", "", ""});
   }
   if (const auto error = model->CheckName(request.model)) return ErrorResponse(*error);
-  const int64_t waiting = model->engine().stats().waiting;
-  if (waiting >= options_.max_queued_requests) {
-    return ErrorResponse({429,
-                          "There are " + std::to_string(waiting) +
-                              " requests waiting already; try again later "
-                              "(--max-queued-requests sets the limit).",
-                          "", "queue_full"});
+  request.client = ClientOf(http, request);
+  // A chat is not yet the prompt that it becomes.
+  const auto prompts = std::max<int64_t>(static_cast<int64_t>(request.prompts.size()), 1);
+  const int64_t answers = prompts * request.best_of;
+  PlacesTaken places;
+  if (const auto error = places_.Take(request.client, answers, &places)) {
+    return ErrorResponse(*error);
   }
   if (const auto error = model->Tokenize(&request)) return ErrorResponse(*error);
   if (const auto error = model->Constrain(&request)) return ErrorResponse(*error);
-  request.client = ClientOf(http, request);
   AnswerIdentity identity{NewId(id_prefix), model->names().front(),
                           static_cast<int64_t>(std::time(nullptr))};
   if (!request.model.empty()) identity.model = request.model;
   std::unique_ptr<Exchange> exchange;
-  if (const auto error = GenerationExchange::Start(*model, &metrics_, &active_, std::move(request),
-                                                   std::move(identity), wake, &exchange)) {
+  if (const auto error =
+          GenerationExchange::Start(*model, &metrics_, &active_, std::move(request),
+                                    std::move(identity), std::move(places), wake, &exchange)) {
     return ErrorResponse(*error);
   }
   return exchange;
@@ -238,10 +274,11 @@ HttpAnswer ApiHandler::Models(const HttpRequest& /*request*/, const Wake& /*wake
   return JsonResponse(json);
 }
 
-HttpAnswer ApiHandler::OneModel(const HttpRequest& request, const Wake& /*wake*/) {
+HttpAnswer ApiHandler::OneModel(const HttpRequest& request, const Wake& wake) {
   const ServedModel* model = model_;
   if (model == nullptr) return ErrorResponse(NotLoaded());
   const std::string name = request.path.substr(std::string_view("/v1/models/").size());
+  if (name.empty()) return Models(request, wake);
   if (const auto error = model->CheckName(name)) return ErrorResponse(*error);
   return JsonResponse(model->ModelJson(name));
 }
@@ -277,6 +314,14 @@ HttpAnswer ApiHandler::Tokenize(const HttpRequest& request, const Wake& /*wake*/
       return ErrorResponse(*error);
     }
   }
+  const int64_t most_bytes = MostBytes(*model);
+  if (static_cast<int64_t>(text.size()) > most_bytes) {
+    return ErrorResponse({413,
+                          "The text has " + std::to_string(text.size()) + " bytes, and at most " +
+                              std::to_string(most_bytes) +
+                              " are tokenized at a time; send it in pieces.",
+                          messages == nullptr ? "prompt" : "messages", ""});
+  }
   std::vector<int32_t> tokens;
   if (const auto error = model->EncodeText(text, add_special_tokens, &tokens)) {
     return ErrorResponse(*error);
@@ -307,6 +352,14 @@ HttpAnswer ApiHandler::Detokenize(const HttpRequest& request, const Wake& /*wake
   if (const auto& error = fields.error()) return ErrorResponse(*error);
   if (model->tokenizer() == nullptr) {
     return ErrorResponse(ApiError::Invalid("tokens", "The model directory has no tokenizer.json."));
+  }
+  const int64_t most_tokens = MostBytes(*model);
+  if (static_cast<int64_t>(tokens.size()) > most_tokens) {
+    return ErrorResponse({413,
+                          "The list has " + std::to_string(tokens.size()) +
+                              " tokens, and at most " + std::to_string(most_tokens) +
+                              " are turned to text at a time; send it in pieces.",
+                          "tokens", ""});
   }
   const std::string text = model->tokenizer()->Decode(tokens, /*skip_special_tokens=*/false);
   return JsonResponse({{"prompt", text}});

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <random>
@@ -13,15 +14,19 @@
 #include "server/metrics.h"
 #include "server/protocol/api_error.h"
 #include "server/served_model.h"
+#include "server/waiting_places.h"
 #include "server/web/engine_watch.h"
 
 namespace tessera {
 
 struct ApiOptions {
-  std::string version;                 // of the program
-  std::vector<std::string> api_keys;   // of /v1, /tokenize and alike; empty: everybody may
-  std::string cors_origin;             // "": no browser page of another origin may; "*": each may
-  int64_t max_queued_requests = 4096;  // that wait in the engine; more are answered with 429
+  std::string version;                // of the program
+  std::vector<std::string> api_keys;  // of /v1, /tokenize and alike; empty: everybody may
+  // Whose pages may use the server from browsers; empty: no other origin's; "*": each may.
+  std::vector<std::string> cors_origins;
+  int64_t max_queued_requests = 8192;  // answers that wait for their first token: see WaitingPlaces
+  bool log_requests = false;           // a line for each; otherwise for failures of the server only
+  std::function<void(const std::string& line)> log;  // may be null; thread-safe
 };
 
 // Thread-safe.
@@ -42,7 +47,8 @@ class ApiHandler : public HttpHandler {
   std::optional<HttpResponse> Screen(const HttpRequest& head) override;
   HttpAnswer Handle(const HttpRequest& request, std::function<void()> wake) override;
   bool TakesLong(const HttpRequest& request) override;
-  HttpHeaders Sending(int status) override;
+  HttpHeaders Sending(const HttpRequest& head, int status) override;
+  void Answered(const HttpRequest& head, const AnswerRecord& record) override;
   HttpResponse Refuse(int status, const std::string& message) override;
 
  private:
@@ -54,6 +60,9 @@ class ApiHandler : public HttpHandler {
   using Wake = std::function<void()>;
 
   static const Route* FindRoute(const std::string& path);
+  // What CORS lets the request's origin be told: "" nothing.
+  std::string AllowedOrigin(const HttpRequest& head) const;
+  HttpResponse Preflight(const HttpRequest& head) const;
   bool HasKey(const HttpRequest& head) const;
   std::string ClientOf(const HttpRequest& http, const GenerationRequest& request) const;
   ApiError NotLoaded();
@@ -78,6 +87,7 @@ class ApiHandler : public HttpHandler {
 
   const ApiOptions options_;
   ServerMetrics metrics_;
+  WaitingPlaces places_;
   std::atomic<ServedModel*> model_{nullptr};  // null while loading
   std::unique_ptr<ServedModel> owned_model_;
   std::unique_ptr<EngineWatch> watch_;  // there as soon as the model is

@@ -253,7 +253,7 @@ TEST(ApiTest, GuessesChangeNoAnswer) {
 TEST(ApiTest, KeysAndOrigins) {
   TestServerOptions options;
   options.api.api_keys = {"first", "second"};
-  options.api.cors_origin = "https://example.org";
+  options.api.cors_origins = {"https://example.org"};
   options.load = false;
   TestServer server(options);
   struct Case {
@@ -266,7 +266,9 @@ TEST(ApiTest, KeysAndOrigins) {
         Case{"Authorization: first\r\n", 401}, Case{"authorization: Bearer first\r\n", 503},
         Case{"Authorization: Bearer second\r\n", 503}}) {
     SCOPED_TRACE(c.header);
-    const ClientResponse response = Ask(server.port(), GetText("/v1/models", c.header));
+    const ClientResponse response =
+        Ask(server.port(),
+            GetText("/v1/models", std::string("Origin: https://example.org\r\n") + c.header));
     EXPECT_EQ(response.status, c.status);
     EXPECT_THAT(response.head, HasSubstr("Access-Control-Allow-Origin: https://example.org"));
   }

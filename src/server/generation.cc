@@ -39,6 +39,7 @@ struct Generation::Shared {
     bool fresh = false;  // `update` holds something new
     int64_t prompt_tokens = 0;
     bool has_token = false;
+    bool has_place = true;  // in the queue
     Clock::time_point last_token;
   };
 
@@ -47,6 +48,7 @@ struct Generation::Shared {
   bool stream = false;
 
   std::mutex mutex;
+  PlacesTaken places;
   std::function<void()> wake;  // null once nobody listens
   std::vector<Slot> slots;     // [requests]
   size_t remaining = 0;        // requests that have not ended
@@ -71,6 +73,8 @@ struct Generation::Shared {
 
   void Count(const RequestUpdate& update, Slot* slot) {
     const Clock::time_point now = Clock::now();
+    const bool has_begun = !update.tokens.empty() || update.finish != FinishReason::kNone;
+    if (has_begun && std::exchange(slot->has_place, false)) places.GiveBack(1);
     if (!update.tokens.empty()) {
       if (slot->has_token) {
         // Tokens that come together, as accepted guesses do, share the time.
@@ -96,10 +100,12 @@ Generation::Generation(Engine* engine, std::shared_ptr<Shared> shared)
 
 Result<std::unique_ptr<Generation>> Generation::Start(Engine* engine, ServerMetrics* metrics,
                                                       std::vector<Request> requests, bool stream,
+                                                      PlacesTaken places,
                                                       std::function<void()> wake) {
   auto shared = std::make_shared<Shared>();
   shared->metrics = metrics;
   shared->stream = stream;
+  shared->places = std::move(places);
   shared->wake = std::move(wake);
   shared->slots.resize(requests.size());
   shared->remaining = requests.size();

@@ -9,6 +9,7 @@
 
 #include "engine/engine.h"
 #include "server/metrics.h"
+#include "server/waiting_places.h"
 #include "tessera/result.h"
 
 namespace tessera {
@@ -23,10 +24,11 @@ class Generation {
  public:
   // Submits the requests; none runs where one is refused. `wake` is called from the stepping thread
   // when Take() has something to give: with every token where `stream`, otherwise when all requests
-  // have ended or one has failed. `engine` and `metrics` outlive this.
+  // have ended or one has failed. `places`, one for each request, are given back as their answers
+  // begin. `engine` and `metrics` outlive this.
   static Result<std::unique_ptr<Generation>> Start(Engine* engine, ServerMetrics* metrics,
                                                    std::vector<Request> requests, bool stream,
-                                                   std::function<void()> wake);
+                                                   PlacesTaken places, std::function<void()> wake);
 
   // Cancels what has not ended; `wake` is not called from now on.
   ~Generation();

@@ -12,12 +12,16 @@ bool IsFailure(const RequestUpdate& update) {
          (update.finish == FinishReason::kTimeout && update.output_tokens == 0);
 }
 
+ApiError ShuttingDown() {
+  return {503, "The server is shutting down; the answer is not complete.", "", ""};
+}
+
 ApiError FailureOf(const RequestUpdate& update) {
   if (update.finish == FinishReason::kError) {
     return ApiError::FromEngine({update.error_code, update.error});
   }
   if (update.finish == FinishReason::kTimeout) return {504, update.error, "", "timeout"};
-  return {503, "The server is shutting down; the answer is not complete.", "", ""};
+  return ShuttingDown();
 }
 
 }  // namespace
@@ -38,7 +42,7 @@ GenerationExchange::~GenerationExchange() {
 std::optional<ApiError> GenerationExchange::Start(const ServedModel& model, ServerMetrics* metrics,
                                                   std::atomic<int64_t>* active,
                                                   GenerationRequest request,
-                                                  AnswerIdentity identity,
+                                                  AnswerIdentity identity, PlacesTaken places,
                                                   std::function<void()> wake,
                                                   std::unique_ptr<Exchange>* exchange) {
   std::unique_ptr<GenerationExchange> created(
@@ -46,7 +50,7 @@ std::optional<ApiError> GenerationExchange::Start(const ServedModel& model, Serv
   std::vector<Request> requests = model.EngineRequests(created->request_);
   created->remaining_ = requests.size();
   auto generation = Generation::Start(&model.engine(), metrics, std::move(requests),
-                                      created->request_.stream, std::move(wake));
+                                      created->request_.stream, std::move(places), std::move(wake));
   if (!generation.ok()) return ApiError::FromEngine(generation.error());
   created->generation_ = std::move(generation).value();
   *exchange = std::move(created);
@@ -66,6 +70,7 @@ Exchange::Output GenerationExchange::PollWhole() {
         return entry.update.finish != FinishReason::kTimeout && !IsFailure(entry.update);
       });
   for (GenerationUpdate& entry : updates) {
+    Note(entry.update);
     // Where another answer is complete, one whose time was over tells so in its finish_reason.
     const bool is_told = has_answer && entry.update.finish == FinishReason::kTimeout;
     if (IsFailure(entry.update) && !is_told) {
@@ -89,15 +94,39 @@ Exchange::Output GenerationExchange::PollStream() {
     output.head->headers.emplace_back("X-Accel-Buffering", "no");
   }
   TakeEvents(&output);
-  // What ended before it was asked for is sent as a whole.
-  if (output.head && output.end) output.head->body = std::exchange(output.data, {});
   return output;
+}
+
+Exchange::Output GenerationExchange::Cut() {
+  Output output;
+  output.end = true;
+  const ApiError error = ShuttingDown();
+  if (has_head_) {
+    NoteFailure(error);
+    output.data = SseEvent(ErrorJson(error)) + kSseEnd;
+  } else {
+    output.head = ErrorResponse(error);
+  }
+  return output;
+}
+
+void GenerationExchange::Note(const RequestUpdate& update) {
+  notes_.prompt_tokens = std::max<int64_t>(notes_.prompt_tokens, update.prompt_tokens);
+  if (update.finish != FinishReason::kNone) notes_.output_tokens += update.output_tokens;
+}
+
+void GenerationExchange::NoteFailure(const ApiError& error) {
+  notes_.error_status = error.status;
+  notes_.error = error.message;
 }
 
 void GenerationExchange::TakeEvents(Output* output) {
   for (const GenerationUpdate& entry : generation_->Take()) {
+    Note(entry.update);
     if (IsFailure(entry.update)) {
-      output->data += SseEvent(ErrorJson(FailureOf(entry.update))) + kSseEnd;
+      const ApiError error = FailureOf(entry.update);
+      NoteFailure(error);
+      output->data += SseEvent(ErrorJson(error)) + kSseEnd;
       output->end = true;
       return;
     }

@@ -16,14 +16,18 @@ namespace tessera {
 class GenerationExchange : public Exchange {
  public:
   // Submits the request, which has its tokens; what the engine refuses comes back as the error.
-  // `active` counts exchanges while they live. All pointers outlive the exchange.
+  // `active` counts exchanges while they live. `places` are the answers' in the queue, given back
+  // as they begin. All pointers outlive the exchange.
   static std::optional<ApiError> Start(const ServedModel& model, ServerMetrics* metrics,
                                        std::atomic<int64_t>* active, GenerationRequest request,
-                                       AnswerIdentity identity, std::function<void()> wake,
+                                       AnswerIdentity identity, PlacesTaken places,
+                                       std::function<void()> wake,
                                        std::unique_ptr<Exchange>* exchange);
   ~GenerationExchange() override;
 
   Output Poll() override;
+  Output Cut() override;
+  AnswerNotes Notes() const override { return notes_; }
 
  private:
   GenerationExchange(const ServedModel& model, std::atomic<int64_t>* active,
@@ -32,6 +36,9 @@ class GenerationExchange : public Exchange {
   Output PollStream();
   void TakeEvents(Output* output);  // its data and its end
   Output PollWhole();
+  // What the end of one of the engine's requests, or a failure, means for the log.
+  void Note(const RequestUpdate& update);
+  void NoteFailure(const ApiError& error);
 
   std::atomic<int64_t>* const active_;
   const GenerationRequest request_;
@@ -39,6 +46,7 @@ class GenerationExchange : public Exchange {
   std::unique_ptr<Generation> generation_;
   size_t remaining_ = 0;  // engine requests whose end was not told yet
   bool has_head_ = false;
+  AnswerNotes notes_;
 };
 
 }  // namespace tessera

@@ -56,7 +56,7 @@ class ServerMetrics {
  private:
   static constexpr int kNumReasons = 6;
   static constexpr std::array kStatuses = {200, 204, 400, 401, 404, 405, 408,
-                                           413, 429, 431, 500, 503, 504};
+                                           413, 415, 429, 431, 500, 503, 504};
 
   std::atomic<int64_t> prompt_tokens_{0};
   std::atomic<int64_t> generation_tokens_{0};

@@ -1,19 +1,17 @@
 #include "server/http/connection.h"
 
 #include <algorithm>
-#include <array>
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/use_awaitable.hpp>
-#include <boost/asio/write.hpp>
 #include <boost/beast/http/error.hpp>
 #include <boost/beast/http/read.hpp>
-#include <cctype>
-#include <charconv>
 #include <exception>
 #include <utility>
+
+#include "server/http/http_wire.h"
 
 namespace tessera {
 namespace {
@@ -21,18 +19,19 @@ namespace {
 namespace asio = boost::asio;
 namespace http = boost::beast::http;
 
-// What a client may send ahead while its request is being answered.
-constexpr size_t kMaxReadAhead = 64 << 10;
+// What a client may send ahead while its request is being answered: more than one read of Beast's,
+// which may have brought the beginning of the next request. Who sends more than this is cut off:
+// nothing but reading tells whether a client is still there.
+constexpr size_t kMaxReadAhead = 128 << 10;
 constexpr size_t kReadSize = 4096;
+constexpr size_t kBodyReadSize = 64 << 10;
 // How much of an unwanted request is read to let the client see its answer.
 constexpr size_t kMaxLinger = 4 << 20;
 constexpr auto kLingerTimeout = std::chrono::seconds(2);
-
-std::string LowerCase(std::string_view text) {
-  std::string result(text);
-  for (char& c : result) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  return result;
-}
+// Bounds the memory of clients that read slowly, and has their progress seen in small steps: the
+// system tells of free room when about a third of this was read.
+constexpr int kSendBuffer = 256 << 10;
+constexpr const char* kShuttingDown = "The server is shutting down; the answer is not complete.";
 
 std::string_view View(boost::beast::string_view text) { return {text.data(), text.size()}; }
 
@@ -40,35 +39,24 @@ template <typename Message>
 HttpRequest ConvertHead(const Message& message) {
   HttpRequest request;
   request.method = View(message.method_string());
-  const std::string_view target = View(message.target());
-  const size_t query = target.find('?');
-  request.path = target.substr(0, query);
-  if (query != std::string_view::npos) request.query = target.substr(query + 1);
+  ReadTarget(View(message.target()), &request);
   for (const auto& field : message) {
     request.headers.emplace_back(LowerCase(View(field.name_string())), View(field.value()));
   }
   return request;
 }
 
-// One piece of a body of unknown length.
-void AppendChunk(const std::string& data, std::string* out) {
-  std::array<char, 16> size;
-  const auto end = std::to_chars(size.data(), size.data() + size.size(), data.size(), 16).ptr;
-  out->append(size.data(), end);
-  out->append("\r\n");
-  out->append(data);
-  out->append("\r\n");
-}
-
 }  // namespace
 
-Connection::Connection(Socket socket, const HttpServerOptions& options, HttpHandler* handler,
-                       asio::thread_pool* long_work, std::function<void()> on_end)
+Connection::Connection(Socket socket, ConnectionContext* context, std::function<void()> on_end,
+                       std::optional<HttpResponse> refusal)
     : socket_(std::move(socket)),
-      options_(options),
-      handler_(handler),
-      long_work_(long_work),
+      context_(context),
+      options_(context->options),
+      handler_(context->handler),
       on_end_(std::move(on_end)),
+      refusal_(std::move(refusal)),
+      body_lease_(&context->bodies),
       wake_timer_(socket_.get_executor(), Clock::time_point::max()),
       deadline_timer_(socket_.get_executor(), Clock::time_point::max()) {}
 
@@ -86,6 +74,15 @@ void Connection::Finish() {
   on_end_();
 }
 
+void Connection::ShutDown() {
+  asio::post(socket_.get_executor(), [self = shared_from_this()] {
+    self->closing_ = true;
+    SystemError ignored;
+    if (self->reading_) self->socket_.cancel(ignored);
+    self->Wake();
+  });
+}
+
 void Connection::Close() {
   asio::post(socket_.get_executor(), [self = shared_from_this()] {
     SystemError ignored;
@@ -99,74 +96,127 @@ void Connection::Close() {
 asio::awaitable<void> Connection::Run(std::shared_ptr<Connection> self) {
   SystemError ignored;
   self->socket_.set_option(asio::ip::tcp::no_delay(true), ignored);
+  self->socket_.set_option(asio::socket_base::send_buffer_size(kSendBuffer), ignored);
   self->socket_.non_blocking(true, ignored);
   bool more = true;
+  if (self->refusal_) {
+    const bool sent = co_await self->Send(*self->refusal_);
+    self->gone_ = !sent;
+    more = false;
+  }
   while (more) {
+    self->request_ = {};
+    self->record_ = {};
     more = co_await self->ServeOne();
+    self->ReportAnswer();
     self->first_request_ = false;
   }
   if (!self->gone_) co_await self->Linger();
 }
 
 asio::awaitable<bool> Connection::ServeOne() {
+  if (closing_) {
+    gone_ = true;
+    co_return false;
+  }
   Parser parser;
   parser.header_limit(options_.max_header_bytes);
   parser.body_limit(options_.max_body_bytes);
   SystemError error;
-  SetDeadline(first_request_ ? options_.header_timeout : options_.idle_timeout);
+  SetDeadline(Clock::now() + (first_request_ ? options_.header_timeout : options_.idle_timeout));
+  reading_ = true;
   co_await http::async_read_header(socket_, buffer_, parser,
                                    asio::redirect_error(asio::use_awaitable, error));
+  reading_ = false;
   ClearDeadline();
+  request_start_ = Clock::now();
   if (error) co_return co_await AnswerReadError(error);
 
-  HttpRequest request = ConvertHead(parser.get());
+  request_ = ConvertHead(parser.get());
   if (const auto peer = socket_.remote_endpoint(error); !error) {
-    request.peer = peer.address().to_string();
+    request_.peer = peer.address().to_string();
   }
   keep_alive_ = parser.keep_alive();
   http_1_0_ = parser.get().version() < 11;
-  is_head_ = request.method == "HEAD";
-  const std::optional<HttpResponse> refusal = handler_->Screen(request);
+  is_head_ = request_.method == "HEAD";
+  std::optional<HttpResponse> refusal;
+  if (const auto problem = FindHeadProblem(request_, http_1_0_)) {
+    refusal = handler_->Refuse(problem->status, problem->message);
+  } else {
+    refusal = handler_->Screen(request_);
+  }
   if (refusal) {
     if (!parser.is_done()) keep_alive_ = false;  // the body stays unread
-    if (!co_await Send(*refusal)) co_return false;
-    co_return keep_alive_;
+    const bool sent = co_await Send(*refusal);
+    co_return sent&& keep_alive_;
   }
   if (!parser.is_done()) {
-    if (LowerCase(request.Header("expect")) == "100-continue") {
-      const std::string go_on = "HTTP/1.1 100 Continue\r\n\r\n";
-      const bool sent = co_await Write(go_on);
-      if (!sent) co_return false;
-    }
-    SetDeadline(options_.body_timeout);
-    co_await http::async_read(socket_, buffer_, parser,
-                              asio::redirect_error(asio::use_awaitable, error));
-    ClearDeadline();
-    if (error) co_return co_await AnswerReadError(error);
+    const bool read = co_await ReadBody(&parser);
+    if (!read) co_return false;
   }
-  request.body = std::move(parser.get().body());
+  request_.body = std::move(parser.get().body());
 
-  co_await Handle(std::move(request));
-  if (gone_ || !answer_) co_return false;
+  co_await Handle();
+  if (gone_) co_return false;
+  if (!answer_) co_return co_await Refuse(503, kShuttingDown);
   const HttpAnswer answer = std::move(*answer_);
   answer_.reset();
+  request_.body = {};
+  body_lease_.Clear();
   if (const auto* response = std::get_if<HttpResponse>(&answer)) {
-    if (!co_await Send(*response)) co_return false;
-    co_return keep_alive_;
+    const bool sent = co_await Send(*response);
+    co_return sent&& keep_alive_;
   }
+  Exchange* const exchange = std::get<std::unique_ptr<Exchange>>(answer).get();
   StartWatching();
-  const bool answered = co_await RunExchange(std::get<std::unique_ptr<Exchange>>(answer).get());
+  const bool answered = co_await RunExchange(exchange);
   co_await StopWatching();
+  record_.notes = exchange->Notes();
   co_return answered && !gone_ && keep_alive_;
 }
 
+asio::awaitable<bool> Connection::ReadBody(Parser* parser) {
+  if (LowerCase(request_.Header("expect")) == "100-continue") {
+    const std::string go_on = "HTTP/1.1 100 Continue\r\n\r\n";
+    const bool sent = co_await Write(go_on);
+    if (!sent) co_return false;
+  }
+  parser->eager(true);
+  // Beast reads as much at a time as there is room for.
+  buffer_.reserve(kBodyReadSize);
+  const Clock::time_point start = Clock::now();
+  uint64_t received = 0;
+  SystemError error;
+  while (!parser->is_done()) {
+    SetTransferDeadline(options_.body_timeout, start, received);
+    reading_ = true;
+    received += co_await http::async_read_some(socket_, buffer_, *parser,
+                                               asio::redirect_error(asio::use_awaitable, error));
+    reading_ = false;
+    ClearDeadline();
+    if (error) co_return co_await AnswerReadError(error);
+    if (!body_lease_.GrowTo(parser->get().body().size())) {
+      parser->get().body() = {};
+      body_lease_.Clear();
+      co_return co_await Refuse(503,
+                                "The requests that are being sent to this server fill the memory "
+                                "that it has for them; try again later.");
+    }
+  }
+  buffer_.shrink_to_fit();
+  co_return true;
+}
+
 asio::awaitable<bool> Connection::AnswerReadError(SystemError error) {
-  keep_alive_ = false;
   int status = 0;
   std::string message;
-  if (timed_out_) {
+  const bool has_begun = !request_.method.empty() || buffer_.size() > 0;
+  if (closing_) {
+    if (has_begun) status = 503;
+    message = "The server is shutting down and takes no new requests.";
+  } else if (timed_out_) {
     // A connection that was merely idle is closed without a word.
-    if (!first_request_ && buffer_.size() == 0) co_return false;
+    if (!first_request_ && !has_begun) co_return false;
     status = 408;
     message = "The request did not arrive in time; send it again.";
   } else if (error == http::error::header_limit || error == http::error::buffer_overflow) {
@@ -186,30 +236,39 @@ asio::awaitable<bool> Connection::AnswerReadError(SystemError error) {
     gone_ = true;
     co_return false;
   }
+  co_return co_await Refuse(status, message);
+}
+
+asio::awaitable<bool> Connection::Refuse(int status, const std::string& message) {
+  keep_alive_ = false;
   const HttpResponse response = handler_->Refuse(status, message);
   co_await Send(response);
   co_return false;
 }
 
-asio::awaitable<void> Connection::Handle(HttpRequest request) {
-  if (request.body.size() <= options_.long_body_bytes && !handler_->TakesLong(request)) {
-    answer_.emplace(CallHandler(request));
+asio::awaitable<void> Connection::Handle() {
+  const size_t bytes = request_.body.size();
+  if (bytes <= options_.long_body_bytes && !handler_->TakesLong(request_)) {
+    answer_.emplace(CallHandler());
     co_return;
   }
-  asio::post(*long_work_, [self = shared_from_this(), long_request = std::move(request)] {
-    HttpAnswer answer = self->CallHandler(long_request);
-    asio::post(self->socket_.get_executor(), [self, done = std::move(answer)]() mutable {
-      self->answer_.emplace(std::move(done));
-      self->Wake();
-    });
-  });
-  while (!answer_ && !gone_) co_await WaitForWake();
+  LongWork& work = *context_->long_work;
+  asio::post(bytes <= options_.large_body_bytes ? work.small : work.large,
+             [self = shared_from_this()] {
+               HttpAnswer answer = self->CallHandler();
+               asio::post(self->socket_.get_executor(), [self, done = std::move(answer)]() mutable {
+                 self->answer_.emplace(std::move(done));
+                 self->Wake();
+               });
+             });
+  // Where the connection is over before its turn, request_ stays as it is until the work is done.
+  while (!answer_ && !gone_ && !closing_) co_await WaitForWake();
 }
 
 // What a library throws, and memory that has run out, end the request and nothing else.
-HttpAnswer Connection::CallHandler(const HttpRequest& request) {
+HttpAnswer Connection::CallHandler() {
   try {
-    return handler_->Handle(request, Waker());
+    return handler_->Handle(request_, Waker());
   } catch (const std::bad_alloc&) {
     return handler_->Refuse(503, "Memory ran out; try again later, or send a smaller request.");
   } catch (const std::exception& error) {
@@ -221,17 +280,23 @@ asio::awaitable<bool> Connection::RunExchange(Exchange* exchange) {
   bool has_head = false;
   bool chunked = false;
   while (!gone_) {
-    const Exchange::Output output = exchange->Poll();
-    std::string text;
+    Exchange::Output output = closing_ ? exchange->Cut() : exchange->Poll();
+    if (closing_) {
+      keep_alive_ = false;
+      if (!has_head && !output.head) output.head = handler_->Refuse(503, kShuttingDown);
+    }
     if (output.head && output.end) {
+      output.head->body += output.data;
       const bool sent = co_await Send(*output.head);
       co_return sent;
     }
+    std::string text;
     if (output.head) {
       has_head = true;
       chunked = !http_1_0_;
       if (http_1_0_) keep_alive_ = false;  // the end of the connection ends the body
       text = Head(*output.head, chunked);
+      output.data.insert(0, output.head->body);
     }
     if (has_head && !output.data.empty()) {
       if (chunked) {
@@ -240,12 +305,15 @@ asio::awaitable<bool> Connection::RunExchange(Exchange* exchange) {
         text += output.data;
       }
     }
-    if (output.end && chunked) text += "0\r\n\r\n";
+    if (output.end && chunked) text += kLastChunk;
     if (!text.empty()) {
       const bool written = co_await Write(text);
       if (!written) co_return false;
     }
-    if (output.end) co_return true;
+    if (output.end) {
+      record_.is_complete = true;
+      co_return true;
+    }
     if (text.empty()) co_await WaitForWake();
   }
   co_return false;
@@ -254,46 +322,38 @@ asio::awaitable<bool> Connection::RunExchange(Exchange* exchange) {
 asio::awaitable<bool> Connection::Send(const HttpResponse& response) {
   std::string text = Head(response, /*chunked=*/false);
   if (!is_head_) text += response.body;
-  const bool written = co_await Write(text);
-  co_return written;
+  if (response.status >= 500) record_.failure = response.body;
+  record_.is_complete = co_await Write(text);
+  co_return record_.is_complete;
 }
 
 asio::awaitable<bool> Connection::Write(const std::string& text) {
   // Most of what streams send fits into the socket's buffer: it needs neither a wait nor a
   // deadline.
   SystemError error;
-  const size_t sent = socket_.write_some(asio::buffer(text), error);
+  size_t sent = socket_.write_some(asio::buffer(text), error);
   if (error == asio::error::would_block) error.clear();
-  if (!error && sent < text.size()) {
-    SetDeadline(options_.write_timeout);
-    co_await asio::async_write(socket_, asio::buffer(text) + sent,
-                               asio::redirect_error(asio::use_awaitable, error));
+  const Clock::time_point start = Clock::now();
+  while (!error && sent < text.size()) {
+    SetTransferDeadline(options_.write_timeout, start, sent);
+    sent += co_await socket_.async_write_some(asio::buffer(text) + sent,
+                                              asio::redirect_error(asio::use_awaitable, error));
     ClearDeadline();
   }
   if (error) gone_ = true;
   co_return !error;
 }
 
-std::string Connection::Head(const HttpResponse& response, bool chunked) const {
-  std::string head = "HTTP/1.1 " + std::to_string(response.status) + " " +
-                     std::string(HttpReason(response.status)) + "\r\n";
-  for (const HttpHeaders& headers : {response.headers, handler_->Sending(response.status)}) {
-    for (const auto& [name, value] : headers) {
-      head.append(name).append(": ").append(value).append("\r\n");
-    }
-  }
-  if (!response.content_type.empty()) head += "Content-Type: " + response.content_type + "\r\n";
-  if (chunked) {
-    head += "Transfer-Encoding: chunked\r\n";
-  } else if (keep_alive_ || !http_1_0_) {
-    head += "Content-Length: " + std::to_string(response.body.size()) + "\r\n";
-  }
-  if (!keep_alive_) {
-    head += "Connection: close\r\n";
-  } else if (http_1_0_) {
-    head += "Connection: keep-alive\r\n";
-  }
-  return head + "\r\n";
+std::string Connection::Head(const HttpResponse& response, bool chunked) {
+  record_.status = response.status;
+  return AnswerHead(response, handler_->Sending(request_, response.status),
+                    {.keep_alive = keep_alive_, .http_1_0 = http_1_0_, .chunked = chunked});
+}
+
+void Connection::ReportAnswer() {
+  if (record_.status == 0 && request_.method.empty()) return;  // there was no request
+  record_.seconds = std::chrono::duration<double>(Clock::now() - request_start_).count();
+  handler_->Answered(request_, record_);
 }
 
 std::function<void()> Connection::Waker() {
@@ -318,7 +378,10 @@ asio::awaitable<void> Connection::WaitForWake() {
 }
 
 void Connection::StartWatching() {
-  if (buffer_.size() >= kMaxReadAhead) return;
+  if (buffer_.size() >= kMaxReadAhead) {
+    gone_ = true;
+    return;
+  }
   watching_ = true;
   watch_wanted_ = true;
   socket_.async_read_some(
@@ -340,9 +403,17 @@ asio::awaitable<void> Connection::StopWatching() {
   while (watching_) co_await WaitForWake();
 }
 
-void Connection::SetDeadline(std::chrono::milliseconds timeout) {
+// Renewed with every piece, but who sends or reads a few bytes from time to time is not waited for
+// endlessly: all of it must come at the lowest rate at least.
+void Connection::SetTransferDeadline(std::chrono::milliseconds timeout, Clock::time_point start,
+                                     uint64_t bytes) {
+  const std::chrono::milliseconds earned(1000 * bytes / options_.min_bytes_per_second);
+  SetDeadline(std::min(Clock::now() + timeout, start + timeout + earned));
+}
+
+void Connection::SetDeadline(Clock::time_point deadline) {
   timed_out_ = false;
-  deadline_ = Clock::now() + timeout;
+  deadline_ = deadline;
   // A timer that fires too early waits again; only one that would fire too late is set anew.
   if (deadline_timer_.expiry() > deadline_) {
     deadline_timer_.expires_at(deadline_);
@@ -370,7 +441,7 @@ asio::awaitable<void> Connection::Linger() {
   SystemError error;
   socket_.shutdown(Socket::shutdown_send, error);
   buffer_.clear();
-  SetDeadline(kLingerTimeout);
+  SetDeadline(Clock::now() + kLingerTimeout);
   size_t total = 0;
   while (!error && !timed_out_ && total < kMaxLinger) {
     total += co_await socket_.async_read_some(buffer_.prepare(kReadSize),

@@ -14,26 +14,43 @@
 #include <optional>
 #include <string>
 
+#include "server/http/body_budget.h"
 #include "server/http/http_message.h"
 #include "server/http/http_server.h"
 
 namespace tessera {
 
-// Everything happens on the socket's executor, a strand, but Close() and the wake functions that
-// handlers get.
+// Threads for requests that take long. Small ones do not wait for large ones.
+struct LongWork {
+  boost::asio::thread_pool small{1};
+  boost::asio::thread_pool large{1};
+};
+
+// What the connections of a server have in common; it outlives them.
+struct ConnectionContext {
+  HttpServerOptions options;
+  HttpHandler* handler = nullptr;
+  LongWork* long_work = nullptr;
+  BodyBudget bodies;
+};
+
+// Everything happens on the socket's executor, a strand, but ShutDown(), Close() and the wake
+// functions that handlers get.
 class Connection : public std::enable_shared_from_this<Connection> {
  public:
   using Socket = boost::asio::ip::tcp::socket;
 
-  // `options`, `handler` and `long_work` outlive the connection. `on_end` is called once, at the
-  // end of Run().
-  Connection(Socket socket, const HttpServerOptions& options, HttpHandler* handler,
-             boost::asio::thread_pool* long_work, std::function<void()> on_end);
+  // `on_end` is called once, at the end of Run(). With `refusal` that is all that the client hears.
+  Connection(Socket socket, ConnectionContext* context, std::function<void()> on_end,
+             std::optional<HttpResponse> refusal = {});
 
   // Serves the connection until its end. Called once.
   void Start();
 
-  // Ends it soon. Thread-safe.
+  // The answer under way is brought to an end, and the connection's end follows. Thread-safe.
+  void ShutDown();
+
+  // Ends it at once. Thread-safe.
   void Close();
 
  private:
@@ -47,17 +64,21 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void Finish();
   // Reads and answers one request; false where the connection is over.
   Awaitable<bool> ServeOne();
+  // Reads the body into request_; false where it was refused, or the connection is over.
+  Awaitable<bool> ReadBody(Parser* parser);
   Awaitable<bool> AnswerReadError(SystemError error);
-  Awaitable<void> Handle(HttpRequest request);  // fills answer_
-  HttpAnswer CallHandler(const HttpRequest& request);
+  Awaitable<void> Handle();  // request_; fills answer_, or not where the connection is over
+  HttpAnswer CallHandler();
   Awaitable<bool> RunExchange(Exchange* exchange);
   Awaitable<bool> Send(const HttpResponse& response);
+  Awaitable<bool> Refuse(int status, const std::string& message);
   Awaitable<bool> Write(const std::string& text);
   Awaitable<void> WaitForWake();
   // Lets the client read the last answer although not all that it sent was read.
   Awaitable<void> Linger();
 
-  std::string Head(const HttpResponse& response, bool chunked) const;
+  std::string Head(const HttpResponse& response, bool chunked);
+  void ReportAnswer();  // the request's, to the handler
   std::function<void()> Waker();
   void Wake();
 
@@ -65,25 +86,36 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void StartWatching();
   Awaitable<void> StopWatching();
 
-  void SetDeadline(std::chrono::milliseconds timeout);
+  void SetDeadline(Clock::time_point deadline);
+  // Of a transfer that began at `start` and has moved `bytes` by now.
+  void SetTransferDeadline(std::chrono::milliseconds timeout, Clock::time_point start,
+                           uint64_t bytes);
   void ClearDeadline() { deadline_ = Clock::time_point::max(); }
   void WaitForDeadline();
 
   Socket socket_;
-  const HttpServerOptions& options_;
-  HttpHandler* const handler_;
-  boost::asio::thread_pool* const long_work_;
+  ConnectionContext* const context_;
+  const HttpServerOptions& options_;  // the context's
+  HttpHandler* const handler_;        // likewise
   const std::function<void()> on_end_;
+  const std::optional<HttpResponse> refusal_;
 
   boost::beast::flat_buffer buffer_;  // read, and not yet parsed
   bool first_request_ = true;
-  bool keep_alive_ = false;  // of the request that is being answered
-  bool http_1_0_ = false;    // likewise
-  bool is_head_ = false;     // likewise: a HEAD request, whose answer has no body
+  // The request that is being answered, its head even after its body was used up.
+  HttpRequest request_;
+  BodyLease body_lease_;
+  AnswerRecord record_;  // of its answer
+  Clock::time_point request_start_;
+  bool keep_alive_ = false;
+  bool http_1_0_ = false;
+  bool is_head_ = false;  // a HEAD request, whose answer has no body
 
   boost::asio::steady_timer wake_timer_;  // never expires: its cancellation is the event
   bool woken_ = false;
-  bool gone_ = false;  // the client, or the connection is to be closed
+  bool gone_ = false;     // the client, or the connection is to be closed
+  bool closing_ = false;  // no further request is served
+  bool reading_ = false;  // a request
   std::optional<HttpAnswer> answer_;
 
   bool watching_ = false;

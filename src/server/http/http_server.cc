@@ -1,14 +1,19 @@
 #include "server/http/http_server.h"
 
+#include <algorithm>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/v6_only.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/strand.hpp>
 #include <boost/asio/use_awaitable.hpp>
+#include <condition_variable>
+#include <deque>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <unordered_map>
 #include <utility>
@@ -24,140 +29,200 @@ using tcp = asio::ip::tcp;
 using SystemError = boost::system::error_code;
 
 constexpr auto kAcceptPause = std::chrono::milliseconds(100);
+// What answers under way get to tell their clients that the server stops.
+constexpr auto kStopTimeout = std::chrono::seconds(1);
+// Surplus connections that are told so at a time; more are closed without waiting for their
+// requests, which may cost them the answer.
+constexpr int64_t kMaxTurnedAway = 256;
 
 }  // namespace
 
 class HttpServer::Impl {
  public:
   Impl(const HttpServerOptions& options, HttpHandler* handler)
-      : options_(options),
-        handler_(handler),
-        context_(options.threads),
-        work_(context_.get_executor()),
-        strand_(asio::make_strand(context_)),
-        acceptor_(strand_),
-        pause_(strand_) {}
+      : context_{.options = options,
+                 .handler = handler,
+                 .long_work = &long_work_,
+                 .bodies = BodyBudget(options.max_body_bytes_in_all)},
+        io_(options.threads),
+        work_(io_.get_executor()),
+        strand_(asio::make_strand(io_)) {}
 
   ~Impl() { Stop(); }
 
+  // On every address that the host's name has, where it has several.
   Status Listen() {
-    const std::string where = options_.host + " port " + std::to_string(options_.port);
+    const HttpServerOptions& options = context_.options;
     SystemError error;
-    tcp::resolver resolver(context_);
-    const auto found = resolver.resolve(options_.host, std::to_string(options_.port),
+    tcp::resolver resolver(io_);
+    const auto found = resolver.resolve(options.host, std::to_string(options.port),
                                         tcp::resolver::numeric_service, error);
     if (error || found.empty()) {
-      return InvalidArgument("'" + options_.host + "' is no address of this machine: " +
+      return InvalidArgument("'" + options.host + "' is no address of this machine: " +
                              error.message() + "; give --host an IP address or a name.");
     }
-    const tcp::endpoint endpoint = found.begin()->endpoint();
-    const auto step = [&error](auto&& action) {
-      if (!error) action();
-    };
-    step([&] { acceptor_.open(endpoint.protocol(), error); });
-    step([&] { acceptor_.set_option(tcp::acceptor::reuse_address(true), error); });
-    step([&] { acceptor_.bind(endpoint, error); });
-    step([&] { acceptor_.listen(asio::socket_base::max_listen_connections, error); });
-    step([&] { port_ = acceptor_.local_endpoint(error).port(); });
-    if (error) {
-      return IoError("cannot listen on " + where + ": " + error.message() +
-                     "; choose another --port or --host.");
+    port_ = options.port;
+    std::vector<tcp::endpoint> endpoints;
+    for (const auto& entry : found) {
+      if (std::find(endpoints.begin(), endpoints.end(), entry.endpoint()) == endpoints.end()) {
+        endpoints.push_back(entry.endpoint());
+      }
+    }
+    for (const tcp::endpoint& endpoint : endpoints) {
+      const SystemError failure = ListenOn(endpoint, /*v6_only=*/endpoints.size() > 1);
+      if (!failure) continue;
+      error = failure;
+      if (failure == asio::error::address_in_use) break;
+      // Names may have addresses of a family that the machine has not.
+    }
+    if (error == asio::error::address_in_use || listeners_.empty()) {
+      return IoError("cannot listen on " + options.host + " port " + std::to_string(options.port) +
+                     ": " + error.message() + "; choose another --port or --host.");
     }
     return {};
   }
 
   void Start() {
-    asio::co_spawn(strand_, Accept(), asio::detached);
-    for (int i = 0; i < options_.threads; ++i) {
-      threads_.emplace_back([this] { context_.run(); });
+    for (Listener& listener : listeners_) {
+      asio::co_spawn(strand_, Accept(&listener), asio::detached);
+    }
+    for (int i = 0; i < context_.options.threads; ++i) {
+      threads_.emplace_back([this] { io_.run(); });
     }
   }
 
   void Stop() {
     if (threads_.empty()) return;
+    long_work_.small.stop();  // what waits there is not begun any more
+    long_work_.large.stop();
     asio::post(strand_, [this] {
       stopping_ = true;
       SystemError ignored;
-      acceptor_.close(ignored);
-      pause_.cancel();
-      const std::lock_guard lock(mutex_);
-      for (const auto& [number, connection] : connections_) {
-        if (const auto open = connection.lock()) open->Close();
+      for (Listener& listener : listeners_) {
+        listener.acceptor.close(ignored);
+        listener.pause.cancel();
       }
+      ForEachConnection([](Connection* connection) { connection->ShutDown(); });
     });
+    {
+      std::unique_lock lock(mutex_);
+      all_ended_.wait_for(lock, kStopTimeout, [this] { return connections_.empty(); });
+    }
+    asio::post(strand_,
+               [this] { ForEachConnection([](Connection* connection) { connection->Close(); }); });
     work_.reset();
-    long_work_.stop();  // what waits there is not begun any more
     for (std::thread& thread : threads_) thread.join();
     threads_.clear();
-    long_work_.join();
+    long_work_.small.join();
+    long_work_.large.join();
     // The answer that came too late for its connection ends both.
-    context_.restart();
-    context_.poll();
+    io_.restart();
+    io_.poll();
   }
 
   uint16_t port() const { return port_; }
 
   int64_t num_connections() const {
     const std::lock_guard lock(mutex_);
-    return static_cast<int64_t>(connections_.size());
+    return static_cast<int64_t>(connections_.size()) - num_turned_away_;
   }
 
  private:
-  asio::awaitable<void> Accept() {
+  struct Listener {
+    tcp::acceptor acceptor;
+    asio::steady_timer pause;
+  };
+
+  SystemError ListenOn(tcp::endpoint endpoint, bool v6_only) {
+    SystemError error;
+    endpoint.port(port_);
+    Listener listener{tcp::acceptor(strand_), asio::steady_timer(strand_)};
+    tcp::acceptor& acceptor = listener.acceptor;
+    const auto step = [&error](auto&& action) {
+      if (!error) action();
+    };
+    step([&] { acceptor.open(endpoint.protocol(), error); });
+    step([&] { acceptor.set_option(tcp::acceptor::reuse_address(true), error); });
+    if (v6_only && endpoint.protocol() == tcp::v6()) {
+      step([&] { acceptor.set_option(asio::ip::v6_only(true), error); });
+    }
+    step([&] { acceptor.bind(endpoint, error); });
+    step([&] { acceptor.listen(asio::socket_base::max_listen_connections, error); });
+    step([&] { port_ = acceptor.local_endpoint(error).port(); });
+    if (!error) listeners_.push_back(std::move(listener));
+    return error;
+  }
+
+  asio::awaitable<void> Accept(Listener* listener) {
     while (!stopping_) {
       SystemError error;
-      tcp::socket socket(asio::make_strand(context_));
-      co_await acceptor_.async_accept(socket, asio::redirect_error(asio::use_awaitable, error));
+      tcp::socket socket(asio::make_strand(io_));
+      co_await listener->acceptor.async_accept(socket,
+                                               asio::redirect_error(asio::use_awaitable, error));
       if (stopping_) break;
       if (!error) {
         Serve(std::move(socket));
         continue;
       }
       // Out of descriptors, mostly: others end meanwhile.
-      pause_.expires_after(kAcceptPause);
-      co_await pause_.async_wait(asio::redirect_error(asio::use_awaitable, error));
+      listener->pause.expires_after(kAcceptPause);
+      co_await listener->pause.async_wait(asio::redirect_error(asio::use_awaitable, error));
     }
   }
 
   void Serve(tcp::socket socket) {
-    if (num_connections() >= options_.max_connections) {
-      const std::string text =
-          "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 1\r\n"
-          "Connection: close\r\n\r\n";
-      SystemError ignored;
-      socket.non_blocking(true, ignored);
-      socket.write_some(asio::buffer(text), ignored);
-      return;
-    }
+    std::optional<HttpResponse> refusal;
     const uint64_t number = ++last_number_;
-    auto connection = std::make_shared<Connection>(std::move(socket), options_, handler_,
-                                                   &long_work_, [this, number] { Remove(number); });
+    std::shared_ptr<Connection> connection;
     {
       const std::lock_guard lock(mutex_);
+      const int64_t served = static_cast<int64_t>(connections_.size()) - num_turned_away_;
+      const bool is_surplus = served >= context_.options.max_connections;
+      if (is_surplus && num_turned_away_ >= kMaxTurnedAway) return;
+      if (is_surplus) {
+        ++num_turned_away_;
+        refusal = context_.handler->Refuse(
+            503,
+            "This server has as many connections as it may have; try again later "
+            "(--max-connections sets the limit).");
+      }
+      connection = std::make_shared<Connection>(
+          std::move(socket), &context_, [this, number, is_surplus] { Remove(number, is_surplus); },
+          std::move(refusal));
       connections_.emplace(number, connection);
     }
     connection->Start();
   }
 
-  void Remove(uint64_t number) {
+  void Remove(uint64_t number, bool is_surplus) {
     const std::lock_guard lock(mutex_);
     connections_.erase(number);
+    if (is_surplus) --num_turned_away_;
+    if (connections_.empty()) all_ended_.notify_all();
   }
 
-  const HttpServerOptions options_;
-  HttpHandler* const handler_;
-  asio::io_context context_;
+  template <typename Function>
+  void ForEachConnection(Function function) {
+    const std::lock_guard lock(mutex_);
+    for (const auto& [number, connection] : connections_) {
+      if (const auto open = connection.lock()) function(open.get());
+    }
+  }
+
+  ConnectionContext context_;
+  asio::io_context io_;
   asio::executor_work_guard<asio::io_context::executor_type> work_;
-  asio::strand<asio::io_context::executor_type> strand_;  // of the acceptor
-  tcp::acceptor acceptor_;
-  asio::steady_timer pause_;
-  asio::thread_pool long_work_{1};
+  asio::strand<asio::io_context::executor_type> strand_;  // of the listeners
+  LongWork long_work_;                                    // what waits there refers to io_
+  std::deque<Listener> listeners_;                        // none moves
   uint16_t port_ = 0;
   bool stopping_ = false;     // of the strand
   uint64_t last_number_ = 0;  // likewise
 
   mutable std::mutex mutex_;
+  std::condition_variable all_ended_;
   std::unordered_map<uint64_t, std::weak_ptr<Connection>> connections_;
+  int64_t num_turned_away_ = 0;  // of connections_
 
   std::vector<std::thread> threads_;
 };

@@ -167,8 +167,9 @@ TEST(HttpServerTest, NonsenseIsRefused) {
            Case{"GET /\x01 HTTP/1.1\r\n\r\n", 400},
            Case{"POST /tokenize HTTP/1.1\r\nContent-Length: x\r\n\r\n", 400},
            Case{"POST /tokenize HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", 400},
-           Case{"POST /tokenize HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400},
-           Case{"POST /tokenize HTTP/1.1\r\nContent-Length: 100001\r\n\r\n", 413},
+           Case{"POST /tokenize HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+                400},
+           Case{"POST /tokenize HTTP/1.1\r\nHost: x\r\nContent-Length: 100001\r\n\r\n", 413},
            Case{"POST /tokenize HTTP/1.1\r\nContent-Length: 99999999999999999999\r\n\r\n", 400},
            Case{GetText("/version", many), 431},
            Case{huge, 431},
@@ -186,7 +187,7 @@ TEST(HttpServerTest, NonsenseIsRefused) {
 TEST(HttpServerTest, ChunkedRequestsAreRead) {
   TestServer server(Unloaded());
   EXPECT_EQ(Ask(server.port(),
-                "POST /tokenize HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+                "POST /tokenize HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
                 "5\r\n{\"a\":\r\n2\r\n1}\r\n0\r\n\r\n")
                 .status,
             503);
@@ -201,7 +202,8 @@ TEST(HttpServerTest, DawdlersAreGivenUp) {
   HttpClient half_head(server.port());
   half_head.Send("POST /v1/comp");
   HttpClient half_body(server.port());
-  half_body.Send("POST /v1/completions HTTP/1.1\r\nContent-Length: 100\r\n\r\n{\"prompt\":");
+  half_body.Send(
+      "POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{\"prompt\":");
   HttpClient idle(server.port());
   idle.Send(GetText("/version"));
   EXPECT_EQ(idle.Receive().status, 200);
@@ -238,7 +240,11 @@ TEST(HttpServerTest, SurplusConnectionsAreTurnedAway) {
   HttpClient second(server.port());
   ASSERT_TRUE(Eventually([&] { return server.http().num_connections() == 2; }));
   HttpClient third(server.port());
-  EXPECT_EQ(third.Receive().status, 503);
+  const ClientResponse surplus = third.Receive();
+  EXPECT_EQ(surplus.status, 503);
+  EXPECT_THAT(surplus.head, HasSubstr("Retry-After: 1"));
+  EXPECT_THAT(surplus.body, HasSubstr("service_unavailable_error"));
+  EXPECT_EQ(server.http().num_connections(), 2);
   first.Close();
   EXPECT_TRUE(Eventually([&] { return server.Get("/version").status == 200; }));
 }
@@ -271,9 +277,15 @@ TEST(HttpServerTest, StopEndsStreamsUnderWay) {
   client.Send(PostText("/v1/completions", EndlessBody(R"("stream": true)")));
   ASSERT_TRUE(client.ReceiveUntil("data: "));
   HttpClient idle(server.port());
+  HttpClient whole(server.port());
+  whole.Send(PostText("/v1/completions", EndlessBody("")));
+  ASSERT_TRUE(Eventually([&] { return server.engine().stats().running == 2; }));
   server.http().Stop();
   EXPECT_TRUE(Eventually([&] { return Idle(&server); }));
-  EXPECT_FALSE(client.ReceiveUntil("data: [DONE]"));
+  EXPECT_TRUE(client.ReceiveUntil("\"The server is shutting down"));
+  EXPECT_TRUE(client.ReceiveUntil("data: [DONE]\n\n\r\n0\r\n\r\n"));
+  EXPECT_TRUE(client.IsClosedByServer());
+  EXPECT_EQ(whole.Receive().status, 503);
 }
 
 // Each request takes its time on the thread for long work.
@@ -286,7 +298,7 @@ class SlowHandler : public HttpHandler {
     return HttpResponse();
   }
   bool TakesLong(const HttpRequest& /*request*/) override { return true; }
-  HttpHeaders Sending(int /*status*/) override { return {}; }
+  HttpHeaders Sending(const HttpRequest& /*head*/, int /*status*/) override { return {}; }
   HttpResponse Refuse(int /*status*/, const std::string& /*message*/) override { return {}; }
 
   std::atomic<int> begun = 0;

@@ -76,6 +76,16 @@ bool HttpClient::ReceiveUntil(std::string_view text) {
   return true;
 }
 
+bool HttpClient::Skip(size_t bytes) {
+  while (bytes > buffer_.size()) {
+    bytes -= buffer_.size();
+    buffer_.clear();
+    if (!Fill()) return false;
+  }
+  Take(bytes);
+  return true;
+}
+
 ClientResponse HttpClient::Receive() {
   ClientResponse response;
   size_t end = 0;

@@ -33,6 +33,8 @@ class HttpClient {
   ClientResponse Receive();
   // Reads until `text` has come; false at the end of the connection.
   bool ReceiveUntil(std::string_view text);
+  // Reads so many bytes and forgets them; false at the end of the connection.
+  bool Skip(size_t bytes);
   // Whether the server closes the connection without sending anything more.
   bool IsClosedByServer();
   void Close();
