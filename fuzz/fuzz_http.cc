@@ -59,7 +59,9 @@ class Handler : public tessera::HttpHandler {
   bool TakesLong(const tessera::HttpRequest& request) override {
     return request.body.find("long") != std::string::npos;
   }
-  tessera::HttpHeaders Sending(int /*status*/) override { return {{"X-Sent", "yes"}}; }
+  tessera::HttpHeaders Sending(const tessera::HttpRequest& /*head*/, int /*status*/) override {
+    return {{"X-Sent", "yes"}};
+  }
   tessera::HttpResponse Refuse(int status, const std::string& message) override {
     tessera::HttpResponse response;
     response.status = status;
@@ -78,6 +80,7 @@ struct Server {
     options.max_header_bytes = 2 << 10;
     options.max_body_bytes = 4 << 10;
     options.long_body_bytes = 512;
+    options.large_body_bytes = 2 << 10;
     options.header_timeout = options.body_timeout = std::chrono::milliseconds(30);
     options.write_timeout = options.idle_timeout = std::chrono::milliseconds(30);
     auto started = tessera::HttpServer::Start(options, &handler);

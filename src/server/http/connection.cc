@@ -100,8 +100,11 @@ asio::awaitable<void> Connection::Run(std::shared_ptr<Connection> self) {
   self->socket_.non_blocking(true, ignored);
   bool more = true;
   if (self->refusal_) {
+    self->ReadPeer();
+    self->request_start_ = Clock::now();
     const bool sent = co_await self->Send(*self->refusal_);
     self->gone_ = !sent;
+    self->ReportAnswer();
     more = false;
   }
   while (more) {
@@ -133,9 +136,7 @@ asio::awaitable<bool> Connection::ServeOne() {
   if (error) co_return co_await AnswerReadError(error);
 
   request_ = ConvertHead(parser.get());
-  if (const auto peer = socket_.remote_endpoint(error); !error) {
-    request_.peer = peer.address().to_string();
-  }
+  ReadPeer();
   keep_alive_ = parser.keep_alive();
   http_1_0_ = parser.get().version() < 11;
   is_head_ = request_.method == "HEAD";
@@ -348,6 +349,12 @@ std::string Connection::Head(const HttpResponse& response, bool chunked) {
   record_.status = response.status;
   return AnswerHead(response, handler_->Sending(request_, response.status),
                     {.keep_alive = keep_alive_, .http_1_0 = http_1_0_, .chunked = chunked});
+}
+
+void Connection::ReadPeer() {
+  SystemError error;
+  const auto peer = socket_.remote_endpoint(error);
+  if (!error) request_.peer = peer.address().to_string();
 }
 
 void Connection::ReportAnswer() {

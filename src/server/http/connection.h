@@ -78,6 +78,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   Awaitable<void> Linger();
 
   std::string Head(const HttpResponse& response, bool chunked);
+  void ReadPeer();      // into request_
   void ReportAnswer();  // the request's, to the handler
   std::function<void()> Waker();
   void Wake();

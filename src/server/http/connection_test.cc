@@ -349,6 +349,17 @@ TEST_F(ConnectionTest, EveryRequestIsReportedOnce) {
   EXPECT_THAT(handler_.Records().back().second.failure, HasSubstr("no such luck"));
 }
 
+TEST_F(ConnectionTest, SurplusConnectionsAreReported) {
+  options_.max_connections = 1;
+  const uint16_t port = Start();
+  HttpClient first(port);
+  ASSERT_TRUE(Eventually([&] { return server_->num_connections() == 1; }));
+  EXPECT_EQ(Ask(port, GetText("/")).status, 503);
+  ASSERT_TRUE(Eventually([&] { return handler_.Records().size() == 1; }));
+  EXPECT_EQ(handler_.Records()[0].second.status, 503);
+  EXPECT_THAT(handler_.Records()[0].second.failure, HasSubstr("--max-connections"));
+}
+
 TEST_F(ConnectionTest, NamesWithSeveralAddresses) {
   options_.host = "localhost";
   const uint16_t port = Start();
