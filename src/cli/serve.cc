@@ -202,7 +202,8 @@ void AddServerFlags(CLI::App* command, ServeFlags* flags) {
   add("--max-upload-memory", &flags->max_upload_memory,
       "Request bodies that are being received at a time; more are refused with status 503", "SIZE");
   add("--read-timeout", &flags->read_timeout,
-      fmt::format("Seconds that a client may send nothing of its request; {}", lowest_rate), "N")
+      fmt::format("Seconds that a client may send nothing of its request's body; {}", lowest_rate),
+      "N")
       ->check(CLI::Range(1, 86400));
   add("--write-timeout", &flags->write_timeout,
       fmt::format("Seconds that a client may read nothing of its answer; {}", lowest_rate), "N")

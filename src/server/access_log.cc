@@ -14,7 +14,7 @@ std::string Printable(std::string_view text) {
   std::string result;
   for (const char c : text.substr(0, kMaxText)) {
     const auto byte = static_cast<unsigned char>(c);
-    result += byte < 0x20 || byte == 0x7f ? '?' : c;
+    result += byte < 0x20 || byte >= 0x7f ? '?' : c;
   }
   return result;
 }

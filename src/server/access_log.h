@@ -11,7 +11,7 @@ namespace tessera {
 // client left before its answer began), how long it took, prompt and output tokens, who asked. An
 // answer that was not sent whole says so. With a failure of the server, a status from 500 on or an
 // error in a stream, "warning: " comes first and the sentence last; without one "", unless `all`.
-// Queries and headers, which may hold secrets, are left out; whatever clients sent is printable.
+// Queries and headers, which may hold secrets, are left out; what is left is printable ASCII.
 std::string AccessLine(const HttpRequest& head, const AnswerRecord& record, bool all);
 
 }  // namespace tessera

@@ -24,10 +24,10 @@ TEST(AccessLogTest, Lines) {
   EXPECT_EQ(AccessLine(head, record, /*all=*/true),
             "POST /v1/completions 200 12.3 ms 7+16 tokens 10.0.0.1 (not sent whole)");
   record.notes.error_status = 503;
-  record.notes.error = "It\nstops.";
+  record.notes.error = "It\nstops\x9b.";
   EXPECT_EQ(AccessLine(head, record, /*all=*/false),
             "warning: POST /v1/completions 503 12.3 ms 7+16 tokens 10.0.0.1 (not sent whole): "
-            "It?stops.");
+            "It?stops?.");
 }
 
 TEST(AccessLogTest, FailuresTellTheirSentence) {

@@ -151,8 +151,8 @@ TEST_F(ConnectionTest, NothingOfAnExchangeIsLost) {
 }
 
 TEST_F(ConnectionTest, SteadyReadersAreNotGivenUp) {
-  options_.write_timeout = milliseconds(400);
-  constexpr size_t kPiece = 1 << 20, kPieces = 24;
+  options_.write_timeout = milliseconds(1000);
+  constexpr size_t kPiece = 1 << 20, kPieces = 30;
   handler_.handle = [](const HttpRequest& /*request*/) {
     return Text(std::string(kPiece * kPieces, 'x'));
   };
@@ -162,16 +162,16 @@ TEST_F(ConnectionTest, SteadyReadersAreNotGivenUp) {
   ASSERT_TRUE(client.ReceiveUntil("\r\n\r\n"));
   const Clock::time_point start = Clock::now();
   for (size_t i = 0; i < kPieces; ++i) {
-    std::this_thread::sleep_for(milliseconds(80));
+    std::this_thread::sleep_for(milliseconds(100));
     ASSERT_TRUE(client.Skip(kPiece)) << "piece " << i;
   }
-  EXPECT_GT(Clock::now() - start, 3 * options_.write_timeout);
+  EXPECT_GT(Clock::now() - start, 2 * options_.write_timeout);
   client.Send(GetText("/"));
   EXPECT_TRUE(client.ReceiveUntil("200 OK"));
 }
 
 TEST_F(ConnectionTest, UploadsMustMakeProgress) {
-  options_.body_timeout = milliseconds(400);
+  options_.body_timeout = milliseconds(1000);
   options_.min_bytes_per_second = 1000;
   const uint16_t port = Start();
   const std::string request = PostText("/", std::string(4000, 'x'));
@@ -180,7 +180,7 @@ TEST_F(ConnectionTest, UploadsMustMakeProgress) {
     size_t piece;  // sent each 50 ms
     int status;
   };
-  for (const Case& c : {Case{200, 200}, Case{1, 408}}) {
+  for (const Case& c : {Case{100, 200}, Case{1, 408}}) {
     SCOPED_TRACE(c.piece);
     HttpClient client(port);
     client.Send(request.substr(0, head));
@@ -299,7 +299,7 @@ TEST_F(ConnectionTest, StopLetsStreamsEndProperly) {
   std::this_thread::sleep_for(milliseconds(50));
   const Clock::time_point start = Clock::now();
   server_->Stop();
-  EXPECT_LT(Clock::now() - start, milliseconds(900)) << "nothing was left to wait for";
+  EXPECT_LT(Clock::now() - start, std::chrono::seconds(5));
   reader.join();
   EXPECT_EQ(response.body, "begin cut") << "and the end of the chunks";
   EXPECT_TRUE(idle.IsClosedByServer());
