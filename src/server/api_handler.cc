@@ -36,6 +36,13 @@ int64_t MostBytes(const ServedModel& model) {
   return std::max(kMostBytes, kBytesOfToken * model.engine().max_model_len());
 }
 
+// The API key that a request brings; "" where it brings none.
+std::string_view KeyOf(const HttpRequest& head) {
+  const std::string_view given = head.Header("authorization");
+  if (LowerCase(given.substr(0, kBearer.size())) != kBearer) return "";
+  return given.substr(kBearer.size());
+}
+
 HttpResponse JsonResponse(const Json& json) {
   HttpResponse response;
   response.body = Dump(json);
@@ -101,9 +108,7 @@ void ApiHandler::CountConnectionsBy(std::function<int64_t()> count) {
 
 bool ApiHandler::HasKey(const HttpRequest& head) const {
   if (options_.api_keys.empty()) return true;
-  std::string_view given = head.Header("authorization");
-  if (LowerCase(given.substr(0, kBearer.size())) != kBearer) return false;
-  given.remove_prefix(kBearer.size());
+  const std::string_view given = KeyOf(head);
   return std::any_of(options_.api_keys.begin(), options_.api_keys.end(),
                      [&](const std::string& key) { return SameSecret(key, given); });
 }
@@ -197,7 +202,7 @@ std::optional<HttpResponse> ApiHandler::Screen(const HttpRequest& head) {
 // Keys tell clients apart that cannot pass for one another; without several keys a name that the
 // client chose must do, or else its address.
 std::string ApiHandler::ClientOf(const HttpRequest& http, const GenerationRequest& request) const {
-  if (options_.api_keys.size() > 1) return "key " + std::string(http.Header("authorization"));
+  if (options_.api_keys.size() > 1) return "key " + std::string(KeyOf(http));
   if (!request.scheduling.user.empty()) return "user " + request.scheduling.user;
   return "address " + http.peer;
 }

@@ -54,6 +54,24 @@ TEST(ApiLimitsTest, OneClientCannotLockTheOthersOut) {
   })) << "places of cancelled answers are free again";
 }
 
+TEST(ApiLimitsTest, AKeyIsOneClientHoweverItIsSent) {
+  TestServerOptions options;
+  options.engine.max_running = 1;
+  options.api.max_queued_requests = 8;
+  options.api.api_keys = {"first", "second"};
+  TestServer server(options);
+  const auto text = [](const std::string& key, int n) {
+    return PostText("/v1/completions", EndlessBody(key, n), "Authorization: " + key + "\r\n");
+  };
+  HttpClient hog(server.port());
+  hog.Send(text("Bearer first", 4));
+  ASSERT_TRUE(Eventually([&] { return server.engine().stats().waiting == 3; }));
+  EXPECT_EQ(Ask(server.port(), text("bearer first", 2)).status, 429);
+  HttpClient other(server.port());
+  other.Send(text("bearer second", 2));
+  EXPECT_TRUE(Eventually([&] { return server.engine().stats().waiting == 5; }));
+}
+
 TEST(ApiLimitsTest, TextsAreTokenizedUpToALimit) {
   TestServer server;
   const auto prompt = [](size_t bytes) {
