@@ -213,7 +213,7 @@ TEST(ApiTest, SamplingFieldsHaveTheirEffect) {
 TEST(ApiTest, TimeOver) {
   TestServerOptions options;
   options.engine.max_running = 1;
-  options.engine.request_timeout = 0.5;
+  options.engine.request_timeout = 0.2;
   TestServer server(options);
   const std::string endless = R"("prompt": "Question:", "ignore_eos": true, "max_tokens": 2000)";
   // The first one runs until its time is over; the second has waited all the while.
