@@ -64,8 +64,7 @@ Status Validate(const SamplingParams& p, int64_t vocab_size) {
       {"temperature", p.temperature, 0, kInfinity, false, "finite and at least 0 (0: greedy)"},
       {"top_p", p.top_p, 0, 1, true, "above 0 and at most 1 (1: off)"},
       {"min_p", p.min_p, 0, 1, false, "in 0 to 1 (0: off)"},
-      {"repetition_penalty", p.repetition_penalty, 0, kInfinity, true,
-       "finite and above 0 (1: off)"},
+      {"repetition_penalty", p.repetition_penalty, 0.01f, 100, false, "in 0.01 to 100 (1: off)"},
       {"presence_penalty", p.presence_penalty, -2, 2, false, "in -2 to 2 (0: off)"},
       {"frequency_penalty", p.frequency_penalty, -2, 2, false, "in -2 to 2 (0: off)"},
   };

@@ -19,7 +19,7 @@ struct SamplingParams {
   int32_t top_k = 0;         // 0 or -1: off
   float min_p = 0.0f;        // [0, 1]: drop tokens less likely than min_p times the likeliest
 
-  float repetition_penalty = 1.0f;  // > 0; over prompt and output
+  float repetition_penalty = 1.0f;  // [0.01, 100]; over prompt and output
   float presence_penalty = 0.0f;    // [-2, 2]; over output
   float frequency_penalty = 0.0f;   // [-2, 2]; over output
   std::vector<std::pair<int32_t, float>> logit_bias;

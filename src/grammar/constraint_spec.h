@@ -27,6 +27,7 @@ struct ConstraintSpec {
   enum class Kind : uint8_t { kNone, kJsonObject, kJsonSchema, kRegex, kChoice, kCalls };
 
   Kind kind = Kind::kNone;
+  std::string field;                        // of the request, for messages; not in the key
   grammar::Json schema;                     // kJsonSchema
   std::string pattern;                      // kRegex: matches the whole answer
   std::vector<std::string> choices;         // kChoice

@@ -258,6 +258,7 @@ HttpAnswer ApiHandler::Generate(GenerationRequest request, const HttpRequest& ht
     return ErrorResponse(*error);
   }
   if (const auto error = model->Tokenize(&request)) return ErrorResponse(*error);
+  if (const auto error = model->CheckLogprobs(request)) return ErrorResponse(*error);
   if (const auto error = model->Constrain(&request)) return ErrorResponse(*error);
   AnswerIdentity identity{NewId(id_prefix), model->names().front(),
                           static_cast<int64_t>(std::time(nullptr))};
@@ -299,8 +300,10 @@ HttpAnswer ApiHandler::Tokenize(const HttpRequest& request, const Wake& /*wake*/
   bool add_special_tokens = messages == nullptr;  // a chat template writes them itself
   bool add_generation_prompt = true;
   bool return_strings = false;
-  const Json* given_tools = fields.Find("tools");
-  const Json tools = given_tools == nullptr ? Json::array() : *given_tools;
+  std::string name;
+  ToolOptions tools;
+  fields.Read("model", &name);
+  ReadToolOptions(&fields, &tools);
   fields.Read("add_special_tokens", &add_special_tokens);
   fields.Read("add_generation_prompt", &add_generation_prompt);
   fields.Read("return_token_strs", &return_strings);
@@ -311,11 +314,12 @@ HttpAnswer ApiHandler::Tokenize(const HttpRequest& request, const Wake& /*wake*/
     fields.Read("prompt", &text);
   }
   if (const auto& error = fields.error()) return ErrorResponse(*error);
+  if (const auto error = model->CheckName(name)) return ErrorResponse(*error);
   if (messages != nullptr) {
     Json checked;
     if (const auto error = ReadMessages(*messages, &checked)) return ErrorResponse(*error);
     if (const auto error =
-            model->RenderChat(checked, tools, add_generation_prompt, Json(), &text)) {
+            model->RenderChat(checked, tools.tools, add_generation_prompt, Json(), &text)) {
       return ErrorResponse(*error);
     }
   }
@@ -349,12 +353,15 @@ HttpAnswer ApiHandler::Detokenize(const HttpRequest& request, const Wake& /*wake
   Json object;
   if (const auto error = ParseJsonObject(request.body, &object)) return ErrorResponse(*error);
   FieldReader fields(object);
+  std::string name;
   std::vector<int32_t> tokens;
+  fields.Read("model", &name);
   fields.Read("tokens", &tokens);
   if (fields.ok() && fields.Find("tokens") == nullptr) {
     fields.Fail(ApiError::Invalid("tokens", "tokens is missing; give a list of token ids."));
   }
   if (const auto& error = fields.error()) return ErrorResponse(*error);
+  if (const auto error = model->CheckName(name)) return ErrorResponse(*error);
   if (model->tokenizer() == nullptr) {
     return ErrorResponse(ApiError::Invalid("tokens", "The model directory has no tokenizer.json."));
   }
@@ -365,6 +372,14 @@ HttpAnswer ApiHandler::Detokenize(const HttpRequest& request, const Wake& /*wake
                               " tokens, and at most " + std::to_string(most_tokens) +
                               " are turned to text at a time; send it in pieces.",
                           "tokens", ""});
+  }
+  const int64_t vocabulary = model->tokenizer()->vocab_size();
+  for (const int32_t token : tokens) {
+    if (token >= 0 && token < vocabulary) continue;
+    return ErrorResponse(ApiError::Invalid("tokens", "tokens has the entry " +
+                                                         std::to_string(token) +
+                                                         ", but the vocabulary has tokens 0 to " +
+                                                         std::to_string(vocabulary - 1) + "."));
   }
   const std::string text = model->tokenizer()->Decode(tokens, /*skip_special_tokens=*/false);
   return JsonResponse({{"prompt", text}});

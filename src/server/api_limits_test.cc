@@ -91,6 +91,17 @@ TEST(ApiLimitsTest, TextsAreTokenizedUpToALimit) {
   EXPECT_EQ(server.Post("/detokenize", R"({"tokens": [)" + tokens + "]}").status, 413);
 }
 
+TEST(ApiLimitsTest, LogProbabilitiesFitIntoMemory) {
+  TestServer server;
+  const ClientResponse refused = server.Post(
+      "/v1/completions", R"({"prompt": "x", "n": 64, "max_tokens": 2000, "logprobs": 20})");
+  EXPECT_EQ(refused.status, 400);
+  EXPECT_THAT(refused.body, HasSubstr("log probabilities"));
+  EXPECT_EQ(
+      server.Post("/v1/completions", R"({"prompt": "x", "max_tokens": 9, "logprobs": 20})").status,
+      200);
+}
+
 TEST(ApiLimitsTest, OriginsOfPages) {
   TestServerOptions options;
   options.load = false;

@@ -143,7 +143,11 @@ TEST(ApiTest, OtherPaths) {
   EXPECT_EQ(server.Post("/tokenize", "{}").status, 400);
   EXPECT_EQ(server.Post("/tokenize", R"({"prompt": 5})").status, 400);
   EXPECT_EQ(server.Post("/detokenize", R"({"tokens": "x"})").status, 400);
-  EXPECT_EQ(server.Post("/detokenize", R"({"tokens": [-1, 99999]})").status, 200);
+  EXPECT_EQ(server.Post("/detokenize", R"({"tokens": [-1]})").status, 400);
+  EXPECT_EQ(server.Post("/detokenize", R"({"tokens": [99999]})").status, 400);
+  EXPECT_EQ(server.Post("/detokenize", R"({"tokens": [1], "model": "no"})").status, 404);
+  EXPECT_EQ(server.Post("/tokenize", R"({"prompt": "x", "model": "no"})").status, 404);
+  EXPECT_EQ(server.Post("/tokenize", R"({"prompt": "x", "tools": 5})").status, 400);
   json = Json::parse(server.Get("/tokenizer_info").body);
   EXPECT_EQ(json["eos_token"], "<|end_of_text|>");
   EXPECT_TRUE(json["chat_template"].is_string());

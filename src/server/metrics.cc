@@ -45,6 +45,10 @@ std::string Escaped(std::string_view text) {
   return result;
 }
 
+std::string ReasonLabel(FinishReason reason) {
+  return reason == FinishReason::kCancelled ? "abort" : ToString(reason);  // as vLLM has it
+}
+
 }  // namespace
 
 Histogram::Histogram(std::span<const double> bounds)
@@ -156,7 +160,7 @@ std::string ServerMetrics::Render(const std::string& model, const EngineStats* s
                &out);
   for (size_t i = 1; i < ended_.size(); ++i) {
     RenderValue("tessera:request_success_total",
-                labels + ",finished_reason=\"" + ToString(static_cast<FinishReason>(i)) + "\"",
+                labels + ",finished_reason=\"" + ReasonLabel(static_cast<FinishReason>(i)) + "\"",
                 static_cast<double>(ended_[i].load()), &out);
   }
   RenderHeader("tessera:http_requests_total", "Answers by their HTTP status.", "counter", &out);

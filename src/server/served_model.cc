@@ -10,6 +10,8 @@ namespace {
 
 // Normalization shortens a text to a third of its bytes at most.
 constexpr int64_t kMaxShrinking = 4;
+// All of an answer's log probabilities are in memory at once: some 150 bytes each.
+constexpr int64_t kMaxLogprobsOfARequest = int64_t{1} << 21;
 
 // The form of calls that a chat template asks the model for; Hermes where it knows no tools.
 CallForm CallFormOf(const Tokenizer& tokenizer) {
@@ -95,7 +97,7 @@ std::optional<ApiError> ServedModel::RenderChat(const Json& messages, const Json
 }
 
 std::optional<ApiError> ServedModel::Tokenize(GenerationRequest* request) const {
-  bool add_special_tokens = true;
+  bool add_special_tokens = request->add_special_tokens.value_or(true);
   if (request->form == AnswerForm::kChat) {
     Prompt prompt;
     prompt.is_text = true;
@@ -107,7 +109,8 @@ std::optional<ApiError> ServedModel::Tokenize(GenerationRequest* request) const 
     }
     request->prompts.clear();
     request->prompts.push_back(std::move(prompt));
-    add_special_tokens = false;  // the template writes them itself
+    // The template writes them itself.
+    add_special_tokens = request->add_special_tokens.value_or(false);
   }
   const int64_t most_bytes = engine_->max_model_len() * longest_token_ * kMaxShrinking;
   for (Prompt& prompt : request->prompts) {
@@ -125,12 +128,31 @@ std::optional<ApiError> ServedModel::Tokenize(GenerationRequest* request) const 
   return std::nullopt;
 }
 
+std::optional<ApiError> ServedModel::CheckLogprobs(const GenerationRequest& request) const {
+  if (!request.logprobs) return std::nullopt;
+  int64_t tokens = 0;
+  for (const Prompt& prompt : request.prompts) {
+    const auto prompt_tokens = static_cast<int64_t>(prompt.tokens.size());
+    const int64_t room = std::max<int64_t>(engine_->max_model_len() - prompt_tokens, 1);
+    tokens += request.echo ? prompt_tokens : 0;
+    if (!request.generates) continue;
+    tokens += request.has_max_tokens ? std::min<int64_t>(request.sampling.max_tokens, room) : room;
+  }
+  const int64_t count = tokens * request.best_of * (*request.logprobs + 1);
+  if (count <= kMaxLogprobsOfARequest) return std::nullopt;
+  return ApiError::Invalid(
+      "logprobs", "The answers may have up to " + std::to_string(count) +
+                      " log probabilities, and this server gives at most " +
+                      std::to_string(kMaxLogprobsOfARequest) +
+                      " to a request; lower max_tokens, n or logprobs, or send fewer prompts.");
+}
+
 std::optional<ApiError> ServedModel::Constrain(GenerationRequest* request) const {
   const ConstraintSpec calls = ConstraintOf(request->tools, call_form_);
   const bool is_call = calls.kind != ConstraintSpec::Kind::kNone;
   const ConstraintSpec& spec = is_call ? calls : request->constraint;
   if (spec.kind == ConstraintSpec::Kind::kNone) return std::nullopt;
-  const char* field = is_call ? "tools" : "response_format";
+  const std::string field = is_call ? "tools" : spec.field;
   if (constraints_ == nullptr) {
     return ApiError::Invalid(field,
                              "Answers cannot be bound to a form: the model directory has no "

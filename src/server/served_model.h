@@ -33,6 +33,9 @@ class ServedModel {
   // Gives every prompt its tokens, and chats their prompt.
   std::optional<ApiError> Tokenize(GenerationRequest* request) const;
 
+  // Refuses what would make an answer larger than memory should hold. After Tokenize.
+  std::optional<ApiError> CheckLogprobs(const GenerationRequest& request) const;
+
   // Compiles what the request's answers have to be, if anything.
   std::optional<ApiError> Constrain(GenerationRequest* request) const;
 

@@ -5,6 +5,7 @@
 
 #include <set>
 #include <string>
+#include <utility>
 
 #include "grammar/testing/schema_check.h"
 #include "server/protocol/json.h"
@@ -134,12 +135,14 @@ TEST(StructuredApiTest, NothingMayFollow) {
 
 TEST(StructuredApiTest, RefusesWithASentence) {
   TestServer server;
-  for (const char* fields : {R"("guided_json": {"not": {}})", R"("guided_regex": "(")",
-                             R"("guided_json": false)", R"("guided_json": {"$ref": "#"})"}) {
+  for (const auto& [field, value] :
+       {std::pair("guided_json", R"({"not": {}})"), std::pair("guided_regex", R"("(")"),
+        std::pair("guided_json", "false"), std::pair("guided_json", R"({"$ref": "#"})")}) {
+    const std::string fields = std::string("\"") + field + "\": " + value;
     const ClientResponse response =
-        server.Post("/v1/completions", std::string(R"({"prompt": "x", )") + fields + "}");
+        server.Post("/v1/completions", R"({"prompt": "x", )" + fields + "}");
     EXPECT_EQ(response.status, 400) << fields;
-    EXPECT_EQ(Json::parse(response.body)["error"]["param"], "response_format") << response.body;
+    EXPECT_EQ(Json::parse(response.body)["error"]["param"], field) << response.body;
   }
 }
 

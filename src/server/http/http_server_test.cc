@@ -64,7 +64,7 @@ TEST(HttpServerTest, VanishedClientsCancelTheirRequests) {
     }
   }
   EXPECT_EQ(server.Metric("tessera:request_success_total{model_name=\"tiny-math\","
-                          "finished_reason=\"cancelled\"}"),
+                          "finished_reason=\"abort\"}"),
             6);
 }
 
@@ -224,11 +224,11 @@ TEST(HttpServerTest, ClientsThatDoNotReadAreGivenUp) {
   TestServer server(options);
   HttpClient client(server.port());
   client.Send(PostText("/v1/completions",
-                       EndlessBody(R"("stream": true, "n": 8, "logprobs": 100, "seed": 1)")));
-  ASSERT_TRUE(Eventually([&] { return server.engine().stats().running == 8; }));
+                       EndlessBody(R"("stream": true, "n": 32, "logprobs": 20, "seed": 1)")));
+  ASSERT_TRUE(Eventually([&] { return server.engine().stats().running == 32; }));
   EXPECT_TRUE(Eventually([&] { return Idle(&server); }));
   EXPECT_GT(server.Metric("tessera:request_success_total{model_name=\"tiny-math\","
-                          "finished_reason=\"cancelled\"}"),
+                          "finished_reason=\"abort\"}"),
             0);
 }
 

@@ -53,7 +53,9 @@ Json AnswerWriter::Skeleton(bool chunk) const {
 }
 
 std::string AnswerWriter::ChoiceEvent(const Json& choice) const {
-  return SseEvent(event_start_ + Dump(choice) + std::string(kEventEnd));
+  // The counts come with the last event; where they do, the others say so.
+  return SseEvent(event_start_ + Dump(choice) +
+                  (request_.include_usage ? "],\"usage\":null}" : "]}"));
 }
 
 std::string AnswerWriter::EchoText(size_t index) const {

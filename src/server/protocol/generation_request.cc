@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <limits>
+#include <span>
 #include <string>
 #include <utility>
 
@@ -13,6 +14,7 @@ namespace {
 
 constexpr int64_t kMax32 = std::numeric_limits<int32_t>::max();
 constexpr int64_t kMaxStopStrings = 256;
+constexpr size_t kMaxStopBytes = 4096;            // of all together: each answer searches for them
 constexpr int32_t kDefaultCompletionTokens = 16;  // as OpenAI has it
 
 // Fields that would change the answer and that nothing here computes: refused unless they have the
@@ -28,13 +30,27 @@ constexpr UnservedField kUnserved[] = {
     {"use_beam_search", "false", "leave it out, or ask for several answers with n"},
     {"include_stop_str_in_output", "false", "leave it out, and add the stop string yourself"},
     {"skip_special_tokens", "true", "leave it out: special tokens are never part of the text"},
-    {"continue_final_message", "false", "leave it out, or send the text to /v1/completions"},
+    {"bad_words", "[]", "leave it out, or forbid single tokens with logit_bias"},
+    {"allowed_token_ids", "[]", "leave it out, or use guided_choice or guided_regex"},
+    {"prompt_logprobs", "null", "use echo with logprobs in /v1/completions"},
+    {"truncate_prompt_tokens", "null",
+     "shorten the prompt, which /tokenize and /detokenize help with"},
+    {"prompt_embeds", "null", "send text or token ids"},
+    {"logits_processors", "[]", "leave it out, or use logit_bias"},
     {"functions", "[]", "use tools, which came after it"},
     {"audio", "null", "leave it out: answers are text"},
 };
 
-void RefuseUnserved(FieldReader* fields) {
-  for (const UnservedField& field : kUnserved) {
+constexpr UnservedField kUnservedInChats[] = {
+    {"continue_final_message", "false", "leave it out, or send the text to /v1/completions"},
+    {"echo", "false", "leave it out, or send the text to /v1/completions"},
+    {"chat_template", "null", "leave it out: the model's own is used, with chat_template_kwargs"},
+    {"documents", "[]", "leave it out, and write them into a message"},
+    {"modalities", "[\"text\"]", "leave it out: answers are text"},
+};
+
+void RefuseUnserved(std::span<const UnservedField> unserved, FieldReader* fields) {
+  for (const UnservedField& field : unserved) {
     const Json* value = fields->Find(field.name);
     if (value == nullptr || *value == Json::parse(field.harmless)) continue;
     fields->Fail(ApiError::Invalid(
@@ -50,17 +66,20 @@ void ReadStop(FieldReader* fields, std::vector<std::string>* stop) {
                                                std::to_string(kMaxStopStrings) + " strings, but " +
                                                what + "."));
   };
-  if (field->is_string()) {
-    stop->push_back(field->get<std::string>());
-    return;
+  const Json entries = field->is_string() ? Json::array({*field}) : *field;
+  if (!entries.is_array()) return fail(std::string("is ") + JsonTypeName(*field));
+  if (entries.size() > kMaxStopStrings) {
+    return fail("has " + std::to_string(entries.size()) + " entries");
   }
-  if (!field->is_array()) return fail(std::string("is ") + JsonTypeName(*field));
-  if (field->size() > kMaxStopStrings) {
-    return fail("has " + std::to_string(field->size()) + " entries");
-  }
-  for (const Json& entry : *field) {
+  size_t bytes = 0;
+  for (const Json& entry : entries) {
     if (!entry.is_string()) return fail(std::string("one entry is ") + JsonTypeName(entry));
     stop->push_back(entry.get<std::string>());
+    bytes += stop->back().size();
+  }
+  if (bytes > kMaxStopBytes) {
+    fail("they have " + std::to_string(bytes) + " bytes; give at most " +
+         std::to_string(kMaxStopBytes) + " together");
   }
 }
 
@@ -134,13 +153,14 @@ void ReadCommon(FieldReader* fields, GenerationRequest* request) {
   fields->Read("ignore_eos", &sampling.ignore_eos);
   fields->Read("stop_token_ids", &sampling.stop_token_ids);
   fields->Read("return_tokens_as_token_ids", &request->tokens_as_ids);
+  fields->Read("add_special_tokens", &request->add_special_tokens);
   fields->Read("n", 1, kMaxAnswers, &request->n);
   ReadSeed(fields, &sampling.seed);
   ReadStop(fields, &sampling.stop);
   ReadLogitBias(fields, &sampling.logit_bias);
   ReadStream(fields, request);
   ReadScheduling(fields, &request->scheduling);
-  RefuseUnserved(fields);
+  RefuseUnserved(kUnserved, fields);
   ReadStructuredOutput(fields, &request->constraint);
 }
 
@@ -240,6 +260,7 @@ std::optional<ApiError> ReadContent(const Json& content, const std::string& name
                                                "\"text\", \"text\": \"...\"}; this server "
                                                "reads text only.");
     }
+    if (&part != &content.front()) *text += '\n';
     *text += part["text"].get<std::string>();
   }
   return std::nullopt;
@@ -298,6 +319,7 @@ std::optional<ApiError> ParseChatRequest(std::string_view body, GenerationReques
     return error;
   }
   ReadCommon(&fields, request);
+  RefuseUnserved(kUnservedInChats, &fields);
   ReadTemplateFields(&fields, request);
   ReadToolOptions(&fields, &request->tools);
   CheckCallsAndForm(&fields, *request);
@@ -328,10 +350,15 @@ std::optional<ApiError> ReadMessages(const Json& messages, Json* result) {
   *result = messages;
   for (size_t i = 0; i < result->size(); ++i) {
     Json& message = (*result)[i];
-    if (!message.is_object() || !message.contains("role") || !message["role"].is_string()) {
+    if (!message.is_object() || !message.contains("role") || !message["role"].is_string() ||
+        message["role"] == "") {
       return ApiError::Invalid("messages", IndexedName(i) +
                                                " must be an object with a role, as {\"role\": "
                                                "\"user\", \"content\": \"...\"}.");
+    }
+    if (message.contains("name") && !message["name"].is_string() && !message["name"].is_null()) {
+      return ApiError::Invalid("messages", IndexedName(i) + ".name must be a string, but is " +
+                                               JsonTypeName(message["name"]) + ".");
     }
     std::string text;
     const Json content = message.value("content", Json());

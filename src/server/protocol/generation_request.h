@@ -43,6 +43,9 @@ struct GenerationRequest {
   bool generates = true;            // false with max_tokens 0: only the prompt is scored
   std::optional<int32_t> logprobs;  // alternatives for each token; 0: the tokens' own only
   bool tokens_as_ids = false;       // tokens are named "token_id:N" in log probabilities
+  // Whether a text gets the tokens that the tokenizer puts around texts (BOS); none: completions
+  // do, chats do not, as their template writes them.
+  std::optional<bool> add_special_tokens;
   bool stream = false;
   bool include_usage = false;   // a last chunk of the stream with the counts
   bool has_max_tokens = false;  // otherwise max_tokens is for the server to say
@@ -53,7 +56,7 @@ struct GenerationRequest {
 
 // How many answers one request may ask for, over all its prompts.
 constexpr int64_t kMaxAnswers = 4096;
-constexpr int32_t kMaxLogprobs = 100;
+constexpr int32_t kMaxLogprobs = 20;  // as vLLM and OpenAI have it
 
 // Fields that are not known are ignored; those that are known and cannot be served are refused.
 // Ranges that depend on the model are checked later, by the engine. `request` is usable where

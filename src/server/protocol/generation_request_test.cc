@@ -46,11 +46,12 @@ TEST(CompletionRequestTest, AllFieldsArrive) {
           "presence_penalty": -1, "frequency_penalty": 1.5, "repetition_penalty": 2,
           "logit_bias": {"50": -100, "3": 1.5}, "seed": -1, "stop": ["a", "bc"],
           "stop_token_ids": [7, 8], "min_tokens": 2, "ignore_eos": true, "stream": false,
-          "return_tokens_as_token_ids": true, "user": "x", "priority": -3,
+          "return_tokens_as_token_ids": true, "add_special_tokens": false, "bad_words": [], "user": "x", "priority": -3,
           "timeout": 2.5, "speculative": {"method": "ngram", "num_tokens": 4}, "unknown": {"a": [1]}})",
       &request);
   ASSERT_FALSE(error) << MessageOf(error);
   EXPECT_EQ(request.model, "m");
+  EXPECT_EQ(request.add_special_tokens, false);
   EXPECT_FALSE(request.prompts[0].is_text);
   EXPECT_THAT(request.prompts[0].tokens, ElementsAre(1, 2));
   const SamplingParams& s = request.sampling;
@@ -136,7 +137,7 @@ std::string WithMessage(const std::string& field) {
 TEST(GenerationRequestTest, RefusesWithTheFieldsName) {
   const std::string deep = std::string(100000, '[') + std::string(100000, ']');
   const std::vector<Refusal> refusals = {
-      {kText, "", "", "no valid JSON"},
+      {kText, "", "", "is empty"},
       {kText, "{", "", "no valid JSON"},
       {kText, "[]", "", "must be a JSON object, but is a list"},
       {kText, R"("x")", "", "but is a string"},
@@ -161,7 +162,7 @@ TEST(GenerationRequestTest, RefusesWithTheFieldsName) {
       {kText, WithPrompt(R"("max_tokens": 1.5)"), "max_tokens", "must be an integer"},
       {kText, WithPrompt(R"("max_tokens": -1)"), "max_tokens", "must be in 0 to"},
       {kText, WithPrompt(R"("max_tokens": 0)"), "max_tokens", "asks for nothing"},
-      {kText, WithPrompt(R"("max_tokens": 18446744073709551615)"), "max_tokens", "an integer"},
+      {kText, WithPrompt(R"("max_tokens": 18446744073709551615)"), "max_tokens", "must be in 0 to"},
       {kText, WithPrompt(R"("temperature": "hot")"), "temperature", "must be a number, but is a"},
       {kText, WithPrompt(R"("temperature": true)"), "temperature", "must be a number"},
       {kText, WithPrompt(R"("top_k": -2)"), "top_k", "must be in -1 to"},
@@ -173,7 +174,30 @@ TEST(GenerationRequestTest, RefusesWithTheFieldsName) {
       {kText, WithPrompt(R"("n": 2, "best_of": 1)"), "best_of", "at least n"},
       {kText, WithPrompt(R"("best_of": 2, "stream": true)"), "best_of", "with stream"},
       {kText, WithPrompt(R"("logprobs": true)"), "logprobs", "must be an integer"},
-      {kText, WithPrompt(R"("logprobs": 101)"), "logprobs", "in 0 to 100"},
+      {kText, WithPrompt(R"("logprobs": 21)"), "logprobs", "in 0 to 20"},
+      {kText, WithPrompt(R"("stop": ")" + std::string(4097, 'x') + '"'), "stop", "4097 bytes"},
+      {kText, WithPrompt(R"("stop_token_ids": [1, 1.5])"), "stop_token_ids", "entry 1 is a number"},
+      {kText, WithPrompt(R"("bad_words": ["a"])"), "bad_words", "not supported"},
+      {kText, WithPrompt(R"("prompt_logprobs": 1)"), "prompt_logprobs", "use echo"},
+      {kText, WithPrompt(R"("allowed_token_ids": [1])"), "allowed_token_ids", "not supported"},
+      {kText, WithPrompt(R"("truncate_prompt_tokens": 9)"), "truncate_prompt_tokens", "shorten"},
+      {kText, WithPrompt(R"("add_special_tokens": 1)"), "add_special_tokens", "true or false"},
+      {kText, WithPrompt(R"("guided_json": true)"), "guided_json", "an object"},
+      {kText, WithPrompt(R"("structured_outputs": {"regex": 5})"), "structured_outputs.regex",
+       "structured_outputs.regex must be a string"},
+      {kText, WithPrompt(R"("structured_outputs": {"choice": []})"), "structured_outputs.choice",
+       "must be a list"},
+      {kChat, WithMessage(R"("echo": true)"), "echo", "not supported"},
+      {kChat, WithMessage(R"("chat_template": "{{1}}")"), "chat_template", "model's own"},
+      {kChat, WithMessage(R"("modalities": ["audio"])"), "modalities", "answers are text"},
+      {kChat, WithMessage(R"("continue_final_message": true)"), "continue_final_message", "leave"},
+      {kChat, WithMessage(R"("tools": [{"function": {"name": "f", "parameters": 5}}])"), "tools",
+       "tools[0].function.parameters must be"},
+      {kChat, WithMessage(R"("tools": [{"function": {"name": "f", "description": 5}}])"), "tools",
+       "tools[0].function.description must be"},
+      {kChat, R"({"messages": [{"role": "", "content": "x"}]})", "messages", "with a role"},
+      {kChat, R"({"messages": [{"role": "user", "name": 5}]})", "messages",
+       "name must be a string"},
       {kText, WithPrompt(R"("stop": 5)"), "stop", "but is a number"},
       {kText, WithPrompt(R"("stop": ["a", null])"), "stop", "one entry is null"},
       {kText, WithPrompt(R"("stop_token_ids": ["a"])"), "stop_token_ids", "list of token ids"},
@@ -209,7 +233,7 @@ TEST(GenerationRequestTest, RefusesWithTheFieldsName) {
       {kText, WithPrompt(R"("structured_outputs": {"structural_tag": 1})"), "structured_outputs",
        "not supported"},
       {kText, WithPrompt(R"("guided_regex": "a", "structured_outputs": {"regex": "b"})"),
-       "structured_outputs", "not the only field"},
+       "structured_outputs.regex", "not the only field"},
       {kChat, "{}", "messages", "is missing"},
       {kChat, R"({"messages": []})", "messages", "is empty"},
       {kChat, R"({"messages": "hi"})", "messages", "is a string"},
@@ -297,7 +321,7 @@ TEST(ChatRequestTest, MessagesBecomeText) {
           "chat_template_kwargs": {"thinking": false}})",
       &request);
   ASSERT_FALSE(error) << MessageOf(error);
-  EXPECT_EQ(request.messages[0]["content"], "ab");
+  EXPECT_EQ(request.messages[0]["content"], "a\nb");
   EXPECT_EQ(request.messages[1]["content"], "c");
   EXPECT_EQ(request.messages[1]["name"], "Ada");
   EXPECT_EQ(request.messages[2]["content"], "");

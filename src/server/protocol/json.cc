@@ -62,6 +62,9 @@ std::optional<ApiError> ParseJsonObject(std::string_view text, Json* object) {
   if (const std::string problem = TooMuchToParse(text); !problem.empty()) {
     return ApiError::Invalid("", "The body's JSON " + problem);
   }
+  if (text.find_first_not_of(" \t\r\n") == std::string_view::npos) {
+    return ApiError::Invalid("", "The body is empty; send a JSON object.");
+  }
   try {
     *object = Json::parse(text);
   } catch (const Json::exception& error) {
@@ -140,6 +143,12 @@ void FieldReader::Read(const char* name, bool* value) {
   *value = field->get<bool>();
 }
 
+void FieldReader::Read(const char* name, std::optional<bool>* value) {
+  bool found = false;
+  Read(name, &found);
+  if (Find(name) != nullptr) *value = found;
+}
+
 void FieldReader::Read(const char* name, float* value) {
   const Json* field = Find(name);
   if (field == nullptr) return;
@@ -161,7 +170,13 @@ void FieldReader::Read(const char* name, std::vector<int32_t>* tokens) {
   const Json* field = Find(name);
   if (field == nullptr) return;
   std::optional<std::vector<int32_t>> found = TokensOf(*field);
-  if (!found) return WrongType(name, "a list of token ids", *field);
+  if (!found) {
+    if (!field->is_array()) return WrongType(name, "a list of token ids", *field);
+    for (size_t i = 0; i < field->size(); ++i) {
+      if (TokensOf(Json::array({(*field)[i]}))) continue;
+      return WrongType(name, "a list of token ids", (*field)[i], static_cast<int64_t>(i));
+    }
+  }
   *tokens = std::move(*found);
 }
 
@@ -175,6 +190,11 @@ void FieldReader::Read(const char* name, int64_t low, int64_t high, std::optiona
   const Json* field = Find(name);
   if (field == nullptr) return;
   const std::optional<int64_t> number = IntegerOf(*field);
+  if (!number && field->is_number() && std::fabs(field->get<double>()) > 9e15) {
+    return Fail(ApiError::Invalid(name, std::string(name) + " is " + Dump(*field) +
+                                            ", but must be in " + std::to_string(low) + " to " +
+                                            std::to_string(high) + "."));
+  }
   if (!number) return WrongType(name, "an integer", *field);
   if (*number < low || *number > high) {
     return Fail(ApiError::Invalid(name, std::string(name) + " is " + std::to_string(*number) +
@@ -188,13 +208,15 @@ void FieldReader::Fail(ApiError error) {
   if (ok()) error_ = std::move(error);
 }
 
-void FieldReader::WrongType(const char* name, const char* wanted, const Json& value) {
+void FieldReader::WrongType(const char* name, const char* wanted, const Json& value,
+                            int64_t entry) {
   std::string what = JsonTypeName(value);
   // Short values are worth showing: most mistakes are plain then.
   const std::string shown = value.is_structured() ? "" : Dump(value);
   if (!shown.empty() && shown.size() <= 40) what += " (" + shown + ")";
-  Fail(
-      ApiError::Invalid(name, std::string(name) + " must be " + wanted + ", but is " + what + "."));
+  const std::string where =
+      entry < 0 ? ", but is " : ", but its entry " + std::to_string(entry) + " is ";
+  Fail(ApiError::Invalid(name, std::string(name) + " must be " + wanted + where + what + "."));
 }
 
 }  // namespace tessera

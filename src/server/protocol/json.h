@@ -35,6 +35,7 @@ class FieldReader {
   const Json* Find(const char* name) const;
 
   void Read(const char* name, bool* value);
+  void Read(const char* name, std::optional<bool>* value);
   void Read(const char* name, float* value);
   void Read(const char* name, std::string* value);
   void Read(const char* name, std::vector<int32_t>* tokens);
@@ -47,7 +48,8 @@ class FieldReader {
   const std::optional<ApiError>& error() const { return error_; }
 
  private:
-  void WrongType(const char* name, const char* wanted, const Json& value);
+  // `value` is the field, or where `entry` is given, what stands there in it.
+  void WrongType(const char* name, const char* wanted, const Json& value, int64_t entry = -1);
 
   const Json& object_;
   std::optional<ApiError> error_;

@@ -35,6 +35,10 @@ class Reader {
 
   // `field` names the value in messages.
   void Schema(const char* field, const Json& value) {
+    if (!value.is_string() && !value.is_object()) {
+      return Fail(field, std::string(field) + " must be a JSON schema, an object, but is " +
+                             JsonTypeName(value) + ".");
+    }
     if (!value.is_string()) return SetSchema(field, value);
     Json parsed;
     if (const auto error = ParseJsonObject(value.get<std::string>(), &parsed)) {
@@ -67,9 +71,9 @@ class Reader {
     constexpr const char* kName = "structured_outputs";
     if (!value.is_object()) return Fail(kName, std::string(kName) + " must be an object.");
     FieldReader inner(value);
-    if (const Json* schema = inner.Find("json")) Schema(kName, *schema);
-    if (const Json* pattern = inner.Find("regex")) Pattern(kName, *pattern);
-    if (const Json* choices = inner.Find("choice")) Choices(kName, *choices);
+    if (const Json* schema = inner.Find("json")) Schema("structured_outputs.json", *schema);
+    if (const Json* pattern = inner.Find("regex")) Pattern("structured_outputs.regex", *pattern);
+    if (const Json* choices = inner.Find("choice")) Choices("structured_outputs.choice", *choices);
     bool object = false;
     inner.Read("json_object", &object);
     if (object) Set(kName, Kind::kJsonObject);
@@ -84,7 +88,7 @@ class Reader {
     fields_->Fail(ApiError::Invalid(field, std::move(message)));
   }
   static std::string WrongChoices(const char* field) {
-    return std::string(field) + " must have a list of 1 to " + std::to_string(kMaxChoices) +
+    return std::string(field) + " must be a list of 1 to " + std::to_string(kMaxChoices) +
            " strings that are not empty.";
   }
   void Set(const char* field, Kind kind) {
@@ -94,6 +98,7 @@ class Reader {
                              "response_format, guided_* and structured_outputs.");
     }
     spec_->kind = kind;
+    spec_->field = field;
   }
   void SetSchema(const char* field, const Json& schema) {
     Set(field, Kind::kJsonSchema);

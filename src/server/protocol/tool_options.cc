@@ -34,6 +34,13 @@ void ReadTools(FieldReader* fields, ToolOptions* options) {
     CallableFunction callable;
     callable.name = function["name"].get<std::string>();
     callable.parameters = function.value("parameters", Json());
+    const Json description = function.value("description", Json());
+    if (!callable.parameters.is_null() && !callable.parameters.is_object()) {
+      return Fail(fields, "tools", name + ".function.parameters must be a JSON schema, an object.");
+    }
+    if (!description.is_null() && !description.is_string()) {
+      return Fail(fields, "tools", name + ".function.description must be a string.");
+    }
     if (callable.name.empty() || callable.name.size() > kMaxNameBytes) {
       return Fail(fields, "tools",
                   name + " has a name that is empty or longer than " +
