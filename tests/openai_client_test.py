@@ -208,7 +208,7 @@ def test_errors(client):
         ({"temperature": -1}, openai.BadRequestError, "temperature"),
         ({"extra_body": {"max_tokens": "x"}}, openai.BadRequestError, "max_tokens"),
         ({"prompt": [99999]}, openai.BadRequestError, "prompt"),
-        ({"extra_body": {"guided_json": {"not": {}}}}, openai.BadRequestError, "response_format"),
+        ({"extra_body": {"guided_json": {"not": {}}}}, openai.BadRequestError, "guided_json"),
     ]:
         try:
             client.completions.create(**({"model": "tiny-math", "prompt": "x"} | arguments))
