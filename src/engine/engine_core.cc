@@ -1,7 +1,6 @@
 #include "engine/engine_core.h"
 
 #include <algorithm>
-#include <bit>
 #include <chrono>
 #include <limits>
 #include <new>
@@ -9,6 +8,7 @@
 #include <utility>
 
 #include "engine/ngram_proposer.h"
+#include "engine/token_rules.h"
 
 namespace tessera {
 namespace {
@@ -68,26 +68,17 @@ std::vector<Backend*> BackendsOf(const EngineParts& parts) {
   return backends;
 }
 
-// Whether the mask has a token that is not forbidden.
-bool HasToken(const TokenMask& mask, std::span<const int32_t> forbidden) {
-  int64_t count = 0;
-  for (const uint64_t word : mask) count += std::popcount(word);
-  for (const int32_t token : forbidden) {
-    const size_t word = static_cast<size_t>(token) >> 6;
-    if (token >= 0 && word < mask.size() && ((mask[word] >> (token & 63)) & 1) != 0) --count;
-  }
-  return count > 0;
-}
-
-Error NothingLeft(const TokenMask& mask) {
-  if (!HasToken(mask, {})) {
+// Why no token is left where `constraint` (null: none) allows some.
+Error NothingLeft(const TokenMask* constraint) {
+  if (constraint != nullptr && !HasToken(*constraint, {})) {
     return InvalidArgument(
         "No token of this model can go on with the answer as its constraint demands; use a pattern "
         "or a schema of characters that the model's vocabulary has.");
   }
   return InvalidArgument(
-      "min_tokens forbids all tokens that the constraint of the answer allows next, as they are "
-      "among stop_token_ids; lower min_tokens, or leave some of stop_token_ids out.");
+      "No token is left to go on with the answer: allowed_token_ids, bad_words and, before "
+      "min_tokens, stop_token_ids forbid all that its constraint allows, if it has one; loosen "
+      "one of them.");
 }
 
 uint64_t RandomSeed() {
@@ -176,7 +167,8 @@ Error EngineCore::TooLong(int64_t prompt_tokens) const {
 
 void EngineCore::Add(uint64_t id, Request request, UpdateCallback callback) {
   StopChecker checker(request.sampling, parts_.model->config().eos_token_ids, plan_.max_model_len);
-  OutputProcessor output(parts_.tokenizer.get(), request.sampling, std::move(checker));
+  OutputProcessor output(parts_.tokenizer.get(), request.sampling, std::move(checker),
+                         std::move(request.stops));
   const uint64_t seed = request.sampling.seed.value_or(seed_ + id);
   Sequence sequence;
   sequence.id = id;
@@ -192,7 +184,11 @@ void EngineCore::Add(uint64_t id, Request request, UpdateCallback callback) {
                                              std::move(output),
                                              {},
                                              request.deadline,
-                                             std::nullopt});
+                                             {},
+                                             {},
+                                             std::nullopt,
+                                             0});
+  state->allowed = AllowedTokens(state->params);
   if (request.grammar != nullptr) state->constraint.emplace(std::move(request.grammar));
   if (state->params.prompt_logprobs) {
     state->prompt_logprobs.resize(static_cast<size_t>(state->sequence.num_prompt_tokens));
@@ -226,6 +222,8 @@ void EngineCore::Finish(State* state, RequestUpdate update) {
   update.id = state->sequence.id;
   update.prompt_tokens = state->sequence.num_prompt_tokens;
   update.output_tokens = state->output.num_output();
+  update.cached_tokens = state->cached_tokens;
+  update.started = state->started;
   if (state->callback) state->callback(update);
 }
 
@@ -255,6 +253,7 @@ void EngineCore::Step() {
   scheduler_->Schedule(&step_);
   if (step_.empty()) return;
   ++stats_.steps;
+  if (step_.num_new_tokens > 0) NoteStarts(start);
   const Clock::time_point model_start = Clock::now();
   Status status = runner_->Run(step_);
   stats_.model_seconds += SecondsSince(model_start);
@@ -287,6 +286,16 @@ void EngineCore::Step() {
     stats_.decode_tokens += stats_.tokens_generated - generated;
   }
   if (!status.ok()) FailStep(status.error());
+}
+
+// Newcomers are in the step for the first time; what they do not begin with was cached.
+void EngineCore::NoteStarts(Clock::time_point now) {
+  for (const ScheduledChunk& chunk : step_.chunks) {
+    State& state = *requests_.at(chunk.sequence->id);
+    if (state.started) continue;
+    state.started = now;
+    state.cached_tokens = chunk.begin;
+  }
 }
 
 Status EngineCore::SampleRows() {
@@ -380,14 +389,25 @@ Result<std::optional<TokenSampler::Choice>> EngineCore::SampleToken(int worker,
   const StopChecker& checker = state.output.checker();
   TokenRestrictions restrictions;
   restrictions.forbidden = checker.ForbiddenAt(state.output.num_output() + ahead);
-  std::shared_ptr<const TokenMask> mask;
+  std::vector<int32_t> forbidden;
+  if (!state.params.bad_words.empty()) {
+    const std::span<const int32_t> tokens(state.sequence.tokens);
+    forbidden =
+        ForbiddenBehind(tokens.subspan(static_cast<size_t>(state.sequence.num_prompt_tokens)),
+                        state.params.bad_words, restrictions.forbidden);
+    restrictions.forbidden = forbidden;
+  }
+  std::shared_ptr<const TokenMask> constraint;
   if (state.constraint) {
-    TESSERA_ASSIGN_OR_RETURN(mask, state.constraint->Mask());
+    TESSERA_ASSIGN_OR_RETURN(constraint, state.constraint->Mask());
+  }
+  const std::shared_ptr<const TokenMask> mask = Intersection(constraint, state.allowed);
+  if (mask != nullptr) {
     restrictions.allowed = *mask;
-    const bool may_end = state.constraint->MayEnd();
+    const bool may_end = state.constraint && state.constraint->MayEnd();
     if (!HasToken(*mask, restrictions.forbidden)) {
       if (may_end) return std::optional<TokenSampler::Choice>();
-      return NothingLeft(*mask);
+      return NothingLeft(constraint.get());
     }
     if (may_end) restrictions.allowed_besides = checker.stop_tokens();
   }

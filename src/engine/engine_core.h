@@ -54,7 +54,7 @@ class EngineCore {
   const std::vector<std::string>& notes() const { return notes_; }
 
  private:
-  using Deadline = std::chrono::steady_clock::time_point;
+  using TimePoint = std::chrono::steady_clock::time_point;
 
   // A request under way.
   struct State {
@@ -64,9 +64,12 @@ class EngineCore {
     uint64_t seed = 0;
     OutputProcessor output;
     std::vector<TokenLogprob> prompt_logprobs;
-    std::optional<Deadline> deadline;
+    std::optional<TimePoint> deadline;
+    std::shared_ptr<const TokenMask> allowed;  // by the parameters; null: any token
+    std::optional<TimePoint> started;          // when it was in a step for the first time
     // Has taken the output's tokens so far; a preemption takes none of them back.
     std::optional<TokenConstraint> constraint;
+    int32_t cached_tokens = 0;  // of the prompt, as it started
   };
 
   // A row of logits of the step, and what becomes of it. Where it samples, the rows of the guesses
@@ -84,6 +87,7 @@ class EngineCore {
 
   EngineCore(const EngineOptions& options, EngineParts parts, const KvPlan& plan, KvMemory memory);
 
+  void NoteStarts(TimePoint now);
   Error TooLong(int64_t prompt_tokens) const;
   Status SampleRows();  // or that memory ran out
   void CollectRows();
@@ -115,7 +119,7 @@ class EngineCore {
   std::unique_ptr<Runner> runner_;
   TokenSampler sampler_;
   std::unordered_map<uint64_t, std::unique_ptr<State>> requests_;
-  std::set<std::pair<Deadline, uint64_t>> deadlines_;
+  std::set<std::pair<TimePoint, uint64_t>> deadlines_;
   ScheduledStep step_;
   std::vector<Row> rows_;
   EngineStats stats_;

@@ -5,10 +5,22 @@
 
 namespace tessera {
 
+namespace {
+
+std::shared_ptr<const StopAutomaton> AutomatonOf(const SamplingParams& params,
+                                                 std::shared_ptr<const StopAutomaton> given) {
+  if (params.stop.empty() || given != nullptr) return given;
+  return std::make_shared<const StopAutomaton>(params.stop);
+}
+
+}  // namespace
+
 OutputProcessor::OutputProcessor(const Tokenizer* tokenizer, const SamplingParams& params,
-                                 StopChecker checker)
-    : checker_(std::move(checker)), stop_strings_(params.stop) {
-  if (tokenizer != nullptr) decoder_.emplace(tokenizer);
+                                 StopChecker checker, std::shared_ptr<const StopAutomaton> stops)
+    : checker_(std::move(checker)),
+      keeps_stop_(params.include_stop_str_in_output),
+      stop_strings_(AutomatonOf(params, std::move(stops)), keeps_stop_) {
+  if (tokenizer != nullptr) decoder_.emplace(tokenizer, params.skip_special_tokens);
 }
 
 void OutputProcessor::Append(int32_t token, int64_t num_tokens, RequestUpdate* update) {
@@ -16,8 +28,9 @@ void OutputProcessor::Append(int32_t token, int64_t num_tokens, RequestUpdate* u
   update->tokens.push_back(token);
   update->finish = checker_.Check(token, num_output_, num_tokens);
   if (decoder_) {
-    // A token that ends the request is no part of its text, even where it has a text of its own.
-    const bool end_mark = update->finish == FinishReason::kStop;
+    // A token that ends the request is no part of its text, even where it has a text of its own,
+    // unless that is wanted.
+    const bool end_mark = update->finish == FinishReason::kStop && !keeps_stop_;
     const std::string text = end_mark ? std::string() : decoder_->Append(token);
     update->text += checker_.SearchesTextOf(index) ? stop_strings_.Append(text)
                                                    : stop_strings_.AppendUnsearched(text);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <vector>
 
@@ -16,7 +17,9 @@ namespace tessera {
 class OutputProcessor {
  public:
   // Without a tokenizer (null) there is no text, and no stop string ever matches. It outlives this.
-  OutputProcessor(const Tokenizer* tokenizer, const SamplingParams& params, StopChecker checker);
+  // `stops`: of params.stop; null: made from it.
+  OutputProcessor(const Tokenizer* tokenizer, const SamplingParams& params, StopChecker checker,
+                  std::shared_ptr<const StopAutomaton> stops = nullptr);
 
   const StopChecker& checker() const { return checker_; }
   int32_t num_output() const { return num_output_; }
@@ -30,6 +33,7 @@ class OutputProcessor {
 
  private:
   StopChecker checker_;
+  bool keeps_stop_;  // what ends the text is a part of it
   StopStrings stop_strings_;
   std::optional<Tokenizer::StreamDecoder> decoder_;
   int32_t num_output_ = 0;

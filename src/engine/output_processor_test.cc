@@ -74,6 +74,22 @@ TEST_F(OutputProcessorTest, TextEndsBeforeItsEnd) {
   EXPECT_EQ(Run("12 apples", params), "1|stop") << "both at once";
 }
 
+TEST_F(OutputProcessorTest, WhatEndedTheTextMayBePartOfIt) {
+  SamplingParams params;
+  params.include_stop_str_in_output = true;
+  EXPECT_EQ(Run("12 apples", params), "12 apples|stop") << "the end token has no text";
+  params.stop = {"2 a"};
+  EXPECT_EQ(Run("12 apples", params), "12 a|stop");
+  params.stop.clear();
+  params.skip_special_tokens = false;
+  EXPECT_EQ(Run("12", params), "12<|end_of_text|>|stop");
+  params.include_stop_str_in_output = false;
+  EXPECT_EQ(Run("12", params), "12|stop");
+  params.max_tokens = 3;
+  params.min_tokens = 3;  // the end token ends nothing, and is shown
+  EXPECT_EQ(Run("12", params), "12<|end_of_text|>|length");
+}
+
 TEST_F(OutputProcessorTest, CharactersStayWhole) {
   SamplingParams params;
   EXPECT_EQ(Run("caf\u00e9 \U0001F600", params), "caf\u00e9 \U0001F600|stop");

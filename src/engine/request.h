@@ -12,6 +12,7 @@
 
 #include "engine/finish_reason.h"
 #include "engine/sampling_params.h"
+#include "engine/stop_strings.h"
 #include "grammar/token_grammar.h"
 #include "tessera/result.h"
 
@@ -20,6 +21,9 @@ namespace tessera {
 struct Request {
   std::vector<int32_t> prompt;
   SamplingParams sampling;
+
+  // Of sampling.stop, for requests that have the same; null: made for this one.
+  std::shared_ptr<const StopAutomaton> stops;
 
   int32_t priority = 0;  // lower goes first, as vLLM has it
   std::string client;    // requests of equal priority share the engine by client, not by number
@@ -54,6 +58,9 @@ struct RequestUpdate {
   ErrorCode error_code = ErrorCode::kInternal;  // with kError
   int32_t prompt_tokens = 0;                    // with the last update
   int32_t output_tokens = 0;                    // likewise
+  int32_t cached_tokens = 0;  // likewise: of the prompt, found in the prefix cache
+  // Likewise: when it left the queue for the first time, if it did.
+  std::optional<std::chrono::steady_clock::time_point> started;
 };
 
 // Called on the stepping thread; must not block, nor call WaitIdle or destroy the engine. May call

@@ -64,7 +64,8 @@ Status Validate(const SamplingParams& p, int64_t vocab_size) {
       {"temperature", p.temperature, 0, kInfinity, false, "finite and at least 0 (0: greedy)"},
       {"top_p", p.top_p, 0, 1, true, "above 0 and at most 1 (1: off)"},
       {"min_p", p.min_p, 0, 1, false, "in 0 to 1 (0: off)"},
-      {"repetition_penalty", p.repetition_penalty, 0.01f, 100, false, "in 0.01 to 100 (1: off)"},
+      {"repetition_penalty", p.repetition_penalty, 0.001f, 1000, false,
+       "in 0.001 to 1000 (1: off)"},
       {"presence_penalty", p.presence_penalty, -2, 2, false, "in -2 to 2 (0: off)"},
       {"frequency_penalty", p.frequency_penalty, -2, 2, false, "in -2 to 2 (0: off)"},
   };
@@ -97,6 +98,18 @@ Status Validate(const SamplingParams& p, int64_t vocab_size) {
   }
   for (const int32_t token : p.stop_token_ids) {
     TESSERA_RETURN_IF_ERROR(CheckToken("an entry of stop_token_ids", token, vocab_size));
+  }
+  for (const int32_t token : p.allowed_token_ids) {
+    TESSERA_RETURN_IF_ERROR(CheckToken("an entry of allowed_token_ids", token, vocab_size));
+  }
+  for (const std::vector<int32_t>& word : p.bad_words) {
+    if (word.empty()) {
+      return InvalidArgument(
+          "bad_words holds an empty word, which nothing contains; leave it out.");
+    }
+    for (const int32_t token : word) {
+      TESSERA_RETURN_IF_ERROR(CheckToken("a token of bad_words", token, vocab_size));
+    }
   }
   for (const std::string& stop : p.stop) TESSERA_RETURN_IF_ERROR(CheckStop(stop));
   return {};

@@ -19,10 +19,13 @@ struct SamplingParams {
   int32_t top_k = 0;         // 0 or -1: off
   float min_p = 0.0f;        // [0, 1]: drop tokens less likely than min_p times the likeliest
 
-  float repetition_penalty = 1.0f;  // [0.01, 100]; over prompt and output
+  float repetition_penalty = 1.0f;  // [0.001, 1000]; over prompt and output
   float presence_penalty = 0.0f;    // [-2, 2]; over output
   float frequency_penalty = 0.0f;   // [-2, 2]; over output
   std::vector<std::pair<int32_t, float>> logit_bias;
+  std::vector<int32_t> allowed_token_ids;  // no others are chosen; empty: any
+  // Sequences of tokens that do not occur in the output; none is empty.
+  std::vector<std::vector<int32_t>> bad_words;
 
   std::optional<uint64_t> seed;  // none: drawn by the engine
 
@@ -31,7 +34,9 @@ struct SamplingParams {
   bool ignore_eos = false;
   std::vector<std::string>
       stop;  // the output ends before the first of these; matched across tokens
-  std::vector<int32_t> stop_token_ids;  // besides the model's own end tokens
+  std::vector<int32_t> stop_token_ids;      // besides the model's own end tokens
+  bool include_stop_str_in_output = false;  // what ended the output is a part of its text
+  bool skip_special_tokens = true;          // special tokens have no text
 
   std::optional<int32_t>
       logprobs;  // number of alternatives for each generated token; 0: the token's own only

@@ -58,6 +58,16 @@ TEST(SamplingParams, ErrorsNameTheValueAndItsRange) {
       {[](SamplingParams* p) { p->top_k = -2; }, "top_k is -2"},
       {[](SamplingParams* p) { p->min_p = 2; }, "min_p is 2"},
       {[](SamplingParams* p) { p->repetition_penalty = 0; }, "repetition_penalty is 0"},
+      {[](SamplingParams* p) { p->repetition_penalty = 1e-38f; }, "must be in 0.001 to 1000"},
+      {[](SamplingParams* p) { p->allowed_token_ids = {100}; }, "an entry of allowed_token_ids"},
+      {[](SamplingParams* p) {
+         p->bad_words = {{1}, {}};
+       },
+       "bad_words holds an empty word"},
+      {[](SamplingParams* p) {
+         p->bad_words = {{1, -1}};
+       },
+       "a token of bad_words is -1"},
       {[](SamplingParams* p) { p->presence_penalty = 2.5f; }, "presence_penalty is 2.5"},
       {[](SamplingParams* p) { p->frequency_penalty = -3; }, "frequency_penalty is -3"},
       {[](SamplingParams* p) { p->max_tokens = 0; }, "max_tokens is 0, but must be at least 1."},

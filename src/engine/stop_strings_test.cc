@@ -3,12 +3,17 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <memory>
 #include <random>
 #include <string>
 #include <vector>
 
 namespace tessera {
 namespace {
+
+std::shared_ptr<const StopAutomaton> Automaton(const std::vector<std::string>& strings) {
+  return std::make_shared<const StopAutomaton>(strings);
+}
 
 struct Case {
   std::vector<std::string> stops;
@@ -35,7 +40,7 @@ TEST(StopStrings, PassTextUpToTheFirstOne) {
       {{"é"}, {"caf", "é!"}, {"caf", "", ""}, true},
   };
   for (const Case& c : cases) {
-    StopStrings stops(c.stops);
+    StopStrings stops(Automaton(c.stops));
     std::vector<std::string> out;
     for (const std::string& piece : c.pieces) out.push_back(stops.Append(piece));
     out.push_back(stops.Finish());
@@ -45,13 +50,24 @@ TEST(StopStrings, PassTextUpToTheFirstOne) {
 }
 
 TEST(StopStrings, UnsearchedTextPassesWhole) {
-  StopStrings stops({"stop"});
+  StopStrings stops(Automaton({"stop"}));
   EXPECT_EQ(stops.AppendUnsearched("stop st"), "stop st");
   EXPECT_EQ(stops.Append("op st"), "op ");
   EXPECT_EQ(stops.AppendUnsearched("op"), "stop");
   EXPECT_EQ(stops.Append("stop"), "");
   EXPECT_TRUE(stops.stopped());
   EXPECT_EQ(stops.AppendUnsearched("more"), "");
+}
+
+TEST(StopStrings, ShareAnAutomatonAndKeepTheMatch) {
+  const auto automaton = Automaton({"stop", "op"});
+  StopStrings without(automaton), with(automaton, /*keeps_match=*/true);
+  EXPECT_EQ(without.Append("a st"), "a ");
+  EXPECT_EQ(with.Append("a st"), "a ");
+  EXPECT_EQ(without.Append("op b"), "");
+  EXPECT_EQ(with.Append("op b"), "stop");
+  EXPECT_TRUE(without.stopped() && with.stopped());
+  EXPECT_EQ(StopStrings(nullptr).Append("stop"), "stop");
 }
 
 // What a search of the whole text finds.
@@ -82,7 +98,7 @@ TEST(StopStrings, ResultDoesNotDependOnThePieces) {
     std::vector<std::string> strings(static_cast<size_t>(draw(1, 3)));
     for (std::string& s : strings) s = word(1, 6);
     const std::string text = word(0, 30);
-    StopStrings stops(strings);
+    StopStrings stops(Automaton(strings));
     std::string out;
     for (size_t i = 0; i < text.size();) {
       const size_t n = static_cast<size_t>(draw(1, 4));

@@ -1,0 +1,54 @@
+#include "engine/token_rules.h"
+
+#include <algorithm>
+#include <bit>
+#include <utility>
+
+namespace tessera {
+
+std::shared_ptr<const TokenMask> AllowedTokens(const SamplingParams& params) {
+  const std::vector<int32_t>& allowed = params.allowed_token_ids;
+  if (allowed.empty()) return nullptr;
+  const int32_t highest = *std::max_element(allowed.begin(), allowed.end());
+  TokenMask mask(static_cast<size_t>(highest) / 64 + 1);
+  for (const int32_t token : allowed) {
+    mask[static_cast<size_t>(token) / 64] |= uint64_t{1} << (token & 63);
+  }
+  return std::make_shared<const TokenMask>(std::move(mask));
+}
+
+std::shared_ptr<const TokenMask> Intersection(std::shared_ptr<const TokenMask> a,
+                                              std::shared_ptr<const TokenMask> b) {
+  if (a == nullptr) return b;
+  if (b == nullptr) return a;
+  TokenMask both(std::min(a->size(), b->size()));
+  for (size_t i = 0; i < both.size(); ++i) both[i] = (*a)[i] & (*b)[i];
+  return std::make_shared<const TokenMask>(std::move(both));
+}
+
+std::vector<int32_t> ForbiddenBehind(std::span<const int32_t> output,
+                                     const std::vector<std::vector<int32_t>>& bad_words,
+                                     std::span<const int32_t> forbidden) {
+  std::vector<int32_t> result(forbidden.begin(), forbidden.end());
+  for (const std::vector<int32_t>& word : bad_words) {
+    const std::span<const int32_t> start(word.data(), word.size() - 1);
+    if (output.size() < start.size()) continue;
+    const std::span<const int32_t> end = output.last(start.size());
+    if (std::equal(start.begin(), start.end(), end.begin())) result.push_back(word.back());
+  }
+  std::sort(result.begin(), result.end());
+  result.erase(std::unique(result.begin(), result.end()), result.end());
+  return result;
+}
+
+bool HasToken(const TokenMask& mask, std::span<const int32_t> forbidden) {
+  int64_t count = 0;
+  for (const uint64_t word : mask) count += std::popcount(word);
+  for (const int32_t token : forbidden) {
+    const size_t word = static_cast<size_t>(token) >> 6;
+    if (token >= 0 && word < mask.size() && ((mask[word] >> (token & 63)) & 1) != 0) --count;
+  }
+  return count > 0;
+}
+
+}  // namespace tessera
