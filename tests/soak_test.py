@@ -248,6 +248,8 @@ class Soak:
     async def send_nonsense(self):
         name, data, allowed = self.random.choice(NONSENSE)
         status, body = await self.server.send(data)
+        if status == 429:
+            return "refused: queue full"
         if status not in allowed:
             raise Wrong(f"status {status} for {name}, expected one of {allowed}: {body[:300]!r}")
         if status >= 400 and name not in BEFORE_HTTP and not json.loads(body)["error"]["message"]:

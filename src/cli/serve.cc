@@ -41,6 +41,7 @@ struct ServeFlags {
   int port = 8000;
   int read_timeout = 60;   // seconds
   int write_timeout = 60;  // likewise
+  int stream_gap = 40;     // milliseconds
   int drain_timeout = 30;  // likewise
   HttpServerOptions http;
   ApiOptions api;
@@ -112,6 +113,7 @@ Status CompleteOptions(ServeFlags* flags) {
   flags->http.max_body_bytes = static_cast<uint64_t>(max_request);
   flags->http.max_body_bytes_in_all = static_cast<uint64_t>(max_upload);
   flags->http.port = static_cast<uint16_t>(flags->port);
+  flags->api.stream_gap = std::chrono::milliseconds(flags->stream_gap);
   flags->http.body_timeout = std::chrono::seconds(flags->read_timeout);
   flags->http.write_timeout = std::chrono::seconds(flags->write_timeout);
   const char* const key = std::getenv(kKeyVariable);
@@ -196,6 +198,11 @@ void AddServerFlags(CLI::App* command, ServeFlags* flags) {
       "with status 429",
       "N")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 30));
+  add("--stream-gap", &flags->stream_gap,
+      "Least time between two events of a stream while more than 64 requests are answered; tokens "
+      "that come sooner share an event; 0: each has its own",
+      "MS")
+      ->check(CLI::Range(0, 10'000));
   add("--max-connections", &flags->http.max_connections, "Connections open at a time", "N")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 20));
   add("--max-request-size", &flags->max_request_size, "Longest request body, as 32MiB", "SIZE");

@@ -263,10 +263,10 @@ HttpAnswer ApiHandler::Generate(GenerationRequest request, const HttpRequest& ht
   AnswerIdentity identity{NewId(id_prefix), model->names().front(),
                           static_cast<int64_t>(std::time(nullptr))};
   if (!request.model.empty()) identity.model = request.model;
+  const ExchangeContext context{model, &metrics_, &active_, options_.stream_gap};
   std::unique_ptr<Exchange> exchange;
-  if (const auto error =
-          GenerationExchange::Start(*model, &metrics_, &active_, std::move(request),
-                                    std::move(identity), std::move(places), wake, &exchange)) {
+  if (const auto error = GenerationExchange::Start(context, std::move(request), std::move(identity),
+                                                   std::move(places), wake, &exchange)) {
     return ErrorResponse(*error);
   }
   return exchange;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -25,7 +26,10 @@ struct ApiOptions {
   // Whose pages may use the server from browsers; empty: no other origin's; "*": each may.
   std::vector<std::string> cors_origins;
   int64_t max_queued_requests = 8192;  // answers that wait for their first token: see WaitingPlaces
-  bool log_requests = false;           // a line for each; otherwise for failures of the server only
+  // Between two events of a stream, while more than 64 requests are answered; tokens that come
+  // sooner share an event.
+  std::chrono::milliseconds stream_gap{40};
+  bool log_requests = false;  // a line for each; otherwise for failures of the server only
   std::function<void(const std::string& line)> log;  // may be null; thread-safe
 };
 

@@ -2,6 +2,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <vector>
@@ -100,6 +102,37 @@ TEST(ApiLimitsTest, LogProbabilitiesFitIntoMemory) {
   EXPECT_EQ(
       server.Post("/v1/completions", R"({"prompt": "x", "max_tokens": 9, "logprobs": 20})").status,
       200);
+}
+
+// Beside many others the tokens of a stream share events; the first one and the end wait for
+// nothing.
+TEST(ApiLimitsTest, ManyStreamsHaveFewerEvents) {
+  for (const bool crowded : {false, true}) {
+    SCOPED_TRACE(crowded);
+    TestServerOptions options;
+    options.api.stream_gap = std::chrono::hours(1);
+    TestServer server(options);
+    std::vector<std::unique_ptr<HttpClient>> others;
+    for (int i = 0; i < (crowded ? 66 : 3); ++i) {
+      others.push_back(std::make_unique<HttpClient>(server.port()));
+      others.back()->Send(
+          PostText("/v1/completions",
+                   R"({"prompt": "x", "max_tokens": 2000, "ignore_eos": true, "stream": true})"));
+      ASSERT_TRUE(others.back()->ReceiveUntil("data: ")) << "the first token";
+    }
+    const std::string body =
+        server
+            .Post("/v1/completions",
+                  R"({"prompt": "Ada", "max_tokens": 20, "ignore_eos": true, "stream": true})")
+            .body;
+    int events = 0;
+    for (size_t at = 0; (at = body.find("\"choices\"", at)) != std::string::npos; ++at) ++events;
+    if (crowded) {
+      EXPECT_LE(events, 3);
+    } else {
+      EXPECT_GE(events, 10);
+    }
+  }
 }
 
 TEST(ApiLimitsTest, OriginsOfPages) {

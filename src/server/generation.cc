@@ -45,7 +45,8 @@ struct Generation::Shared {
 
   ServerMetrics* metrics = nullptr;
   Clock::time_point arrival = Clock::now();
-  bool stream = false;
+  WakeOptions options;
+  Clock::time_point last_signal;
 
   std::mutex mutex;
   PlacesTaken places;
@@ -55,24 +56,32 @@ struct Generation::Shared {
   bool failed = false;         // one has ended with an error
   bool signalled = false;      // since the last Take()
 
-  bool ready() const { return stream || remaining == 0 || failed; }
+  bool ready() const { return options.stream || remaining == 0 || failed; }
+
+  // Whether the listener need not hear of an update at once: the next one brings it along.
+  bool MayWait(const RequestUpdate& update, bool first, Clock::time_point now) const {
+    return options.stream && !first && update.finish == FinishReason::kNone && options.gap &&
+           now - last_signal < options.gap();
+  }
 
   void Receive(size_t index, const RequestUpdate& update) {
     const std::lock_guard lock(mutex);
     Slot& slot = slots[index];
-    Count(update, &slot);
+    const Clock::time_point now = Clock::now();
+    const bool first = !slot.has_token;
+    Count(update, now, &slot);
     if (wake == nullptr) return;
     Merge(update, &slot.update);
     slot.fresh = true;
     if (update.finish != FinishReason::kNone) --remaining;
     if (update.finish == FinishReason::kError) failed = true;
-    if (!ready() || signalled) return;
+    if (!ready() || signalled || MayWait(update, first, now)) return;
     signalled = true;
+    last_signal = now;
     wake();
   }
 
-  void Count(const RequestUpdate& update, Slot* slot) {
-    const Clock::time_point now = Clock::now();
+  void Count(const RequestUpdate& update, Clock::time_point now, Slot* slot) {
     const bool has_begun = !update.tokens.empty() || update.finish != FinishReason::kNone;
     if (has_begun && std::exchange(slot->has_place, false)) places.GiveBack(1);
     if (!update.tokens.empty()) {
@@ -99,12 +108,12 @@ Generation::Generation(Engine* engine, std::shared_ptr<Shared> shared)
     : engine_(engine), shared_(std::move(shared)) {}
 
 Result<std::unique_ptr<Generation>> Generation::Start(Engine* engine, ServerMetrics* metrics,
-                                                      std::vector<Request> requests, bool stream,
-                                                      PlacesTaken places,
+                                                      std::vector<Request> requests,
+                                                      WakeOptions options, PlacesTaken places,
                                                       std::function<void()> wake) {
   auto shared = std::make_shared<Shared>();
   shared->metrics = metrics;
-  shared->stream = stream;
+  shared->options = std::move(options);
   shared->places = std::move(places);
   shared->wake = std::move(wake);
   shared->slots.resize(requests.size());

@@ -2,6 +2,7 @@
 // whoever writes the answer.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -20,15 +21,25 @@ struct GenerationUpdate {
   RequestUpdate update;
 };
 
+// How often Take() is to be called.
+struct WakeOptions {
+  // With every token, as far as `gap` allows; otherwise when all requests have ended or one has
+  // failed.
+  bool stream = false;
+  // The least time between two calls of `wake`, the first tokens and the ends of answers aside.
+  // What comes in between is told with the next token. Thread-safe; null: none.
+  std::function<std::chrono::steady_clock::duration()> gap;
+};
+
 class Generation {
  public:
   // Submits the requests; none runs where one is refused. `wake` is called from the stepping thread
-  // when Take() has something to give: with every token where `stream`, otherwise when all requests
-  // have ended or one has failed. `places`, one for each request, are given back as their answers
-  // begin. `engine` and `metrics` outlive this.
+  // when Take() has something to give. `places`, one for each request, are given back as their
+  // answers begin. `engine` and `metrics` outlive this.
   static Result<std::unique_ptr<Generation>> Start(Engine* engine, ServerMetrics* metrics,
-                                                   std::vector<Request> requests, bool stream,
-                                                   PlacesTaken places, std::function<void()> wake);
+                                                   std::vector<Request> requests,
+                                                   WakeOptions options, PlacesTaken places,
+                                                   std::function<void()> wake);
 
   // Cancels what has not ended; `wake` is not called from now on.
   ~Generation();

@@ -6,6 +6,8 @@
 namespace tessera {
 namespace {
 
+constexpr int64_t kManyExchanges = 64;
+
 // An answer that has begun when its time is over is told as far as it goes.
 bool IsFailure(const RequestUpdate& update) {
   return update.finish == FinishReason::kError || update.finish == FinishReason::kCancelled ||
@@ -26,11 +28,11 @@ ApiError FailureOf(const RequestUpdate& update) {
 
 }  // namespace
 
-GenerationExchange::GenerationExchange(const ServedModel& model, std::atomic<int64_t>* active,
-                                       GenerationRequest request, AnswerIdentity identity)
-    : active_(active),
+GenerationExchange::GenerationExchange(const ExchangeContext& context, GenerationRequest request,
+                                       AnswerIdentity identity)
+    : active_(context.active),
       request_(std::move(request)),
-      writer_(request_, model.tokenizer(), std::move(identity)) {
+      writer_(request_, context.model->tokenizer(), std::move(identity)) {
   ++*active_;
 }
 
@@ -39,18 +41,24 @@ GenerationExchange::~GenerationExchange() {
   --*active_;
 }
 
-std::optional<ApiError> GenerationExchange::Start(const ServedModel& model, ServerMetrics* metrics,
-                                                  std::atomic<int64_t>* active,
+std::optional<ApiError> GenerationExchange::Start(const ExchangeContext& context,
                                                   GenerationRequest request,
                                                   AnswerIdentity identity, PlacesTaken places,
                                                   std::function<void()> wake,
                                                   std::unique_ptr<Exchange>* exchange) {
   std::unique_ptr<GenerationExchange> created(
-      new GenerationExchange(model, active, std::move(request), std::move(identity)));
-  std::vector<Request> requests = model.EngineRequests(created->request_);
+      new GenerationExchange(context, std::move(request), std::move(identity)));
+  std::vector<Request> requests = context.model->EngineRequests(created->request_);
   created->remaining_ = requests.size();
-  auto generation = Generation::Start(&model.engine(), metrics, std::move(requests),
-                                      created->request_.stream, std::move(places), std::move(wake));
+  // Each event costs a system call here and one at the client: with many streams that is felt.
+  WakeOptions options;
+  options.stream = created->request_.stream;
+  options.gap = [active = context.active, gap = context.stream_gap] {
+    return active->load(std::memory_order_relaxed) > kManyExchanges ? gap : decltype(gap)(0);
+  };
+  auto generation =
+      Generation::Start(&context.model->engine(), context.metrics, std::move(requests),
+                        std::move(options), std::move(places), std::move(wake));
   if (!generation.ok()) return ApiError::FromEngine(generation.error());
   created->generation_ = std::move(generation).value();
   *exchange = std::move(created);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -13,13 +14,20 @@
 
 namespace tessera {
 
+// What exchanges work with; all of it outlives them.
+struct ExchangeContext {
+  const ServedModel* model = nullptr;
+  ServerMetrics* metrics = nullptr;
+  std::atomic<int64_t>* active = nullptr;  // counts exchanges while they live
+  // The least time between two events of a stream while there are many exchanges.
+  std::chrono::milliseconds stream_gap{0};
+};
+
 class GenerationExchange : public Exchange {
  public:
   // Submits the request, which has its tokens; what the engine refuses comes back as the error.
-  // `active` counts exchanges while they live. `places` are the answers' in the queue, given back
-  // as they begin. All pointers outlive the exchange.
-  static std::optional<ApiError> Start(const ServedModel& model, ServerMetrics* metrics,
-                                       std::atomic<int64_t>* active, GenerationRequest request,
+  // `places` are the answers' in the queue, given back as they begin.
+  static std::optional<ApiError> Start(const ExchangeContext& context, GenerationRequest request,
                                        AnswerIdentity identity, PlacesTaken places,
                                        std::function<void()> wake,
                                        std::unique_ptr<Exchange>* exchange);
@@ -30,8 +38,8 @@ class GenerationExchange : public Exchange {
   AnswerNotes Notes() const override { return notes_; }
 
  private:
-  GenerationExchange(const ServedModel& model, std::atomic<int64_t>* active,
-                     GenerationRequest request, AnswerIdentity identity);
+  GenerationExchange(const ExchangeContext& context, GenerationRequest request,
+                     AnswerIdentity identity);
 
   Output PollStream();
   void TakeEvents(Output* output);  // its data and its end
