@@ -198,6 +198,9 @@ void AddServerFlags(CLI::App* command, ServeFlags* flags) {
       "with status 429",
       "N")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 30));
+  add("--max-logprobs", &flags->api.max_logprobs,
+      "Log probabilities that a request may ask for at each token, beside the token's own", "N")
+      ->check(CLI::Range(0, 1 << 20));
   add("--stream-gap", &flags->stream_gap,
       "Least time between two events of a stream while more than 64 requests are answered; tokens "
       "that come sooner share an event; 0: each has its own",

@@ -10,6 +10,8 @@
 #include "server/access_log.h"
 #include "server/generation_exchange.h"
 #include "server/http/http_wire.h"
+#include "server/protocol/answer_limits.h"
+#include "server/protocol/chat_messages.h"
 #include "server/web/engine_exchange.h"
 #include "server/web/web_files.h"
 
@@ -258,10 +260,12 @@ HttpAnswer ApiHandler::Generate(GenerationRequest request, const HttpRequest& ht
     return ErrorResponse(*error);
   }
   if (const auto error = model->Tokenize(&request)) return ErrorResponse(*error);
-  if (const auto error = model->CheckLogprobs(request)) return ErrorResponse(*error);
+  const AnswerLimits limits{.max_model_len = model->engine().max_model_len(),
+                            .max_logprobs = options_.max_logprobs};
+  if (const auto error = LimitAnswers(limits, &request)) return ErrorResponse(*error);
   if (const auto error = model->Constrain(&request)) return ErrorResponse(*error);
-  AnswerIdentity identity{NewId(id_prefix), model->names().front(),
-                          static_cast<int64_t>(std::time(nullptr))};
+  AnswerIdentity identity{request.id.empty() ? NewId(id_prefix) : id_prefix + request.id,
+                          model->names().front(), static_cast<int64_t>(std::time(nullptr))};
   if (!request.model.empty()) identity.model = request.model;
   const ExchangeContext context{model, &metrics_, &active_, options_.stream_gap};
   std::unique_ptr<Exchange> exchange;
@@ -298,7 +302,8 @@ HttpAnswer ApiHandler::Tokenize(const HttpRequest& request, const Wake& /*wake*/
   const Json* messages = fields.Find("messages");
   std::string text;
   bool add_special_tokens = messages == nullptr;  // a chat template writes them itself
-  bool add_generation_prompt = true;
+  std::optional<bool> add_generation_prompt;
+  bool continue_final_message = false;
   bool return_strings = false;
   std::string name;
   ToolOptions tools;
@@ -306,6 +311,7 @@ HttpAnswer ApiHandler::Tokenize(const HttpRequest& request, const Wake& /*wake*/
   ReadToolOptions(&fields, &tools);
   fields.Read("add_special_tokens", &add_special_tokens);
   fields.Read("add_generation_prompt", &add_generation_prompt);
+  fields.Read("continue_final_message", &continue_final_message);
   fields.Read("return_token_strs", &return_strings);
   if (messages == nullptr) {
     if (fields.ok() && fields.Find("prompt") == nullptr) {
@@ -318,10 +324,10 @@ HttpAnswer ApiHandler::Tokenize(const HttpRequest& request, const Wake& /*wake*/
   if (messages != nullptr) {
     Json checked;
     if (const auto error = ReadMessages(*messages, &checked)) return ErrorResponse(*error);
-    if (const auto error =
-            model->RenderChat(checked, tools.tools, add_generation_prompt, Json(), &text)) {
-      return ErrorResponse(*error);
-    }
+    const ChatPrompt chat{checked, tools.tools,
+                          add_generation_prompt.value_or(!continue_final_message),
+                          continue_final_message};
+    if (const auto error = model->RenderChat(chat, &text)) return ErrorResponse(*error);
   }
   const int64_t most_bytes = MostBytes(*model);
   if (static_cast<int64_t>(text.size()) > most_bytes) {

@@ -26,6 +26,7 @@ struct ApiOptions {
   // Whose pages may use the server from browsers; empty: no other origin's; "*": each may.
   std::vector<std::string> cors_origins;
   int64_t max_queued_requests = 8192;  // answers that wait for their first token: see WaitingPlaces
+  int32_t max_logprobs = 20;           // for each token, beside its own; as vLLM has it
   // Between two events of a stream, while more than 64 requests are answered; tokens that come
   // sooner share an event.
   std::chrono::milliseconds stream_gap{40};

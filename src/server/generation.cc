@@ -29,6 +29,8 @@ void Merge(const RequestUpdate& later, RequestUpdate* update) {
   update->error_code = later.error_code;
   update->prompt_tokens = later.prompt_tokens;
   update->output_tokens = later.output_tokens;
+  update->cached_tokens = later.cached_tokens;
+  update->started = later.started;
 }
 
 }  // namespace
@@ -98,8 +100,11 @@ struct Generation::Shared {
       metrics->CountTokens(static_cast<int64_t>(update.tokens.size()));
     }
     if (update.finish != FinishReason::kNone) {
-      metrics->CountEnd(update.finish, slot->prompt_tokens, update.output_tokens,
-                        Seconds(now - arrival));
+      metrics->CountEnd({.reason = update.finish,
+                         .prompt_tokens = slot->prompt_tokens,
+                         .output_tokens = update.output_tokens,
+                         .seconds = Seconds(now - arrival),
+                         .queue_seconds = Seconds(update.started.value_or(now) - arrival)});
     }
   }
 };

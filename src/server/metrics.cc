@@ -84,6 +84,7 @@ ServerMetrics::ServerMetrics()
     : first_token_seconds_(kFirstTokenBounds),
       token_interval_seconds_(kIntervalBounds),
       request_seconds_(kRequestBounds),
+      queue_seconds_(kRequestBounds),
       request_prompt_tokens_(kTokenBounds),
       request_generation_tokens_(kTokenBounds) {}
 
@@ -96,12 +97,12 @@ void ServerMetrics::CountTokens(int64_t tokens) { generation_tokens_ += tokens; 
 
 void ServerMetrics::CountTokenInterval(double seconds) { token_interval_seconds_.Observe(seconds); }
 
-void ServerMetrics::CountEnd(FinishReason reason, int64_t prompt_tokens, int64_t output_tokens,
-                             double seconds) {
-  ++ended_.at(static_cast<size_t>(reason));
-  request_seconds_.Observe(seconds);
-  request_prompt_tokens_.Observe(static_cast<double>(prompt_tokens));
-  request_generation_tokens_.Observe(static_cast<double>(output_tokens));
+void ServerMetrics::CountEnd(const EndedRequest& request) {
+  ++ended_.at(static_cast<size_t>(request.reason));
+  request_seconds_.Observe(request.seconds);
+  queue_seconds_.Observe(request.queue_seconds);
+  request_prompt_tokens_.Observe(static_cast<double>(request.prompt_tokens));
+  request_generation_tokens_.Observe(static_cast<double>(request.output_tokens));
 }
 
 void ServerMetrics::CountAnswer(int status) {
@@ -175,6 +176,9 @@ std::string ServerMetrics::Render(const std::string& model, const EngineStats* s
             token_interval_seconds_);
   histogram("tessera:e2e_request_latency_seconds", "From a request's arrival to its end.",
             request_seconds_);
+  histogram("tessera:request_queue_time_seconds",
+            "From a request's arrival to its first step, or to its end without one.",
+            queue_seconds_);
   histogram("tessera:request_prompt_tokens", "Tokens of a request's prompt.",
             request_prompt_tokens_);
   histogram("tessera:request_generation_tokens", "Tokens that a request generated.",

@@ -34,6 +34,14 @@ class Histogram {
   std::atomic<double> sum_{0};
 };
 
+struct EndedRequest {
+  FinishReason reason = FinishReason::kNone;
+  int64_t prompt_tokens = 0;
+  int64_t output_tokens = 0;
+  double seconds = 0;        // since its arrival
+  double queue_seconds = 0;  // until it was in a step for the first time, or ended without that
+};
+
 // Of one server. Thread-safe.
 class ServerMetrics {
  public:
@@ -42,7 +50,7 @@ class ServerMetrics {
   void CountFirstToken(int64_t prompt_tokens, double seconds_since_arrival);
   void CountTokens(int64_t tokens);
   void CountTokenInterval(double seconds);
-  void CountEnd(FinishReason reason, int64_t prompt_tokens, int64_t output_tokens, double seconds);
+  void CountEnd(const EndedRequest& request);
   void CountAnswer(int status);  // of an HTTP request
 
   int64_t generated_tokens() const { return generation_tokens_.load(); }
@@ -65,6 +73,7 @@ class ServerMetrics {
   Histogram first_token_seconds_;
   Histogram token_interval_seconds_;
   Histogram request_seconds_;
+  Histogram queue_seconds_;
   Histogram request_prompt_tokens_;
   Histogram request_generation_tokens_;
 };

@@ -30,7 +30,12 @@ TEST(ServerMetricsTest, CountsRequestsByTheirEnd) {
   metrics.CountTokens(1);
   metrics.CountTokenInterval(0.003);
   metrics.CountTokens(1);
-  metrics.CountEnd(FinishReason::kLength, 10, 2, 0.5);
+  metrics.CountEnd({.reason = FinishReason::kLength,
+                    .prompt_tokens = 10,
+                    .output_tokens = 2,
+                    .seconds = 0.5,
+                    .queue_seconds = 0.2});
+  metrics.CountEnd({.reason = FinishReason::kCancelled, .seconds = 3, .queue_seconds = 3});
   metrics.CountAnswer(200);
   metrics.CountAnswer(999);  // none that this server sends
   EngineStats stats;
@@ -47,6 +52,9 @@ TEST(ServerMetricsTest, CountsRequestsByTheirEnd) {
         "\ntessera:prompt_tokens_total" + labels + "} 10\n",
         "\ntessera:generation_tokens_total" + labels + "} 2\n",
         "\ntessera:request_success_total" + labels + ",finished_reason=\"length\"} 1\n",
+        "\ntessera:request_success_total" + labels + ",finished_reason=\"abort\"} 1\n",
+        "\ntessera:request_queue_time_seconds_bucket" + labels + ",le=\"0.3\"} 1\n",
+        "\ntessera:request_queue_time_seconds_sum" + labels + "} 3.2\n",
         "\ntessera:http_requests_total" + labels + ",status=\"200\"} 1\n",
         "\ntessera:time_to_first_token_seconds_bucket" + labels + ",le=\"0.02\"} 1\n",
         "\ntessera:http_connections" + labels + "} 4\n"}) {

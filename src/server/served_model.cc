@@ -5,13 +5,13 @@
 #include <ctime>
 #include <utility>
 
+#include "server/protocol/chat_messages.h"
+
 namespace tessera {
 namespace {
 
 // Normalization shortens a text to a third of its bytes at most.
 constexpr int64_t kMaxShrinking = 4;
-// All of an answer's log probabilities are in memory at once: some 150 bytes each.
-constexpr int64_t kMaxLogprobsOfARequest = int64_t{1} << 21;
 
 // The form of calls that a chat template asks the model for; Hermes where it knows no tools.
 CallForm CallFormOf(const Tokenizer& tokenizer) {
@@ -73,18 +73,19 @@ std::optional<ApiError> ServedModel::EncodeText(const std::string& text, bool ad
   return std::nullopt;
 }
 
-std::optional<ApiError> ServedModel::RenderChat(const Json& messages, const Json& tools,
-                                                bool add_generation_prompt,
-                                                const Json& template_arguments,
-                                                std::string* text) const {
+std::optional<ApiError> ServedModel::RenderChat(const ChatPrompt& chat, std::string* text) const {
   if (chat_ == nullptr) {
     return ApiError::Invalid("messages", "Chats are not possible: " + chat_problem_ +
                                              "; use /v1/completions with a plain prompt.");
   }
-  Json context = template_arguments.is_object() ? template_arguments : Json::object();
-  context["messages"] = messages;
-  if (!tools.empty()) context["tools"] = tools;
-  context["add_generation_prompt"] = add_generation_prompt;
+  Json context = chat.template_arguments.is_object() ? chat.template_arguments : Json::object();
+  if (chat.continue_final_message) {
+    if (auto error = MarkFinalMessage(chat.messages, &context["messages"])) return error;
+  } else {
+    context["messages"] = chat.messages;
+  }
+  if (!chat.tools.empty()) context["tools"] = chat.tools;
+  context["add_generation_prompt"] = chat.add_generation_prompt;
   context["bos_token"] = tokenizer()->bos_token();
   context["eos_token"] = tokenizer()->eos_token();
   auto rendered = chat_->Render(context);
@@ -93,7 +94,7 @@ std::optional<ApiError> ServedModel::RenderChat(const Json& messages, const Json
                                              rendered.error().message);
   }
   *text = std::move(rendered).value();
-  return std::nullopt;
+  return chat.continue_final_message ? CutAtMark(text) : std::nullopt;
 }
 
 std::optional<ApiError> ServedModel::Tokenize(GenerationRequest* request) const {
@@ -102,11 +103,11 @@ std::optional<ApiError> ServedModel::Tokenize(GenerationRequest* request) const 
     Prompt prompt;
     prompt.is_text = true;
     const bool has_tools = request->tools.choice != ToolChoice::kNone;
-    if (auto error =
-            RenderChat(request->messages, has_tools ? request->tools.tools : Json::array(),
-                       request->add_generation_prompt, request->template_arguments, &prompt.text)) {
-      return error;
-    }
+    const Json no_tools = Json::array();
+    const ChatPrompt chat{request->messages, has_tools ? request->tools.tools : no_tools,
+                          request->add_generation_prompt, request->continue_final_message,
+                          request->template_arguments};
+    if (auto error = RenderChat(chat, &prompt.text)) return error;
     request->prompts.clear();
     request->prompts.push_back(std::move(prompt));
     // The template writes them itself.
@@ -114,7 +115,10 @@ std::optional<ApiError> ServedModel::Tokenize(GenerationRequest* request) const 
   }
   const int64_t most_bytes = engine_->max_model_len() * longest_token_ * kMaxShrinking;
   for (Prompt& prompt : request->prompts) {
-    if (!prompt.is_text) continue;
+    if (!prompt.is_text) {
+      Truncate(*request, &prompt);
+      continue;
+    }
     // Spares the work of tokenizing what is hopelessly too long.
     if (static_cast<int64_t>(prompt.text.size()) > most_bytes) {
       return ApiError::Invalid(request->form == AnswerForm::kChat ? "messages" : "prompt",
@@ -124,27 +128,42 @@ std::optional<ApiError> ServedModel::Tokenize(GenerationRequest* request) const 
                                    " tokens that a request may have; shorten it.");
     }
     if (auto error = EncodeText(prompt.text, add_special_tokens, &prompt.tokens)) return error;
+    Truncate(*request, &prompt);
   }
-  return std::nullopt;
+  return EncodeBadWords(request);
 }
 
-std::optional<ApiError> ServedModel::CheckLogprobs(const GenerationRequest& request) const {
-  if (!request.logprobs) return std::nullopt;
-  int64_t tokens = 0;
-  for (const Prompt& prompt : request.prompts) {
-    const auto prompt_tokens = static_cast<int64_t>(prompt.tokens.size());
-    const int64_t room = std::max<int64_t>(engine_->max_model_len() - prompt_tokens, 1);
-    tokens += request.echo ? prompt_tokens : 0;
-    if (!request.generates) continue;
-    tokens += request.has_max_tokens ? std::min<int64_t>(request.sampling.max_tokens, room) : room;
+void ServedModel::Truncate(const GenerationRequest& request, Prompt* prompt) const {
+  if (!request.truncate_prompt_tokens) return;
+  int64_t kept = *request.truncate_prompt_tokens;
+  if (kept < 0) {
+    const int64_t answer = request.has_max_tokens ? request.sampling.max_tokens : 1;
+    kept = std::max<int64_t>(engine_->max_model_len() - answer, 1);
   }
-  const int64_t count = tokens * request.best_of * (*request.logprobs + 1);
-  if (count <= kMaxLogprobsOfARequest) return std::nullopt;
-  return ApiError::Invalid(
-      "logprobs", "The answers may have up to " + std::to_string(count) +
-                      " log probabilities, and this server gives at most " +
-                      std::to_string(kMaxLogprobsOfARequest) +
-                      " to a request; lower max_tokens, n or logprobs, or send fewer prompts.");
+  const int64_t excess = static_cast<int64_t>(prompt->tokens.size()) - kept;
+  if (excess <= 0) return;
+  prompt->tokens.erase(prompt->tokens.begin(), prompt->tokens.begin() + excess);
+  prompt->is_text = false;  // its text is that of its tokens
+}
+
+std::optional<ApiError> ServedModel::EncodeBadWords(GenerationRequest* request) const {
+  if (request->bad_words.empty()) return std::nullopt;
+  if (tokenizer() == nullptr) {
+    return ApiError::Invalid("bad_words",
+                             "bad_words needs a tokenizer.json, which the model directory lacks; "
+                             "use logit_bias.");
+  }
+  for (const std::string& word : request->bad_words) {
+    const std::string bare = word.substr(word.find_first_not_of(' '));
+    std::vector<int32_t> inside = tokenizer()->Encode(bare, /*add_special_tokens=*/false);
+    std::vector<int32_t> behind = tokenizer()->Encode(" " + bare, /*add_special_tokens=*/false);
+    // Where the space is a token of its own, or is no part of a token, the first form is enough.
+    const bool differs = !inside.empty() && behind.size() == inside.size() && behind != inside;
+    std::vector<std::vector<int32_t>>& words = request->sampling.bad_words;
+    if (differs) words.push_back(std::move(behind));
+    if (!inside.empty()) words.push_back(std::move(inside));
+  }
+  return std::nullopt;
 }
 
 std::optional<ApiError> ServedModel::Constrain(GenerationRequest* request) const {
@@ -192,20 +211,25 @@ std::vector<Request> ServedModel::EngineRequests(const GenerationRequest& reques
     const std::chrono::duration<double> timeout(request.scheduling.timeout);
     common.deadline = Clock::now() + std::chrono::duration_cast<Clock::duration>(timeout);
   }
+  if (!sampling.stop.empty()) common.stops = std::make_shared<const StopAutomaton>(sampling.stop);
+  if (request.prompt_logprobs || (request.echo && request.logprobs)) {
+    sampling.prompt_logprobs = std::max(request.prompt_logprobs.value_or(0),
+                                        request.echo ? request.logprobs.value_or(0) : 0);
+  }
   std::vector<Request> requests;
   for (const Prompt& prompt : request.prompts) {
     const int64_t room = engine_->max_model_len() - static_cast<int64_t>(prompt.tokens.size());
-    if (!request.has_max_tokens) {
-      sampling.max_tokens = static_cast<int32_t>(std::max<int64_t>(room, 1));
-    }
     for (int32_t k = 0; k < request.best_of; ++k) {
       Request one = common;
       one.prompt = prompt.tokens;
       one.sampling = sampling;
       one.grammar = request.grammar;
+      if (!request.has_max_tokens) {
+        one.sampling.max_tokens = static_cast<int32_t>(
+            std::clamp<int64_t>(room, 1, std::max(request.sampling.max_tokens, 1)));
+      }
       // The answers to one prompt are to differ; the first is as if it were asked for alone.
       if (sampling.seed) one.sampling.seed = *sampling.seed + static_cast<uint64_t>(k);
-      if (request.echo && request.logprobs) one.sampling.prompt_logprobs = request.logprobs;
       requests.push_back(std::move(one));
     }
   }

@@ -15,6 +15,15 @@
 
 namespace tessera {
 
+// What the text of a chat's prompt is made from.
+struct ChatPrompt {
+  const Json& messages;  // as ReadMessages gives them
+  const Json& tools;     // a list; an empty one is as none
+  bool add_generation_prompt = true;
+  bool continue_final_message = false;
+  Json template_arguments = Json::object();
+};
+
 // Immutable, thread-safe.
 class ServedModel {
  public:
@@ -30,11 +39,8 @@ class ServedModel {
   // Whether a client may call the model so.
   std::optional<ApiError> CheckName(const std::string& name) const;
 
-  // Gives every prompt its tokens, and chats their prompt.
+  // Gives every prompt its tokens, chats their prompt, and bad words theirs.
   std::optional<ApiError> Tokenize(GenerationRequest* request) const;
-
-  // Refuses what would make an answer larger than memory should hold. After Tokenize.
-  std::optional<ApiError> CheckLogprobs(const GenerationRequest& request) const;
 
   // Compiles what the request's answers have to be, if anything.
   std::optional<ApiError> Constrain(GenerationRequest* request) const;
@@ -44,16 +50,18 @@ class ServedModel {
 
   std::optional<ApiError> EncodeText(const std::string& text, bool add_special_tokens,
                                      std::vector<int32_t>* tokens) const;
-  // `tools` is a list; an empty one is as none.
-  std::optional<ApiError> RenderChat(const Json& messages, const Json& tools,
-                                     bool add_generation_prompt, const Json& template_arguments,
-                                     std::string* text) const;
+  std::optional<ApiError> RenderChat(const ChatPrompt& chat, std::string* text) const;
 
   Json ModelJson(const std::string& name) const;
   Json TokenizerInfo() const;
 
  private:
   std::optional<ApiError> RequireTokenizer() const;
+  // Keeps the prompt's last tokens, as many as the request says.
+  void Truncate(const GenerationRequest& request, Prompt* prompt) const;
+  // The tokens of the words that must not occur, as they are in the middle of a text and behind a
+  // space.
+  std::optional<ApiError> EncodeBadWords(GenerationRequest* request) const;
   // The end tokens that clients may write as stop strings, as "<|im_end|>".
   void AddSpecialStops(SamplingParams* sampling) const;
 

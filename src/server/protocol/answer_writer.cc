@@ -52,10 +52,10 @@ Json AnswerWriter::Skeleton(bool chunk) const {
   return json;
 }
 
-std::string AnswerWriter::ChoiceEvent(const Json& choice) const {
+std::string AnswerWriter::ChoiceEvent(const Json& choice, const std::string& rest) const {
   // The counts come with the last event; where they do, the others say so.
-  return SseEvent(event_start_ + Dump(choice) +
-                  (request_.include_usage ? "],\"usage\":null}" : "]}"));
+  return SseEvent(event_start_ + Dump(choice) + "]" + rest +
+                  (request_.include_usage ? ",\"usage\":null}" : "}"));
 }
 
 std::string AnswerWriter::EchoText(size_t index) const {
@@ -67,7 +67,7 @@ std::string AnswerWriter::EchoText(size_t index) const {
 
 std::string AnswerWriter::Whole(const std::vector<RequestUpdate>& results) {
   Json json = Skeleton(/*chunk=*/false);
-  for (const RequestUpdate& result : results) Count(result);
+  for (size_t i = 0; i < results.size(); ++i) Count(i, results[i]);
   size_t choice = 0;
   for (size_t prompt = 0; prompt < request_.prompts.size(); ++prompt) {
     for (const size_t index : BestOf(results, prompt)) {
@@ -75,6 +75,10 @@ std::string AnswerWriter::Whole(const std::vector<RequestUpdate>& results) {
     }
   }
   json["usage"] = Usage();
+  if (request_.form == AnswerForm::kChat) {
+    if (request_.prompt_logprobs) json["prompt_logprobs"] = PromptLogprobs(results.front());
+    if (request_.return_token_ids) json["prompt_token_ids"] = request_.prompts.front().tokens;
+  }
   return Dump(json);
 }
 
@@ -103,6 +107,11 @@ Json AnswerWriter::Choice(size_t index, size_t choice, const RequestUpdate& resu
   }
   json["logprobs"] = LogprobsOf(index, result, /*with_prompt=*/request_.echo, progress);
   json["finish_reason"] = FinishJson(result, *progress);
+  if (request_.form == AnswerForm::kCompletion) {
+    if (request_.prompt_logprobs) json["prompt_logprobs"] = PromptLogprobs(result);
+    if (request_.return_token_ids) json["prompt_token_ids"] = PromptOf(index).tokens;
+  }
+  if (request_.return_token_ids) json["token_ids"] = TokenIds(result);
   return json;
 }
 
@@ -159,7 +168,7 @@ Json AnswerWriter::Delta(size_t index, const RequestUpdate& update, Progress* pr
 
 std::string AnswerWriter::Events(size_t index, const RequestUpdate& update) {
   Progress& progress = progress_[index];
-  Count(update);
+  Count(index, update);
   std::string events;
   const bool first = !std::exchange(progress.begun, true);
   if (first && request_.form == AnswerForm::kChat) {
@@ -167,20 +176,23 @@ std::string AnswerWriter::Events(size_t index, const RequestUpdate& update) {
     choice["delta"] = {{"role", "assistant"}, {"content", ""}};
     choice["logprobs"] = nullptr;
     choice["finish_reason"] = nullptr;
-    events = ChoiceEvent(choice);
+    const bool tells_prompt = request_.return_token_ids;
+    events = ChoiceEvent(
+        choice, tells_prompt ? ",\"prompt_token_ids\":" + Dump(PromptOf(index).tokens) : "");
   }
   // Tokens whose text is still uncertain are told with the text, unless their log probabilities
-  // are to be told anyway.
+  // or numbers are to be told anyway.
   const bool echoes = first && request_.echo;
+  const bool tells_tokens = request_.logprobs || request_.return_token_ids;
   if (update.text.empty() && update.finish == FinishReason::kNone && !echoes &&
-      !(request_.logprobs && !update.tokens.empty())) {
+      !(tells_tokens && !update.tokens.empty())) {
     return events;
   }
   Json choice = {{"index", index}};
   if (request_.form == AnswerForm::kChat) {
     choice["delta"] = Delta(index, update, &progress);
     // The text may be part of a call that is told when it is complete.
-    if (choice["delta"].empty() && update.finish == FinishReason::kNone && !request_.logprobs) {
+    if (choice["delta"].empty() && update.finish == FinishReason::kNone && !tells_tokens) {
       return events;
     }
   } else {
@@ -189,6 +201,11 @@ std::string AnswerWriter::Events(size_t index, const RequestUpdate& update) {
   }
   choice["logprobs"] = LogprobsOf(index, update, echoes, &progress);
   choice["finish_reason"] = FinishJson(update, progress);
+  if (request_.return_token_ids) {
+    const bool is_chat = request_.form == AnswerForm::kChat;
+    if (first && !is_chat) choice["prompt_token_ids"] = PromptOf(index).tokens;
+    choice["token_ids"] = TokenIds(update);
+  }
   return events + ChoiceEvent(choice);
 }
 
@@ -202,7 +219,13 @@ std::string AnswerWriter::LastEvents() {
   return events + kSseEnd;
 }
 
-void AnswerWriter::Count(const RequestUpdate& update) {
+Json AnswerWriter::TokenIds(const RequestUpdate& update) const {
+  return request_.generates ? Json(update.tokens) : Json::array();
+}
+
+void AnswerWriter::Count(size_t index, const RequestUpdate& update) {
+  // The first answer tells what was there before the request.
+  if (index % static_cast<size_t>(request_.best_of) == 0) cached_tokens_ += update.cached_tokens;
   if (request_.generates) output_tokens_ += static_cast<int64_t>(update.tokens.size());
 }
 
@@ -213,7 +236,8 @@ Json AnswerWriter::Usage() const {
   }
   return {{"prompt_tokens", prompt_tokens},
           {"completion_tokens", output_tokens_},
-          {"total_tokens", prompt_tokens + output_tokens_}};
+          {"total_tokens", prompt_tokens + output_tokens_},
+          {"prompt_tokens_details", {{"cached_tokens", cached_tokens_}}}};
 }
 
 Json AnswerWriter::LogprobsOf(size_t index, const RequestUpdate& update, bool with_prompt,
@@ -250,7 +274,7 @@ Json AnswerWriter::CompletionLogprobs(size_t index, const RequestUpdate& update,
   }
   if (!request_.generates) return lists;
   for (const TokenLogprob& entry : update.logprobs) {
-    AppendToken(entry, !names_.IsSpecial(entry.token), &progress->offset, &lists);
+    AppendToken(entry, InText(entry.token), &progress->offset, &lists);
   }
   return lists;
 }
@@ -262,7 +286,9 @@ void AnswerWriter::AppendToken(const TokenLogprob& entry, bool in_text, int64_t*
   Json top = Json::object();
   // The token itself is always among them. Of two tokens with one name the likelier one counts.
   top[name] = own;
-  for (const auto& [token, logprob] : entry.top) {
+  const auto wanted = static_cast<size_t>(request_.logprobs.value_or(0));
+  for (size_t i = 0; i < std::min(wanted, entry.top.size()); ++i) {
+    const auto& [token, logprob] = entry.top[i];
     if (token == entry.token) continue;
     Json& slot = top[names_.Name(token)];
     const double value = PrintableLogprob(logprob);
@@ -273,6 +299,34 @@ void AnswerWriter::AppendToken(const TokenLogprob& entry, bool in_text, int64_t*
   (*lists)["top_logprobs"].push_back(std::move(top));
   (*lists)["text_offset"].push_back(*offset);
   if (in_text) *offset += names_.NumCharacters(entry.token);
+}
+
+bool AnswerWriter::InText(int32_t token) const {
+  return !request_.sampling.skip_special_tokens || !names_.IsSpecial(token);
+}
+
+Json AnswerWriter::PromptLogprobs(const RequestUpdate& result) const {
+  const auto wanted = static_cast<size_t>(request_.prompt_logprobs.value_or(0));
+  Json list = Json::array();
+  for (const TokenLogprob& entry : result.prompt_logprobs) {
+    if (entry.token < 0) {  // nothing predicts the first token
+      list.push_back(nullptr);
+      continue;
+    }
+    Json tokens = Json::object();
+    const auto add = [&](int32_t token, float logprob, int32_t rank) {
+      tokens[std::to_string(token)] = {{"logprob", PrintableLogprob(logprob)},
+                                       {"rank", rank},
+                                       {"decoded_token", names_.Name(token)}};
+    };
+    add(entry.token, entry.logprob, entry.rank);
+    for (size_t i = 0; i < std::min(wanted, entry.top.size()); ++i) {
+      const auto& [token, logprob] = entry.top[i];
+      if (token != entry.token) add(token, logprob, static_cast<int32_t>(i) + 1);
+    }
+    list.push_back(std::move(tokens));
+  }
+  return list;
 }
 
 Json AnswerWriter::ChatLogprobs(const RequestUpdate& update) const {

@@ -53,8 +53,8 @@ class AnswerWriter {
   Json Delta(size_t index, const RequestUpdate& update, Progress* progress) const;
   Json FinishJson(const RequestUpdate& update, const Progress& progress) const;
   std::string CallId(size_t index, int32_t call) const;
-  // The event of one choice.
-  std::string ChoiceEvent(const Json& choice) const;
+  // The event of one choice; `rest`: further members of the event, each behind a comma.
+  std::string ChoiceEvent(const Json& choice, const std::string& rest = "") const;
   // The text that precedes an answer: the prompt with echo.
   std::string EchoText(size_t index) const;
   Json Choice(size_t index, size_t choice, const RequestUpdate& result, Progress* progress);
@@ -66,7 +66,11 @@ class AnswerWriter {
   Json ChatLogprobs(const RequestUpdate& update) const;
   Json ChatToken(int32_t token, float logprob) const;
   std::vector<size_t> BestOf(const std::vector<RequestUpdate>& results, size_t prompt) const;
-  void Count(const RequestUpdate& update);
+  // vLLM's form: of each token a map from ids to log probability, rank and text.
+  Json PromptLogprobs(const RequestUpdate& result) const;
+  void Count(size_t index, const RequestUpdate& update);
+  bool InText(int32_t token) const;
+  Json TokenIds(const RequestUpdate& update) const;
   Json Usage() const;
   const Prompt& PromptOf(size_t index) const;
 
@@ -77,6 +81,7 @@ class AnswerWriter {
   const std::string event_start_;   // of every event of a choice, up to the choice
   std::vector<Progress> progress_;  // [engine requests]
   int64_t output_tokens_ = 0;
+  int64_t cached_tokens_ = 0;  // of the prompts, each counted once
 };
 
 }  // namespace tessera

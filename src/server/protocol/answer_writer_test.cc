@@ -51,6 +51,7 @@ RequestUpdate Scored() {
   result.tokens = {2};
   result.logprobs = {Entry(2, -1.0f, {{2, -1.0f}})};
   result.finish = FinishReason::kLength;
+  result.cached_tokens = 2;
   return result;
 }
 
@@ -75,8 +76,46 @@ TEST(AnswerWriterTest, ScoresOfEchoedPrompts) {
   EXPECT_EQ(logprobs["top_logprobs"][2], Json({{"ab", -2.5}, {"b", -0.125}}));
   EXPECT_EQ(logprobs["top_logprobs"][3], Json({{"b", -1.0}}));
   EXPECT_EQ(logprobs["text_offset"], Json({0, 0, 1, 3}));
-  EXPECT_EQ(json["usage"],
-            Json({{"prompt_tokens", 3}, {"completion_tokens", 1}, {"total_tokens", 4}}));
+  EXPECT_EQ(json["usage"], Json({{"prompt_tokens", 3},
+                                 {"completion_tokens", 1},
+                                 {"total_tokens", 4},
+                                 {"prompt_tokens_details", {{"cached_tokens", 2}}}}));
+}
+
+// vLLM's form.
+TEST(AnswerWriterTest, PromptLogprobsAndTokenIds) {
+  const auto tokenizer = MakeTokenizer();
+  GenerationRequest request = Scoring();
+  request.echo = false;
+  request.prompt_logprobs = 1;
+  request.return_token_ids = true;
+  const Json expected = Json::parse(R"([null,
+      {"1": {"logprob": -0.25, "rank": 1, "decoded_token": "a"}},
+      {"3": {"logprob": -2.5, "rank": 1, "decoded_token": "ab"},
+       "2": {"logprob": -0.125, "rank": 1, "decoded_token": "b"}}])");
+  AnswerWriter writer(request, tokenizer.get(), {"cmpl-1", "m", 5});
+  const Json choice = Json::parse(writer.Whole({Scored()}))["choices"][0];
+  EXPECT_EQ(choice["prompt_logprobs"], expected);
+  EXPECT_EQ(choice["prompt_token_ids"], Json({0, 1, 3}));
+  EXPECT_EQ(choice["token_ids"], Json({2}));
+  EXPECT_EQ(choice["logprobs"]["tokens"].size(), 1u);
+
+  request.form = AnswerForm::kChat;
+  AnswerWriter chat(request, tokenizer.get(), {"chatcmpl-1", "m", 5});
+  const Json json = Json::parse(chat.Whole({Scored()}));
+  EXPECT_EQ(json["prompt_logprobs"], expected);
+  EXPECT_EQ(json["prompt_token_ids"], Json({0, 1, 3}));
+  EXPECT_EQ(json["choices"][0]["token_ids"], Json({2}));
+
+  // In a stream tokens are told even where they make no text yet.
+  request.prompt_logprobs.reset();
+  request.logprobs.reset();
+  RequestUpdate silent;
+  silent.tokens = {4};
+  AnswerWriter stream(request, tokenizer.get(), {"chatcmpl-1", "m", 5});
+  const std::string events = stream.Events(0, silent);
+  EXPECT_NE(events.find(R"(],"prompt_token_ids":[0,1,3]})"), std::string::npos) << events;
+  EXPECT_NE(events.find(R"("token_ids":[4])"), std::string::npos) << events;
 }
 
 TEST(AnswerWriterTest, AnEndTokenKeepsItsEntry) {

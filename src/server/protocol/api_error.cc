@@ -38,7 +38,8 @@ std::string ParamOf(std::string_view message) {
     if (message.starts_with(std::string(name) + " ")) return std::string(name);
   }
   if (message.starts_with("The prompt ")) return "prompt";
-  for (const std::string_view name : {"logit_bias", "stop_token_ids"}) {
+  for (const std::string_view name :
+       {"logit_bias", "allowed_token_ids", "bad_words", "stop_token_ids"}) {
     if (message.find(name) != std::string_view::npos) return std::string(name);
   }
   return "";

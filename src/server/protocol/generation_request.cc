@@ -3,83 +3,61 @@
 #include <algorithm>
 #include <charconv>
 #include <limits>
-#include <span>
 #include <string>
 #include <utility>
 
+#include "server/protocol/chat_messages.h"
 #include "server/protocol/structured_output.h"
+#include "server/protocol/unserved_fields.h"
 
 namespace tessera {
 namespace {
 
 constexpr int64_t kMax32 = std::numeric_limits<int32_t>::max();
-constexpr int64_t kMaxStopStrings = 256;
-constexpr size_t kMaxStopBytes = 4096;            // of all together: each answer searches for them
+constexpr size_t kMaxStrings = 256;               // of stop, and of bad_words
+constexpr size_t kMaxStringBytes = 4096;          // of all of them together
 constexpr int32_t kDefaultCompletionTokens = 16;  // as OpenAI has it
 
-// Fields that would change the answer and that nothing here computes: refused unless they have the
-// value that changes nothing. null always changes nothing.
-struct UnservedField {
-  const char* name;
-  const char* harmless;  // JSON
-  const char* instead;
-};
-
-constexpr UnservedField kUnserved[] = {
-    {"suffix", "\"\"", "leave it out: the models continue a text and insert nothing"},
-    {"use_beam_search", "false", "leave it out, or ask for several answers with n"},
-    {"include_stop_str_in_output", "false", "leave it out, and add the stop string yourself"},
-    {"skip_special_tokens", "true", "leave it out: special tokens are never part of the text"},
-    {"bad_words", "[]", "leave it out, or forbid single tokens with logit_bias"},
-    {"allowed_token_ids", "[]", "leave it out, or use guided_choice or guided_regex"},
-    {"prompt_logprobs", "null", "use echo with logprobs in /v1/completions"},
-    {"truncate_prompt_tokens", "null",
-     "shorten the prompt, which /tokenize and /detokenize help with"},
-    {"prompt_embeds", "null", "send text or token ids"},
-    {"logits_processors", "[]", "leave it out, or use logit_bias"},
-    {"functions", "[]", "use tools, which came after it"},
-    {"audio", "null", "leave it out: answers are text"},
-};
-
-constexpr UnservedField kUnservedInChats[] = {
-    {"continue_final_message", "false", "leave it out, or send the text to /v1/completions"},
-    {"echo", "false", "leave it out, or send the text to /v1/completions"},
-    {"chat_template", "null", "leave it out: the model's own is used, with chat_template_kwargs"},
-    {"documents", "[]", "leave it out, and write them into a message"},
-    {"modalities", "[\"text\"]", "leave it out: answers are text"},
-};
-
-void RefuseUnserved(std::span<const UnservedField> unserved, FieldReader* fields) {
-  for (const UnservedField& field : unserved) {
-    const Json* value = fields->Find(field.name);
-    if (value == nullptr || *value == Json::parse(field.harmless)) continue;
-    fields->Fail(ApiError::Invalid(
-        field.name, std::string(field.name) + " is not supported; " + field.instead + "."));
+// A list of strings, or where `single` one of them alone.
+void ReadStrings(FieldReader* fields, const char* name, bool single,
+                 std::vector<std::string>* strings) {
+  const Json* field = fields->Find(name);
+  if (field == nullptr) return;
+  const auto fail = [&](const std::string& what) {
+    fields->Fail(ApiError::Invalid(name, std::string(name) + " must be " +
+                                             (single ? "a string or " : "") + "a list of at most " +
+                                             std::to_string(kMaxStrings) + " strings, but " + what +
+                                             "."));
+  };
+  const Json entries = single && field->is_string() ? Json::array({*field}) : *field;
+  if (!entries.is_array()) return fail(std::string("is ") + JsonTypeName(*field));
+  if (entries.size() > kMaxStrings) return fail("has " + std::to_string(entries.size()));
+  size_t bytes = 0;
+  for (size_t i = 0; i < entries.size(); ++i) {
+    if (!entries[i].is_string()) {
+      return fail("its entry " + std::to_string(i) + " is " + JsonTypeName(entries[i]));
+    }
+    strings->push_back(entries[i].get<std::string>());
+    bytes += strings->back().size();
+  }
+  if (bytes > kMaxStringBytes) {
+    fail("they have " + std::to_string(bytes) + " bytes; give at most " +
+         std::to_string(kMaxStringBytes) + " together");
   }
 }
 
-void ReadStop(FieldReader* fields, std::vector<std::string>* stop) {
-  const Json* field = fields->Find("stop");
-  if (field == nullptr) return;
-  const auto fail = [&](const std::string& what) {
-    fields->Fail(ApiError::Invalid("stop", "stop must be a string or a list of at most " +
-                                               std::to_string(kMaxStopStrings) + " strings, but " +
-                                               what + "."));
-  };
-  const Json entries = field->is_string() ? Json::array({*field}) : *field;
-  if (!entries.is_array()) return fail(std::string("is ") + JsonTypeName(*field));
-  if (entries.size() > kMaxStopStrings) {
-    return fail("has " + std::to_string(entries.size()) + " entries");
+// vLLM's fields that restrict the tokens of the answer.
+void ReadTokenRules(FieldReader* fields, GenerationRequest* request) {
+  fields->Read("allowed_token_ids", &request->sampling.allowed_token_ids);
+  if (fields->Find("allowed_token_ids") != nullptr && request->sampling.allowed_token_ids.empty()) {
+    fields->Fail(ApiError::Invalid("allowed_token_ids",
+                                   "allowed_token_ids is empty, which allows nothing; name some "
+                                   "tokens, or leave it out."));
   }
-  size_t bytes = 0;
-  for (const Json& entry : entries) {
-    if (!entry.is_string()) return fail(std::string("one entry is ") + JsonTypeName(entry));
-    stop->push_back(entry.get<std::string>());
-    bytes += stop->back().size();
-  }
-  if (bytes > kMaxStopBytes) {
-    fail("they have " + std::to_string(bytes) + " bytes; give at most " +
-         std::to_string(kMaxStopBytes) + " together");
+  ReadStrings(fields, "bad_words", /*single=*/false, &request->bad_words);
+  for (const std::string& word : request->bad_words) {
+    if (word.find_first_not_of(' ') != std::string::npos) continue;
+    fields->Fail(ApiError::Invalid("bad_words", "bad_words holds an empty word; leave it out."));
   }
 }
 
@@ -130,11 +108,36 @@ void ReadStream(FieldReader* fields, GenerationRequest* request) {
   }
   FieldReader inner(*options);
   inner.Read("include_usage", &request->include_usage);
+  bool continuous = false;
+  inner.Read("continuous_usage_stats", &continuous);
   if (const auto& error = inner.error()) return fields->Fail(*error);
+  if (continuous) {
+    fields->Fail(ApiError::Invalid("stream_options",
+                                   "stream_options.continuous_usage_stats is not supported; leave "
+                                   "it out, and use include_usage."));
+  }
   if (!request->stream) {
     fields->Fail(ApiError::Invalid("stream_options",
                                    "stream_options needs \"stream\": true; set it, or leave "
                                    "stream_options out."));
+  }
+}
+
+void CheckPromptFields(FieldReader* fields, const GenerationRequest& request) {
+  constexpr size_t kMaxIdBytes = 128;
+  if (request.stream && request.prompt_logprobs) {
+    fields->Fail(ApiError::Invalid(
+        "prompt_logprobs",
+        "prompt_logprobs cannot be given with \"stream\": true; leave one of them out."));
+  }
+  if (request.truncate_prompt_tokens == 0) {
+    fields->Fail(ApiError::Invalid("truncate_prompt_tokens",
+                                   "truncate_prompt_tokens is 0, which leaves no prompt; give at "
+                                   "least 1, or -1 for as many as leave room for the answer."));
+  }
+  if (request.id.size() > kMaxIdBytes) {
+    fields->Fail(ApiError::Invalid(
+        "request_id", "request_id must have at most " + std::to_string(kMaxIdBytes) + " bytes."));
   }
 }
 
@@ -153,14 +156,25 @@ void ReadCommon(FieldReader* fields, GenerationRequest* request) {
   fields->Read("ignore_eos", &sampling.ignore_eos);
   fields->Read("stop_token_ids", &sampling.stop_token_ids);
   fields->Read("return_tokens_as_token_ids", &request->tokens_as_ids);
+  fields->Read("return_token_ids", &request->return_token_ids);
   fields->Read("add_special_tokens", &request->add_special_tokens);
+  fields->Read("include_stop_str_in_output", &sampling.include_stop_str_in_output);
+  fields->Read("skip_special_tokens", &sampling.skip_special_tokens);
+  // Only tokenizers of another kind than tokenizer.json put spaces there.
+  bool spaces_between_special_tokens = true;
+  fields->Read("spaces_between_special_tokens", &spaces_between_special_tokens);
+  fields->Read("request_id", &request->id);
+  fields->Read("prompt_logprobs", 0, kMax32, &request->prompt_logprobs);
+  fields->Read("truncate_prompt_tokens", -1, kMax32, &request->truncate_prompt_tokens);
   fields->Read("n", 1, kMaxAnswers, &request->n);
   ReadSeed(fields, &sampling.seed);
-  ReadStop(fields, &sampling.stop);
+  ReadStrings(fields, "stop", /*single=*/true, &sampling.stop);
+  ReadTokenRules(fields, request);
   ReadLogitBias(fields, &sampling.logit_bias);
   ReadStream(fields, request);
+  CheckPromptFields(fields, *request);
   ReadScheduling(fields, &request->scheduling);
-  RefuseUnserved(kUnserved, fields);
+  RefuseUnserved(fields);
   ReadStructuredOutput(fields, &request->constraint);
 }
 
@@ -236,36 +250,6 @@ void CheckCompletion(FieldReader* fields, const GenerationRequest& request) {
   }
 }
 
-std::string IndexedName(size_t index) { return "messages[" + std::to_string(index) + "]"; }
-
-// A message's content: a string, or a list of {"type": "text", "text"}.
-std::optional<ApiError> ReadContent(const Json& content, const std::string& name,
-                                    std::string* text) {
-  if (content.is_null()) return std::nullopt;
-  if (content.is_string()) {
-    *text = content.get<std::string>();
-    return std::nullopt;
-  }
-  if (!content.is_array()) {
-    return ApiError::Invalid("messages", name +
-                                             ".content must be a string or a list of parts, "
-                                             "but is " +
-                                             JsonTypeName(content) + ".");
-  }
-  for (const Json& part : content) {
-    const Json type = part.is_object() ? part.value("type", Json()) : Json();
-    if (type != "text" || !part.contains("text") || !part["text"].is_string()) {
-      return ApiError::Invalid("messages", name +
-                                               ".content has a part that is no {\"type\": "
-                                               "\"text\", \"text\": \"...\"}; this server "
-                                               "reads text only.");
-    }
-    if (&part != &content.front()) *text += '\n';
-    *text += part["text"].get<std::string>();
-  }
-  return std::nullopt;
-}
-
 void CheckCallsAndForm(FieldReader* fields, const GenerationRequest& request) {
   const bool calls =
       request.tools.choice == ToolChoice::kRequired || request.tools.choice == ToolChoice::kNamed;
@@ -277,7 +261,16 @@ void CheckCallsAndForm(FieldReader* fields, const GenerationRequest& request) {
 }
 
 void ReadTemplateFields(FieldReader* fields, GenerationRequest* request) {
-  fields->Read("add_generation_prompt", &request->add_generation_prompt);
+  std::optional<bool> add_generation_prompt;
+  fields->Read("add_generation_prompt", &add_generation_prompt);
+  fields->Read("continue_final_message", &request->continue_final_message);
+  if (request->continue_final_message && add_generation_prompt.value_or(false)) {
+    fields->Fail(ApiError::Invalid(
+        "continue_final_message",
+        "continue_final_message and add_generation_prompt cannot both be true: a message is either "
+        "gone on with or begun."));
+  }
+  request->add_generation_prompt = add_generation_prompt.value_or(!request->continue_final_message);
   request->template_arguments = Json::object();
   if (const Json* arguments = fields->Find("chat_template_kwargs")) {
     if (!arguments->is_object()) {
@@ -287,6 +280,10 @@ void ReadTemplateFields(FieldReader* fields, GenerationRequest* request) {
     }
     request->template_arguments = *arguments;
   }
+  // Templates that know efforts of reasoning find theirs there.
+  std::string effort;
+  fields->Read("reasoning_effort", &effort);
+  if (!effort.empty()) request->template_arguments["reasoning_effort"] = effort;
 }
 
 }  // namespace
@@ -304,7 +301,7 @@ std::optional<ApiError> ParseCompletionRequest(std::string_view body, Generation
   request->best_of = request->n;
   fields.Read("best_of", 1, kMaxAnswers, &request->best_of);
   fields.Read("echo", &request->echo);
-  fields.Read("logprobs", 0, kMaxLogprobs, &request->logprobs);
+  fields.Read("logprobs", 0, kMax32, &request->logprobs);
   if (fields.ok()) CheckCompletion(&fields, *request);
   return fields.error();
 }
@@ -319,7 +316,7 @@ std::optional<ApiError> ParseChatRequest(std::string_view body, GenerationReques
     return error;
   }
   ReadCommon(&fields, request);
-  RefuseUnserved(kUnservedInChats, &fields);
+  RefuseUnservedInChats(&fields);
   ReadTemplateFields(&fields, request);
   ReadToolOptions(&fields, &request->tools);
   CheckCallsAndForm(&fields, *request);
@@ -329,7 +326,7 @@ std::optional<ApiError> ParseChatRequest(std::string_view body, GenerationReques
   bool logprobs = false;
   std::optional<int32_t> top;
   fields.Read("logprobs", &logprobs);
-  fields.Read("top_logprobs", 0, kMaxLogprobs, &top);
+  fields.Read("top_logprobs", 0, kMax32, &top);
   if (logprobs) request->logprobs = top.value_or(0);
   if (top.value_or(0) > 0 && !logprobs) {
     fields.Fail(ApiError::Invalid(
@@ -337,36 +334,6 @@ std::optional<ApiError> ParseChatRequest(std::string_view body, GenerationReques
         "top_logprobs needs \"logprobs\": true; set it, or leave top_logprobs out."));
   }
   return fields.error();
-}
-
-std::optional<ApiError> ReadMessages(const Json& messages, Json* result) {
-  if (!messages.is_array() || messages.empty()) {
-    const std::string what = messages.is_null()    ? "is missing"
-                             : messages.is_array() ? "is empty"
-                                                   : std::string("is ") + JsonTypeName(messages);
-    return ApiError::Invalid(
-        "messages", "messages must be a list of {\"role\", \"content\"}, but " + what + ".");
-  }
-  *result = messages;
-  for (size_t i = 0; i < result->size(); ++i) {
-    Json& message = (*result)[i];
-    if (!message.is_object() || !message.contains("role") || !message["role"].is_string() ||
-        message["role"] == "") {
-      return ApiError::Invalid("messages", IndexedName(i) +
-                                               " must be an object with a role, as {\"role\": "
-                                               "\"user\", \"content\": \"...\"}.");
-    }
-    if (message.contains("name") && !message["name"].is_string() && !message["name"].is_null()) {
-      return ApiError::Invalid("messages", IndexedName(i) + ".name must be a string, but is " +
-                                               JsonTypeName(message["name"]) + ".");
-    }
-    std::string text;
-    const Json content = message.value("content", Json());
-    if (auto error = ReadContent(content, IndexedName(i), &text)) return error;
-    message["content"] = std::move(text);
-    if (auto error = ReadToolCalls(IndexedName(i), &message)) return error;
-  }
-  return std::nullopt;
 }
 
 }  // namespace tessera

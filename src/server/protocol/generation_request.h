@@ -30,8 +30,9 @@ struct GenerationRequest {
   std::vector<Prompt> prompts;  // of completions: at least one
   Json messages;                // of chats: a list of {"role", "content": text, ...}
   bool add_generation_prompt = true;
-  Json template_arguments;  // object; further variables of the chat template
-  ToolOptions tools;        // of chats
+  bool continue_final_message = false;  // the answer goes on with the last message
+  Json template_arguments;              // object; further variables of the chat template
+  ToolOptions tools;                    // of chats
 
   // What the answers have to be. Calls that tools ask for are not in it: see ConstraintOf.
   ConstraintSpec constraint;
@@ -46,6 +47,12 @@ struct GenerationRequest {
   // Whether a text gets the tokens that the tokenizer puts around texts (BOS); none: completions
   // do, chats do not, as their template writes them.
   std::optional<bool> add_special_tokens;
+  // The prompt's last tokens that are kept, all if none; -1: as many as leave room for the answer.
+  std::optional<int32_t> truncate_prompt_tokens;
+  std::optional<int32_t> prompt_logprobs;  // alternatives for each token of the prompt
+  bool return_token_ids = false;           // of prompt and answer
+  std::vector<std::string> bad_words;      // that do not occur in the answer
+  std::string id;                          // what the client calls it; "": anything
   bool stream = false;
   bool include_usage = false;   // a last chunk of the stream with the counts
   bool has_max_tokens = false;  // otherwise max_tokens is for the server to say
@@ -56,15 +63,11 @@ struct GenerationRequest {
 
 // How many answers one request may ask for, over all its prompts.
 constexpr int64_t kMaxAnswers = 4096;
-constexpr int32_t kMaxLogprobs = 20;  // as vLLM and OpenAI have it
 
 // Fields that are not known are ignored; those that are known and cannot be served are refused.
 // Ranges that depend on the model are checked later, by the engine. `request` is usable where
 // nothing is returned.
 std::optional<ApiError> ParseCompletionRequest(std::string_view body, GenerationRequest* request);
 std::optional<ApiError> ParseChatRequest(std::string_view body, GenerationRequest* request);
-
-// The messages of a chat, checked, their contents flattened to text.
-std::optional<ApiError> ReadMessages(const Json& messages, Json* result);
 
 }  // namespace tessera

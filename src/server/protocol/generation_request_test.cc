@@ -9,6 +9,8 @@
 #include <utility>
 #include <vector>
 
+#include "server/protocol/chat_messages.h"
+
 namespace tessera {
 namespace {
 
@@ -46,7 +48,10 @@ TEST(CompletionRequestTest, AllFieldsArrive) {
           "presence_penalty": -1, "frequency_penalty": 1.5, "repetition_penalty": 2,
           "logit_bias": {"50": -100, "3": 1.5}, "seed": -1, "stop": ["a", "bc"],
           "stop_token_ids": [7, 8], "min_tokens": 2, "ignore_eos": true, "stream": false,
-          "return_tokens_as_token_ids": true, "add_special_tokens": false, "bad_words": [], "user": "x", "priority": -3,
+          "return_tokens_as_token_ids": true, "add_special_tokens": false, "bad_words": ["x", " y"],
+          "allowed_token_ids": [3, 4], "prompt_logprobs": 2, "truncate_prompt_tokens": -1,
+          "include_stop_str_in_output": true, "skip_special_tokens": false,
+          "spaces_between_special_tokens": false, "return_token_ids": true, "request_id": "r", "user": "x", "priority": -3,
           "timeout": 2.5, "speculative": {"method": "ngram", "num_tokens": 4}, "unknown": {"a": [1]}})",
       &request);
   ASSERT_FALSE(error) << MessageOf(error);
@@ -74,6 +79,13 @@ TEST(CompletionRequestTest, AllFieldsArrive) {
   EXPECT_TRUE(request.echo);
   EXPECT_TRUE(request.tokens_as_ids);
   EXPECT_EQ(request.logprobs, 5);
+  EXPECT_THAT(request.bad_words, ElementsAre("x", " y"));
+  EXPECT_THAT(s.allowed_token_ids, ElementsAre(3, 4));
+  EXPECT_EQ(request.prompt_logprobs, 2);
+  EXPECT_EQ(request.truncate_prompt_tokens, -1);
+  EXPECT_TRUE(s.include_stop_str_in_output && !s.skip_special_tokens);
+  EXPECT_TRUE(request.return_token_ids);
+  EXPECT_EQ(request.id, "r");
   EXPECT_EQ(request.scheduling.user, "x");
   EXPECT_EQ(request.scheduling.priority, -3);
   EXPECT_EQ(request.scheduling.timeout, 2.5f);
@@ -174,13 +186,42 @@ TEST(GenerationRequestTest, RefusesWithTheFieldsName) {
       {kText, WithPrompt(R"("n": 2, "best_of": 1)"), "best_of", "at least n"},
       {kText, WithPrompt(R"("best_of": 2, "stream": true)"), "best_of", "with stream"},
       {kText, WithPrompt(R"("logprobs": true)"), "logprobs", "must be an integer"},
-      {kText, WithPrompt(R"("logprobs": 21)"), "logprobs", "in 0 to 20"},
       {kText, WithPrompt(R"("stop": ")" + std::string(4097, 'x') + '"'), "stop", "4097 bytes"},
       {kText, WithPrompt(R"("stop_token_ids": [1, 1.5])"), "stop_token_ids", "entry 1 is a number"},
-      {kText, WithPrompt(R"("bad_words": ["a"])"), "bad_words", "not supported"},
-      {kText, WithPrompt(R"("prompt_logprobs": 1)"), "prompt_logprobs", "use echo"},
-      {kText, WithPrompt(R"("allowed_token_ids": [1])"), "allowed_token_ids", "not supported"},
-      {kText, WithPrompt(R"("truncate_prompt_tokens": 9)"), "truncate_prompt_tokens", "shorten"},
+      {kText, WithPrompt(R"("stop_token_ids": [1, [2]])"), "stop_token_ids", "entry 1 is a list"},
+      {kText, WithPrompt(R"("n": 9223372036854775808)"), "n", "in 1 to 4096"},
+      {kText, WithPrompt(R"("logprobs": -1)"), "logprobs", "in 0 to"},
+      {kText, WithPrompt(R"("bad_words": "a")"), "bad_words", "must be a list of at most 256"},
+      {kText, WithPrompt(R"("bad_words": ["a", 5])"), "bad_words", "entry 1 is a number"},
+      {kText, WithPrompt(R"("bad_words": ["a", " "])"), "bad_words", "an empty word"},
+      {kText, WithPrompt(R"("allowed_token_ids": [])"), "allowed_token_ids", "allows nothing"},
+      {kText, WithPrompt(R"("allowed_token_ids": ["a"])"), "allowed_token_ids", "entry 0 is a str"},
+      {kText, WithPrompt(R"("prompt_logprobs": -1)"), "prompt_logprobs", "in 0 to"},
+      {kText, WithPrompt(R"("prompt_logprobs": 1, "stream": true)"), "prompt_logprobs", "stream"},
+      {kText, WithPrompt(R"("truncate_prompt_tokens": 0)"), "truncate_prompt_tokens", "no prompt"},
+      {kText, WithPrompt(R"("truncate_prompt_tokens": -2)"), "truncate_prompt_tokens", "in -1 to"},
+      {kText, WithPrompt(R"("skip_special_tokens": 0)"), "skip_special_tokens", "true or false"},
+      {kText, WithPrompt(R"("spaces_between_special_tokens": 0)"), "spaces_between_special_tokens",
+       "true or false"},
+      {kText, WithPrompt(R"("include_stop_str_in_output": "x")"), "include_stop_str_in_output",
+       "true or false"},
+      {kText, WithPrompt(R"("return_token_ids": 1)"), "return_token_ids", "true or false"},
+      {kText, WithPrompt(R"("request_id": 1)"), "request_id", "a string"},
+      {kText, WithPrompt(R"("request_id": ")" + std::string(129, 'x') + '"'), "request_id", "128"},
+      {kText, WithPrompt(R"("cache_salt": "x")"), "cache_salt", "--no-prefix-cache"},
+      {kText, WithPrompt(R"("prompt_embeds": "x")"), "prompt_embeds", "not supported"},
+      {kText, WithPrompt(R"("logits_processors": ["x"])"), "logits_processors", "not supported"},
+      {kText, WithPrompt(R"("vllm_xargs": {"a": 1})"), "vllm_xargs", "not supported"},
+      {kText, WithPrompt(R"("kv_transfer_params": {"a": 1})"), "kv_transfer_params", "not supp"},
+      {kText, WithPrompt(R"("guided_whitespace_pattern": " ")"), "guided_whitespace_pattern",
+       "not supported"},
+      {kText, WithPrompt(R"("grammar": "root ::= x")"), "grammar", "guided_json"},
+      {kText, WithPrompt(R"("stream": true, "stream_options": {"continuous_usage_stats": true})"),
+       "stream_options", "include_usage"},
+      {kText, WithPrompt(R"("structured_outputs": {"json": {}, "whitespace_pattern": " "})"),
+       "structured_outputs", "structured_outputs.whitespace_pattern is not"},
+      {kText, WithPrompt(R"("structured_outputs": {"json": 5})"), "structured_outputs.json",
+       "structured_outputs.json must be a JSON schema"},
       {kText, WithPrompt(R"("add_special_tokens": 1)"), "add_special_tokens", "true or false"},
       {kText, WithPrompt(R"("guided_json": true)"), "guided_json", "an object"},
       {kText, WithPrompt(R"("structured_outputs": {"regex": 5})"), "structured_outputs.regex",
@@ -190,16 +231,36 @@ TEST(GenerationRequestTest, RefusesWithTheFieldsName) {
       {kChat, WithMessage(R"("echo": true)"), "echo", "not supported"},
       {kChat, WithMessage(R"("chat_template": "{{1}}")"), "chat_template", "model's own"},
       {kChat, WithMessage(R"("modalities": ["audio"])"), "modalities", "answers are text"},
-      {kChat, WithMessage(R"("continue_final_message": true)"), "continue_final_message", "leave"},
       {kChat, WithMessage(R"("tools": [{"function": {"name": "f", "parameters": 5}}])"), "tools",
        "tools[0].function.parameters must be"},
       {kChat, WithMessage(R"("tools": [{"function": {"name": "f", "description": 5}}])"), "tools",
        "tools[0].function.description must be"},
-      {kChat, R"({"messages": [{"role": "", "content": "x"}]})", "messages", "with a role"},
+      {kChat, R"({"messages": [{"role": "", "content": "x"}]})", "messages", "messages[0].role is"},
+      {kChat, R"({"messages": [{"role": "wizard", "content": "x"}]})", "messages",
+       "role is \"wizard\", but must be one of system, developer, user, assistant, tool, function"},
+      {kChat, WithMessage(R"("continue_final_message": true, "add_generation_prompt": true)"),
+       "continue_final_message", "cannot both be true"},
+      {kChat, WithMessage(R"("reasoning_effort": 5)"), "reasoning_effort", "a string"},
+      {kChat, WithMessage(R"("include_reasoning": false)"), "include_reasoning", "not supported"},
+      {kChat, WithMessage(R"("function_call": "auto")"), "function_call", "tool_choice"},
+      {kChat, WithMessage(R"("verbosity": "low")"), "verbosity", "not supported"},
+      {kChat, WithMessage(R"("best_of": 2)"), "best_of", "/v1/completions"},
+      {kChat, WithMessage(R"("documents": [{"text": "x"}])"), "documents", "not supported"},
+      {kChat, WithMessage(R"("tools": [{"function": {"name": "f", "parameters": {"type": 5}}}])"),
+       "tools", "tools[0].function.parameters.type must be \"object\""},
+      {kChat, WithMessage(R"("tools": [{"function": {"name": "f", "parameters":
+                             {"type": "foo"}}}])"),
+       "tools", "tools[0].function.parameters.type must be \"object\""},
+      {kChat, WithMessage(R"("tools": [{"function": {"name": "f", "parameters":
+                             {"properties": 5}}}])"),
+       "tools", "parameters.properties must be"},
+      {kChat, WithMessage(R"("tools": [{"function": {"name": "f", "parameters":
+                             {"required": 5}}}])"),
+       "tools", "parameters.required must be"},
       {kChat, R"({"messages": [{"role": "user", "name": 5}]})", "messages",
        "name must be a string"},
       {kText, WithPrompt(R"("stop": 5)"), "stop", "but is a number"},
-      {kText, WithPrompt(R"("stop": ["a", null])"), "stop", "one entry is null"},
+      {kText, WithPrompt(R"("stop": ["a", null])"), "stop", "its entry 1 is null"},
       {kText, WithPrompt(R"("stop_token_ids": ["a"])"), "stop_token_ids", "list of token ids"},
       {kText, WithPrompt(R"("logit_bias": [1])"), "logit_bias", "but is a list"},
       {kText, WithPrompt(R"("logit_bias": {"a": 1})"), "logit_bias", "no token id"},
@@ -329,6 +390,40 @@ TEST(ChatRequestTest, MessagesBecomeText) {
   EXPECT_TRUE(request.has_max_tokens);
   EXPECT_EQ(request.logprobs, 2);
   EXPECT_EQ(request.template_arguments["thinking"], false);
+}
+
+TEST(ChatRequestTest, TemplateFields) {
+  struct Case {
+    const char* field;
+    bool begins, goes_on;
+  };
+  for (const Case& c :
+       {Case{R"("x": 1)", true, false}, Case{R"("add_generation_prompt": false)", false, false},
+        Case{R"("continue_final_message": true)", false, true},
+        Case{R"("continue_final_message": true, "add_generation_prompt": false)", false, true}}) {
+    SCOPED_TRACE(c.field);
+    GenerationRequest request;
+    ASSERT_FALSE(ParseChatRequest(WithMessage(c.field), &request));
+    EXPECT_EQ(request.add_generation_prompt, c.begins);
+    EXPECT_EQ(request.continue_final_message, c.goes_on);
+  }
+  GenerationRequest request;
+  ASSERT_FALSE(ParseChatRequest(WithMessage(R"("reasoning_effort": "low")"), &request));
+  EXPECT_EQ(request.template_arguments["reasoning_effort"], "low");
+}
+
+TEST(ChatMessagesTest, FinalMessageIsMarkedAndCut) {
+  Json marked;
+  const Json messages =
+      Json::parse(R"([{"role": "user", "content": "a"}, {"role": "assistant", "content": "b "}])");
+  ASSERT_FALSE(MarkFinalMessage(messages, &marked));
+  EXPECT_EQ(marked[0], messages[0]);
+  std::string prompt = "<a>" + marked[1]["content"].get<std::string>() + "<end>";
+  ASSERT_FALSE(CutAtMark(&prompt));
+  EXPECT_EQ(prompt, "<a>b ");
+  EXPECT_TRUE(CutAtMark(&prompt)) << "there is no mark left";
+  const Json empty = Json::parse(R"([{"role": "assistant", "content": " \n"}])");
+  EXPECT_THAT(MessageOf(MarkFinalMessage(empty, &marked)), HasSubstr("message with text"));
 }
 
 TEST(ChatRequestTest, ToolsAndCalls) {

@@ -80,6 +80,12 @@ class Reader {
     for (const char* name : {"grammar", "structural_tag"}) {
       if (inner.Find(name) != nullptr) Unserved(kName, name);
     }
+    for (const char* name :
+         {"whitespace_pattern", "disable_any_whitespace", "disable_additional_properties"}) {
+      const Json* option = inner.Find(name);
+      if (option == nullptr || *option == false) continue;
+      Fail(kName, std::string(kName) + "." + name + " is not supported; leave it out.");
+    }
     if (const auto& error = inner.error()) Fail(kName, error->message);
   }
 

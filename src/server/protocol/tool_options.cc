@@ -13,6 +13,23 @@ void Fail(FieldReader* fields, const char* param, std::string message) {
   fields->Fail(ApiError::Invalid(param, std::move(message)));
 }
 
+// Why the value cannot be the schema of a function's arguments, which are an object; "" where it
+// can. What its members have to be is looked at only where the answer is bound to it.
+std::string ProblemOf(const Json& parameters) {
+  if (parameters.is_null()) return "";
+  if (!parameters.is_object()) return " must be a JSON schema, an object.";
+  if (parameters.value("type", Json("object")) != "object") {
+    return ".type must be \"object\": the arguments of a call are an object.";
+  }
+  if (!parameters.value("properties", Json::object()).is_object()) {
+    return ".properties must be an object.";
+  }
+  if (!parameters.value("required", Json::array()).is_array()) {
+    return ".required must be a list of names.";
+  }
+  return "";
+}
+
 void ReadTools(FieldReader* fields, ToolOptions* options) {
   const Json* tools = fields->Find("tools");
   if (tools == nullptr) return;
@@ -35,8 +52,8 @@ void ReadTools(FieldReader* fields, ToolOptions* options) {
     callable.name = function["name"].get<std::string>();
     callable.parameters = function.value("parameters", Json());
     const Json description = function.value("description", Json());
-    if (!callable.parameters.is_null() && !callable.parameters.is_object()) {
-      return Fail(fields, "tools", name + ".function.parameters must be a JSON schema, an object.");
+    if (const std::string problem = ProblemOf(callable.parameters); !problem.empty()) {
+      return Fail(fields, "tools", name + ".function.parameters" + problem);
     }
     if (!description.is_null() && !description.is_string()) {
       return Fail(fields, "tools", name + ".function.description must be a string.");
