@@ -224,8 +224,8 @@ TEST(HttpServerTest, ClientsThatDoNotReadAreGivenUp) {
   TestServer server(options);
   HttpClient client(server.port());
   client.Send(PostText("/v1/completions",
-                       EndlessBody(R"("stream": true, "n": 32, "logprobs": 20, "seed": 1)")));
-  ASSERT_TRUE(Eventually([&] { return server.engine().stats().running == 32; }));
+                       EndlessBody(R"("stream": true, "n": 16, "logprobs": 20, "seed": 1)")));
+  ASSERT_TRUE(Eventually([&] { return server.engine().stats().running == 16; }));
   EXPECT_TRUE(Eventually([&] { return Idle(&server); }));
   EXPECT_GT(server.Metric("tessera:request_success_total{model_name=\"tiny-math\","
                           "finished_reason=\"abort\"}"),
