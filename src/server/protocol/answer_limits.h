@@ -14,8 +14,8 @@ struct AnswerLimits {
   // Of all prompts and answers of a request, each answer with a prompt of its own: they are in
   // memory until the last has ended.
   int64_t max_tokens = int64_t{1} << 24;
-  // Log probabilities of these, a token's own included. Each takes some 300 bytes while it is
-  // written.
+  // Log probabilities of these, a token's own included: so many take 0.3 to 0.6 GB while they are
+  // written, the more the fewer answers they are of.
   int64_t max_logprobs_in_all = int64_t{1} << 20;
 };
 

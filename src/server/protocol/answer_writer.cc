@@ -15,7 +15,7 @@ double MeanLogprob(const RequestUpdate& result) {
   return result.logprobs.empty() ? 0 : sum / static_cast<double>(result.logprobs.size());
 }
 
-// What follows the choices in an event.
+// What follows the choices where there is nothing else.
 constexpr std::string_view kEventEnd = "]}";
 
 std::string WithoutEnd(std::string text, std::string_view end) {
@@ -66,20 +66,23 @@ std::string AnswerWriter::EchoText(size_t index) const {
 }
 
 std::string AnswerWriter::Whole(const std::vector<RequestUpdate>& results) {
-  Json json = Skeleton(/*chunk=*/false);
   for (size_t i = 0; i < results.size(); ++i) Count(i, results[i]);
+  Json rest;
+  rest["usage"] = Usage();
+  if (request_.form == AnswerForm::kChat) {
+    if (request_.prompt_logprobs) rest["prompt_logprobs"] = PromptLogprobs(results.front());
+    if (request_.return_token_ids) rest["prompt_token_ids"] = request_.prompts.front().tokens;
+  }
+  // Choices become text one by one: as values, log probabilities take ten times the memory.
+  std::string text = WithoutEnd(Dump(Skeleton(/*chunk=*/false)), kEventEnd);
   size_t choice = 0;
   for (size_t prompt = 0; prompt < request_.prompts.size(); ++prompt) {
     for (const size_t index : BestOf(results, prompt)) {
-      json["choices"].push_back(Choice(index, choice++, results[index], &progress_[index]));
+      if (choice > 0) text += ',';
+      text += Dump(Choice(index, choice++, results[index], &progress_[index]));
     }
   }
-  json["usage"] = Usage();
-  if (request_.form == AnswerForm::kChat) {
-    if (request_.prompt_logprobs) json["prompt_logprobs"] = PromptLogprobs(results.front());
-    if (request_.return_token_ids) json["prompt_token_ids"] = request_.prompts.front().tokens;
-  }
-  return Dump(json);
+  return text.append("],").append(Dump(rest).substr(1));
 }
 
 std::vector<size_t> AnswerWriter::BestOf(const std::vector<RequestUpdate>& results,
