@@ -4,7 +4,9 @@
 #include <string>
 #include <string_view>
 
+#include "server/protocol/answer_limits.h"
 #include "server/protocol/answer_writer.h"
+#include "server/protocol/chat_messages.h"
 #include "server/protocol/generation_request.h"
 #include "tessera/result.h"
 
@@ -43,10 +45,19 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   }
   if (chat) {
     TESSERA_CHECK(request.messages.is_array() && !request.messages.empty());
+    tessera::Json marked;
+    if (!tessera::MarkFinalMessage(request.messages, &marked)) {
+      std::string prompt = marked.back()["content"].get<std::string>() + "rest";
+      TESSERA_CHECK(!tessera::CutAtMark(&prompt));
+      TESSERA_CHECK(prompt == request.messages.back()["content"].get<std::string>());
+    }
     request.prompts.assign(1, {});  // as the chat template makes one of them
   }
   TESSERA_CHECK(request.n >= 1 && request.best_of >= request.n && request.sampling.max_tokens >= 1);
   TESSERA_CHECK(!request.prompts.empty());
   Answer(request);
+  if (!tessera::LimitAnswers({.max_model_len = 2048}, &request)) {
+    TESSERA_CHECK(request.sampling.max_tokens >= 1);
+  }
   return 0;
 }

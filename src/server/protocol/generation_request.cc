@@ -31,7 +31,8 @@ void ReadStrings(FieldReader* fields, const char* name, bool single,
   };
   const Json entries = single && field->is_string() ? Json::array({*field}) : *field;
   if (!entries.is_array()) return fail(std::string("is ") + JsonTypeName(*field));
-  if (entries.size() > kMaxStrings) return fail("has " + std::to_string(entries.size()));
+  if (entries.size() > kMaxStrings)
+    return fail("has " + std::to_string(entries.size()) + " entries");
   size_t bytes = 0;
   for (size_t i = 0; i < entries.size(); ++i) {
     if (!entries[i].is_string()) {
@@ -93,7 +94,8 @@ void ReadSeed(FieldReader* fields, std::optional<uint64_t>* seed) {
     *seed = static_cast<uint64_t>(*number);
   } else {
     fields->Fail(ApiError::Invalid(
-        "seed", std::string("seed must be an integer, but is ") + JsonTypeName(*field) + "."));
+        "seed", std::string("seed must be an integer of at most 64 bits, but is ") +
+                    (field->is_number() ? Dump(*field) : JsonTypeName(*field)) + "."));
   }
 }
 
@@ -106,7 +108,7 @@ void ReadStream(FieldReader* fields, GenerationRequest* request) {
         "stream_options",
         std::string("stream_options must be an object, but is ") + JsonTypeName(*options) + "."));
   }
-  FieldReader inner(*options);
+  FieldReader inner(*options, "stream_options.");
   inner.Read("include_usage", &request->include_usage);
   bool continuous = false;
   inner.Read("continuous_usage_stats", &continuous);

@@ -190,16 +190,13 @@ void FieldReader::Read(const char* name, int64_t low, int64_t high, std::optiona
   const Json* field = Find(name);
   if (field == nullptr) return;
   const std::optional<int64_t> number = IntegerOf(*field);
-  if (!number && field->is_number() && std::fabs(field->get<double>()) > 9e15) {
-    return Fail(ApiError::Invalid(name, std::string(name) + " is " + Dump(*field) +
-                                            ", but must be in " + std::to_string(low) + " to " +
-                                            std::to_string(high) + "."));
+  constexpr double kLarge = 9e15;  // no integer for IntegerOf, but for people
+  if (!number && field->is_number() && std::fabs(field->get<double>()) > kLarge) {
+    return OutOfRange(name, Dump(*field), low, high);
   }
   if (!number) return WrongType(name, "an integer", *field);
   if (*number < low || *number > high) {
-    return Fail(ApiError::Invalid(name, std::string(name) + " is " + std::to_string(*number) +
-                                            ", but must be in " + std::to_string(low) + " to " +
-                                            std::to_string(high) + "."));
+    return OutOfRange(name, std::to_string(*number), low, high);
   }
   *value = static_cast<int32_t>(*number);
 }
@@ -216,7 +213,15 @@ void FieldReader::WrongType(const char* name, const char* wanted, const Json& va
   if (!shown.empty() && shown.size() <= 40) what += " (" + shown + ")";
   const std::string where =
       entry < 0 ? ", but is " : ", but its entry " + std::to_string(entry) + " is ";
-  Fail(ApiError::Invalid(name, std::string(name) + " must be " + wanted + where + what + "."));
+  const std::string path = prefix_ + name;
+  Fail(ApiError::Invalid(path, path + " must be " + wanted + where + what + "."));
+}
+
+void FieldReader::OutOfRange(const char* name, const std::string& value, int64_t low,
+                             int64_t high) {
+  const std::string path = prefix_ + name;
+  Fail(ApiError::Invalid(path, path + " is " + value + ", but must be in " + std::to_string(low) +
+                                   " to " + std::to_string(high) + "."));
 }
 
 }  // namespace tessera

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "server/protocol/api_error.h"
@@ -28,8 +29,10 @@ const char* JsonTypeName(const Json& value);
 // value of a wrong type or out of range is the error; nothing is read after it.
 class FieldReader {
  public:
-  // `object` is an object and outlives the reader.
-  explicit FieldReader(const Json& object) : object_(object) {}
+  // `object` is an object and outlives the reader. `prefix` stands before the names in errors, as
+  // "stream_options." does where the object is that field.
+  explicit FieldReader(const Json& object, std::string prefix = "")
+      : object_(object), prefix_(std::move(prefix)) {}
 
   // The field, unless it is absent or null, or an error came before.
   const Json* Find(const char* name) const;
@@ -51,7 +54,10 @@ class FieldReader {
   // `value` is the field, or where `entry` is given, what stands there in it.
   void WrongType(const char* name, const char* wanted, const Json& value, int64_t entry = -1);
 
+  void OutOfRange(const char* name, const std::string& value, int64_t low, int64_t high);
+
   const Json& object_;
+  const std::string prefix_;
   std::optional<ApiError> error_;
 };
 

@@ -21,7 +21,7 @@ void ReadSpeculation(FieldReader* fields, std::optional<int32_t>* tokens) {
                             "\"num_tokens\": 4}, but is ") +
                 JsonTypeName(*field) + ".");
   }
-  FieldReader inner(*field);
+  FieldReader inner(*field, "speculative.");
   std::string method = "ngram";
   inner.Read("method", &method);
   inner.Read("num_tokens", 0, kMaxSpeculativeTokens, tokens);

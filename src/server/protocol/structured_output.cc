@@ -70,7 +70,7 @@ class Reader {
   void StructuredOutputs(const Json& value) {
     constexpr const char* kName = "structured_outputs";
     if (!value.is_object()) return Fail(kName, std::string(kName) + " must be an object.");
-    FieldReader inner(value);
+    FieldReader inner(value, "structured_outputs.");
     if (const Json* schema = inner.Find("json")) Schema("structured_outputs.json", *schema);
     if (const Json* pattern = inner.Find("regex")) Pattern("structured_outputs.regex", *pattern);
     if (const Json* choices = inner.Find("choice")) Choices("structured_outputs.choice", *choices);
@@ -78,7 +78,7 @@ class Reader {
     inner.Read("json_object", &object);
     if (object) Set(kName, Kind::kJsonObject);
     for (const char* name : {"grammar", "structural_tag"}) {
-      if (inner.Find(name) != nullptr) Unserved(kName, name);
+      if (inner.Find(name) != nullptr) Unserved(kName, std::string(kName) + "." + name);
     }
     for (const char* name :
          {"whitespace_pattern", "disable_any_whitespace", "disable_additional_properties"}) {
@@ -86,7 +86,7 @@ class Reader {
       if (option == nullptr || *option == false) continue;
       Fail(kName, std::string(kName) + "." + name + " is not supported; leave it out.");
     }
-    if (const auto& error = inner.error()) Fail(kName, error->message);
+    if (const auto& error = inner.error()) fields_->Fail(*error);
   }
 
  private:
