@@ -376,7 +376,7 @@ void EngineCore::SampleRow(Row* row, int worker) {
     row->choices.push_back(std::move(*made));
     const int32_t token = row->choices.back().token;
     if (i == row->chunk->drafts || token != state.sequence.draft[static_cast<size_t>(i)]) break;
-    tokens.push_back(token);  // for now: the next row's history
+    tokens.push_back(token);  // the history of the next row; taken back below
   }
   row->chunk->accepted = static_cast<int32_t>(tokens.size() - size);
   tokens.resize(size);
