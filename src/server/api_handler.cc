@@ -473,13 +473,14 @@ HttpAnswer ApiHandler::Metrics(const HttpRequest& /*request*/, const Wake& /*wak
     const std::lock_guard lock(mutex_);
     if (count_connections_) connections = count_connections_();
   }
+  const ProcessUsage process = ReadProcessUsage();
   HttpResponse response;
   response.content_type = "text/plain; version=0.0.4; charset=utf-8";
   if (model != nullptr) {
     const EngineStats stats = model->engine().stats();
-    response.body = metrics_.Render(model->names().front(), &stats, connections);
+    response.body = metrics_.Render(model->names().front(), &stats, connections, process);
   } else {
-    response.body = metrics_.Render("", nullptr, connections);
+    response.body = metrics_.Render("", nullptr, connections, process);
   }
   return response;
 }

@@ -28,7 +28,9 @@ void RenderHeader(std::string_view name, std::string_view help, std::string_view
 }
 
 void RenderValue(std::string_view name, std::string_view labels, double value, std::string* out) {
-  out->append(name).append("{").append(labels).append("} ").append(Text(value)).append("\n");
+  out->append(name);
+  if (!labels.empty()) out->append("{").append(labels).append("}");
+  out->append(" ").append(Text(value)).append("\n");
 }
 
 // Label values are quoted: backslash, quote and line break are escaped.
@@ -43,6 +45,27 @@ std::string Escaped(std::string_view text) {
     result += c;
   }
   return result;
+}
+
+// Names and meanings as Prometheus' own client libraries have them, which is why no label is there.
+void RenderProcess(const ProcessUsage& usage, std::string* out) {
+  const auto known = [&](const char* name, const char* help, const char* type, double value) {
+    if (value <= 0) return;
+    RenderHeader(name, help, type, out);
+    RenderValue(name, "", value, out);
+  };
+  known("process_cpu_seconds_total", "Processor time of all threads.", "counter",
+        usage.cpu_seconds);
+  known("process_resident_memory_bytes", "Memory, the allocator's reserves included.", "gauge",
+        static_cast<double>(usage.resident_bytes));
+  known("process_virtual_memory_bytes", "Address space.", "gauge",
+        static_cast<double>(usage.virtual_bytes));
+  known("process_open_fds", "Open files and connections.", "gauge",
+        static_cast<double>(usage.open_files));
+  known("process_max_fds", "How many of them there may be.", "gauge",
+        static_cast<double>(usage.files_limit));
+  known("tessera:heap_bytes", "Memory that was allocated and not freed.", "gauge",
+        static_cast<double>(usage.heap_bytes));
 }
 
 std::string ReasonLabel(FinishReason reason) {
@@ -111,7 +134,7 @@ void ServerMetrics::CountAnswer(int status) {
 }
 
 std::string ServerMetrics::Render(const std::string& model, const EngineStats* stats,
-                                  int64_t num_connections) const {
+                                  int64_t num_connections, const ProcessUsage& process) const {
   std::string out;
   const std::string labels = "model_name=\"" + Escaped(model) + "\"";
   const auto single = [&](const char* name, const char* help, const char* type, double value) {
@@ -183,6 +206,7 @@ std::string ServerMetrics::Render(const std::string& model, const EngineStats* s
             request_prompt_tokens_);
   histogram("tessera:request_generation_tokens", "Tokens that a request generated.",
             request_generation_tokens_);
+  RenderProcess(process, &out);
   return out;
 }
 

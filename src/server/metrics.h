@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "device/process_usage.h"
 #include "engine/engine.h"
 #include "engine/finish_reason.h"
 
@@ -58,8 +59,8 @@ class ServerMetrics {
   const Histogram& token_interval_seconds() const { return token_interval_seconds_; }
 
   // The text exposition format, version 0.0.4. `stats` is null while the model is loading.
-  std::string Render(const std::string& model, const EngineStats* stats,
-                     int64_t num_connections) const;
+  std::string Render(const std::string& model, const EngineStats* stats, int64_t num_connections,
+                     const ProcessUsage& process) const;
 
  private:
   static constexpr int kNumReasons = 6;

@@ -43,7 +43,7 @@ TEST(ServerMetricsTest, CountsRequestsByTheirEnd) {
   stats.blocks_total = 8;
   stats.blocks_used = 2;
   stats.prefix_cache_hits = 48;
-  const std::string text = metrics.Render("a\"b\\c\n", &stats, 4);
+  const std::string text = metrics.Render("a\"b\\c\n", &stats, 4, {.resident_bytes = 4096});
   const std::string labels = "{model_name=\"a\\\"b\\\\c\\n\"";
   for (const std::string& line :
        {"\ntessera:num_requests_running" + labels + "} 3\n",
@@ -57,10 +57,12 @@ TEST(ServerMetricsTest, CountsRequestsByTheirEnd) {
         "\ntessera:request_queue_time_seconds_sum" + labels + "} 3.2\n",
         "\ntessera:http_requests_total" + labels + ",status=\"200\"} 1\n",
         "\ntessera:time_to_first_token_seconds_bucket" + labels + ",le=\"0.02\"} 1\n",
-        "\ntessera:http_connections" + labels + "} 4\n"}) {
+        "\ntessera:http_connections" + labels + "} 4\n",
+        std::string("\nprocess_resident_memory_bytes 4096\n")}) {
     EXPECT_THAT(text, HasSubstr(line));
   }
-  EXPECT_THAT(metrics.Render("m", nullptr, 0), Not(HasSubstr("num_requests_running")));
+  EXPECT_THAT(metrics.Render("m", nullptr, 0, {}), Not(HasSubstr("num_requests_running")));
+  EXPECT_THAT(text, Not(HasSubstr("process_open_fds"))) << "nobody knows it";
 }
 
 }  // namespace
