@@ -9,22 +9,11 @@
 #include "server/protocol/json.h"
 #include "server/testing/test_server.h"
 
-namespace tessera {
+namespace tessera::testing {
 namespace {
 
-using testing::Ask;
-using testing::ClientResponse;
-using testing::GetText;
 using ::testing::HasSubstr;
-using testing::HttpClient;
 using ::testing::Not;
-using testing::PostText;
-using testing::TestServer;
-using testing::TestServerOptions;
-
-constexpr const char* kQuestion =
-    "Question: Quinn has 27 ribbons. Quinn finds another 18. How many ribbons does Quinn have "
-    "now?\\nAnswer:";
 
 std::string Completion(const std::string& fields) {
   return std::string(R"({"prompt": ")") + kQuestion + R"(", "temperature": 0, "max_tokens": 60, )" +
@@ -38,11 +27,7 @@ std::string TextOf(const ClientResponse& response) {
 // The texts of a stream's events, one after another, and its last finish reason.
 std::string TextOfStream(const std::string& body, std::string* finish) {
   std::string text;
-  size_t begin = 0;
-  while ((begin = body.find("data: {", begin)) != std::string::npos) {
-    const size_t end = body.find("\n\n", begin);
-    const Json event = Json::parse(body.substr(begin + 6, end - begin - 6));
-    begin = end;
+  for (const Json& event : EventsOf(body)) {
     if (event["choices"].empty()) continue;
     const Json& choice = event["choices"][0];
     text += choice.contains("delta") ? choice["delta"].value("content", "")
@@ -219,13 +204,12 @@ TEST(ApiTest, TimeOver) {
   options.engine.max_running = 1;
   options.engine.request_timeout = 0.2;
   TestServer server(options);
-  const std::string endless = R"("prompt": "Question:", "ignore_eos": true, "max_tokens": 2000)";
   // The first one runs until its time is over; the second has waited all the while.
   ClientResponse cut;
-  std::thread first([&] { cut = server.Post("/v1/completions", "{" + endless + "}"); });
-  ASSERT_TRUE(testing::Eventually([&] { return server.engine().stats().tokens_generated > 0; }));
+  std::thread first([&] { cut = server.Post("/v1/completions", EndlessBody()); });
+  ASSERT_TRUE(Eventually([&] { return server.engine().stats().tokens_generated > 0; }));
   const ClientResponse refused =
-      server.Post("/v1/completions", "{" + endless + R"(, "timeout": 0.01, "priority": 1})");
+      server.Post("/v1/completions", EndlessBody(R"("timeout": 0.01, "priority": 1)"));
   first.join();
   EXPECT_EQ(refused.status, 504) << refused.body;
   EXPECT_THAT(refused.body, HasSubstr("before its answer began"));
@@ -234,9 +218,8 @@ TEST(ApiTest, TimeOver) {
   EXPECT_EQ(Json::parse(cut.body)["choices"][0]["finish_reason"], "timeout");
   EXPECT_FALSE(TextOf(cut).empty());
   // The engine publishes its numbers behind the step that sent the answer.
-  EXPECT_TRUE(
-      testing::Eventually([&] { return server.Metric("tessera:num_timeouts_total") == 2; }));
-  EXPECT_TRUE(testing::Eventually([&] { return server.engine().stats().blocks_used == 0; }));
+  EXPECT_TRUE(Eventually([&] { return server.Metric("tessera:num_timeouts_total") == 2; }));
+  EXPECT_TRUE(Eventually([&] { return server.engine().stats().blocks_used == 0; }));
 }
 
 TEST(ApiTest, GuessesChangeNoAnswer) {
@@ -255,10 +238,9 @@ TEST(ApiTest, GuessesChangeNoAnswer) {
 }
 
 TEST(ApiTest, KeysAndOrigins) {
-  TestServerOptions options;
+  TestServerOptions options = Unloaded();
   options.api.api_keys = {"first", "second"};
   options.api.cors_origins = {"https://example.org"};
-  options.load = false;
   TestServer server(options);
   struct Case {
     const char* header;
@@ -283,17 +265,13 @@ TEST(ApiTest, KeysAndOrigins) {
   EXPECT_EQ(preflight.status, 204);
   EXPECT_THAT(preflight.head, HasSubstr("Access-Control-Allow-Headers: Authorization"));
 
-  TestServerOptions open;
-  open.load = false;
-  TestServer plain(open);
+  TestServer plain(Unloaded());
   EXPECT_EQ(Ask(plain.port(), GetText("/v1/models", "Authorization: Bearer \r\n")).status, 503);
   EXPECT_EQ(Ask(plain.port(), "OPTIONS /v1/models HTTP/1.1\r\nHost: x\r\n\r\n").status, 405);
 }
 
 TEST(ApiTest, LoadingAndDraining) {
-  TestServerOptions options;
-  options.load = false;
-  TestServer loading(options);
+  TestServer loading(Unloaded());
   loading.handler().SetLoading("weights", 0.5);
   const ClientResponse health = loading.Get("/health");
   EXPECT_EQ(health.status, 503);
@@ -314,7 +292,7 @@ TEST(ApiTest, LoadingAndDraining) {
   EXPECT_EQ(Json::parse(server.Get("/health").body)["status"], "draining");
   EXPECT_EQ(server.handler().num_active(), 1);
   EXPECT_TRUE(running.ReceiveUntil("data: [DONE]"));
-  EXPECT_TRUE(testing::Eventually([&] { return server.handler().num_active() == 0; }));
+  EXPECT_TRUE(Eventually([&] { return server.handler().num_active() == 0; }));
 }
 
 TEST(ApiTest, SixtyFourClientsGetTheirOwnAnswers) {
@@ -347,4 +325,4 @@ TEST(ApiTest, SixtyFourClientsGetTheirOwnAnswers) {
 }
 
 }  // namespace
-}  // namespace tessera
+}  // namespace tessera::testing

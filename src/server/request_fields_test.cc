@@ -8,19 +8,12 @@
 #include "server/protocol/json.h"
 #include "server/testing/test_server.h"
 
-namespace tessera {
+namespace tessera::testing {
 namespace {
 
-using testing::ClientResponse;
 using ::testing::EndsWith;
 using ::testing::HasSubstr;
 using ::testing::Not;
-using testing::TestServer;
-using testing::TestServerOptions;
-
-constexpr const char* kQuestion =
-    "Question: Quinn has 27 ribbons. Quinn finds another 18. How many ribbons does Quinn have "
-    "now?\\nAnswer:";
 
 class RequestFieldsTest : public ::testing::Test {
  protected:
@@ -173,4 +166,4 @@ TEST(RequestLimitsTest, LogprobsAreBounded) {
 }
 
 }  // namespace
-}  // namespace tessera
+}  // namespace tessera::testing

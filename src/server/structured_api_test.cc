@@ -11,12 +11,10 @@
 #include "server/protocol/json.h"
 #include "server/testing/test_server.h"
 
-namespace tessera {
+namespace tessera::testing {
 namespace {
 
-using testing::ClientResponse;
 using ::testing::HasSubstr;
-using testing::TestServer;
 
 std::string Chat(const std::string& fields) {
   return R"({"messages": [{"role": "user", "content": "Ada has 3 pears."}], "max_tokens": 1000, )" +
@@ -57,7 +55,7 @@ TEST(StructuredApiTest, AnswersFollowTheirSchema) {
     const std::string text = choice["message"]["content"].get<std::string>();
     const Json value = Json::parse(text, nullptr, false);
     ASSERT_FALSE(value.is_discarded()) << text;
-    EXPECT_EQ(testing::Violation(value, schema, schema), "") << text;
+    EXPECT_EQ(Violation(value, schema, schema), "") << text;
   }
 }
 
@@ -168,9 +166,7 @@ TEST(StructuredApiTest, ToolCallsThatAreAskedFor) {
   whole.pop_back();
   const ClientResponse stream = server.Post("/v1/chat/completions", whole + R"(, "stream": true})");
   std::string streamed;
-  for (size_t at = 0; (at = stream.body.find("data: {", at)) != std::string::npos; ++at) {
-    const size_t end = stream.body.find("\n\n", at);
-    const Json event = Json::parse(stream.body.substr(at + 6, end - at - 6));
+  for (const Json& event : EventsOf(stream.body)) {
     for (const Json& part : event["choices"][0]["delta"].value("tool_calls", Json::array())) {
       EXPECT_EQ(part["index"], 0);
       streamed += part["function"]["arguments"].get<std::string>();
@@ -207,4 +203,4 @@ TEST(StructuredApiTest, ToolsThatAreNotCalled) {
 }
 
 }  // namespace
-}  // namespace tessera
+}  // namespace tessera::testing

@@ -19,17 +19,11 @@
 #include "server/http/http_server.h"
 #include "server/testing/test_server.h"
 
-namespace tessera {
+namespace tessera::testing {
 namespace {
 
 using std::chrono::milliseconds;
-using testing::Ask;
-using testing::ClientResponse;
-using testing::Eventually;
-using testing::GetText;
 using ::testing::HasSubstr;
-using testing::HttpClient;
-using testing::PostText;
 using Clock = std::chrono::steady_clock;
 
 HttpResponse Text(std::string body) {
@@ -367,4 +361,4 @@ TEST_F(ConnectionTest, NamesWithSeveralAddresses) {
 }
 
 }  // namespace
-}  // namespace tessera
+}  // namespace tessera::testing

@@ -16,30 +16,10 @@
 
 #include "server/testing/test_server.h"
 
-namespace tessera {
+namespace tessera::testing {
 namespace {
 
-using testing::Ask;
-using testing::ClientResponse;
-using testing::Eventually;
-using testing::GetText;
 using ::testing::HasSubstr;
-using testing::HttpClient;
-using testing::PostText;
-using testing::TestServer;
-using testing::TestServerOptions;
-
-// Takes longer than any test waits.
-std::string EndlessBody(const std::string& fields) {
-  return R"({"prompt": "x", "max_tokens": 2000, "ignore_eos": true)" +
-         (fields.empty() ? "" : ", " + fields) + "}";
-}
-
-TestServerOptions Unloaded() {
-  TestServerOptions options;
-  options.load = false;
-  return options;
-}
 
 bool Idle(TestServer* server) {
   const EngineStats stats = server->engine().stats();
@@ -77,9 +57,9 @@ TEST(HttpServerTest, TooManyWaitingRequestsAreRefused) {
   running.Send(PostText("/v1/completions", EndlessBody(R"("stream": true)")));
   ASSERT_TRUE(running.ReceiveUntil("data: "));
   HttpClient waiting(server.port());
-  waiting.Send(PostText("/v1/completions", EndlessBody("")));
+  waiting.Send(PostText("/v1/completions", EndlessBody()));
   ASSERT_TRUE(Eventually([&] { return server.engine().stats().waiting == 1; }));
-  const ClientResponse refused = server.Post("/v1/completions", EndlessBody(""));
+  const ClientResponse refused = server.Post("/v1/completions", EndlessBody());
   EXPECT_EQ(refused.status, 429);
   EXPECT_THAT(refused.head, HasSubstr("Retry-After: 1"));
   EXPECT_THAT(refused.body, HasSubstr("rate_limit_error"));
@@ -278,7 +258,7 @@ TEST(HttpServerTest, StopEndsStreamsUnderWay) {
   ASSERT_TRUE(client.ReceiveUntil("data: "));
   HttpClient idle(server.port());
   HttpClient whole(server.port());
-  whole.Send(PostText("/v1/completions", EndlessBody("")));
+  whole.Send(PostText("/v1/completions", EndlessBody()));
   ASSERT_TRUE(Eventually([&] { return server.engine().stats().running == 2; }));
   server.http().Stop();
   EXPECT_TRUE(Eventually([&] { return Idle(&server); }));
@@ -338,4 +318,4 @@ TEST(HttpServerTest, TakenAndWrongAddresses) {
 }
 
 }  // namespace
-}  // namespace tessera
+}  // namespace tessera::testing

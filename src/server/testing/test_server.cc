@@ -4,14 +4,16 @@
 
 #include <chrono>
 #include <cstdlib>
+#include <string_view>
 #include <thread>
 #include <utility>
+
+#include "base/testing/source_path.h"
 
 namespace tessera::testing {
 
 TestServerOptions::TestServerOptions() {
-  const char* root = std::getenv("TESSERA_SOURCE_DIR");
-  engine.model_directory = std::string(root != nullptr ? root : ".") + "/models/tiny-math";
+  engine.model_directory = TinyMathDirectory();
   engine.dtype = DType::kFloat32;
   engine.batch_invariant = true;
   engine.kv_cache_bytes = 64 << 20;
@@ -50,6 +52,20 @@ double TestServer::Metric(const std::string& start) const {
   const size_t line = text.find("\n" + start);
   if (line == std::string::npos) return -1;
   return std::strtod(text.c_str() + text.find(' ', line + start.size()), nullptr);
+}
+
+std::string EndlessBody(const std::string& fields) {
+  return R"({"prompt": "x", "max_tokens": 2000, "ignore_eos": true)" +
+         (fields.empty() ? "" : ", " + fields) + "}";
+}
+
+std::vector<Json> EventsOf(const std::string& body) {
+  std::vector<Json> events;
+  for (size_t begin = 0; (begin = body.find("data: {", begin)) != std::string::npos; ++begin) {
+    const size_t json = begin + std::string_view("data: ").size();
+    events.push_back(Json::parse(body.substr(json, body.find("\n\n", json) - json)));
+  }
+  return events;
 }
 
 bool Eventually(const std::function<bool()>& condition) {

@@ -5,10 +5,12 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "engine/engine.h"
 #include "server/api_handler.h"
 #include "server/http/http_server.h"
+#include "server/protocol/json.h"
 #include "server/testing/http_client.h"
 
 namespace tessera::testing {
@@ -21,6 +23,12 @@ struct TestServerOptions {
 
   TestServerOptions();
 };
+
+inline TestServerOptions Unloaded() {
+  TestServerOptions options;
+  options.load = false;
+  return options;
+}
 
 class TestServer {
  public:
@@ -42,6 +50,17 @@ class TestServer {
   std::unique_ptr<Engine> engine_;
   std::unique_ptr<HttpServer> http_;
 };
+
+// A question that the model answers, as it stands in a string of JSON.
+inline constexpr const char* kQuestion =
+    "Question: Quinn has 27 ribbons. Quinn finds another 18. How many ribbons does Quinn have "
+    "now?\\nAnswer:";
+
+// The body of a completion that takes longer than any test waits; `fields` are more of its members.
+std::string EndlessBody(const std::string& fields = "");
+
+// The events of a stream, without the [DONE] at its end.
+std::vector<Json> EventsOf(const std::string& body);
 
 // Polls until it holds, for two minutes at most.
 bool Eventually(const std::function<bool()>& condition);

@@ -11,18 +11,10 @@
 #include "server/protocol/json.h"
 #include "server/testing/test_server.h"
 
-namespace tessera {
+namespace tessera::testing {
 namespace {
 
-using testing::Ask;
-using testing::ClientResponse;
-using testing::Eventually;
-using testing::GetText;
 using ::testing::HasSubstr;
-using testing::HttpClient;
-using testing::PostText;
-using testing::TestServer;
-using testing::TestServerOptions;
 
 Json State(const TestServer& server) {
   const ClientResponse response = server.Get("/engine/state");
@@ -41,9 +33,8 @@ std::string MessageOf(const ClientResponse& response) {
 }
 
 TEST(WebTest, PageAndItsFiles) {
-  TestServerOptions options;
+  TestServerOptions options = Unloaded();
   options.api.api_keys = {"secret"};  // the page is for everybody, and asks for the key itself
-  options.load = false;
   TestServer server(options);
   const struct {
     const char* path;
@@ -194,9 +185,8 @@ TEST(WebTest, RefusalNamesTheReasons) {
 // Watchers and switches from several threads, beside answers that must not notice them.
 TEST(WebTest, AnswersDoNotNoticeSwitches) {
   TestServer server;
-  const std::string body = R"({"prompt": "Question: Quinn has 27 ribbons. Quinn finds another )"
-                           R"(18. How many ribbons does Quinn have now?\nAnswer:",)"
-                           R"("temperature": 0, "max_tokens": 40, "stop": ["Question:"]})";
+  const std::string body = std::string(R"({"prompt": ")") + kQuestion +
+                           R"(", "temperature": 0, "max_tokens": 40, "stop": ["Question:"]})";
   const auto text = [&] {
     return Json::parse(server.Post("/v1/completions", body).body)["choices"][0]["text"];
   };
@@ -226,4 +216,4 @@ TEST(WebTest, AnswersDoNotNoticeSwitches) {
 }
 
 }  // namespace
-}  // namespace tessera
+}  // namespace tessera::testing
