@@ -4,30 +4,23 @@
 #include <gtest/gtest.h>
 
 #include <memory>
-#include <mutex>
 #include <random>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "engine/engine.h"
-#include "engine/engine_parts.h"
 #include "engine/testing/fake_model.h"
+#include "engine/testing/outcomes.h"
 #include "grammar/constraint_spec.h"
 #include "grammar/token_grammar.h"
 
-namespace tessera {
+namespace tessera::testing {
 namespace {
-
-using testing::FakeCounters;
-using testing::FakeModelOptions;
-using testing::MakeFakeParts;
 
 constexpr int64_t kVocab = 97;
 constexpr int32_t kEnd = 3;            // of a text
 constexpr int32_t kFirstSpecial = 90;  // of the fake model
 constexpr int32_t kLongToken = 93;     // 2000 "a"
-constexpr int64_t kTokenBytes = 3 * 2 * 5 * 4;
 
 int32_t TokenOf(char c) { return c - '!'; }
 
@@ -60,58 +53,20 @@ std::string TextOf(const std::vector<int32_t>& tokens) {
   return text;
 }
 
-struct Outcome {
-  std::vector<int32_t> tokens;
-  std::vector<TokenLogprob> prompt_logprobs;
-  FinishReason finish = FinishReason::kNone;
-  std::string error;
-  ErrorCode error_code = ErrorCode::kInternal;
-  int32_t output_tokens = -1;
-};
-
 class ConstraintTest : public ::testing::Test {
  protected:
   std::unique_ptr<Engine> MakeEngine(int64_t blocks = 1000, bool prefix_caching = false) {
     FakeModelOptions model;
     model.eos_token_ids = {kEnd};
     model.max_model_len = 72;
-    EngineOptions options;
-    options.block_size = 4;
-    options.max_batch_tokens = 32;
-    options.max_running = 8;
+    EngineOptions options = SmallOptions();
     options.prefix_caching = prefix_caching;
-    options.kv_cache_bytes = blocks * options.block_size * kTokenBytes;
-    auto engine = Engine::Create(options, MakeFakeParts(model, &counters_));
-    EXPECT_TRUE(engine.ok()) << engine.error().message;
-    return std::move(engine).value();
-  }
-
-  // All at once.
-  static std::vector<Outcome> RunAll(Engine* engine, const std::vector<Request>& requests) {
-    std::mutex mutex;
-    std::vector<Outcome> outcomes(requests.size());
-    for (size_t i = 0; i < requests.size(); ++i) {
-      const auto id = engine->Submit(requests[i], [&, i](const RequestUpdate& update) {
-        const std::lock_guard lock(mutex);
-        Outcome& outcome = outcomes[i];
-        outcome.tokens.insert(outcome.tokens.end(), update.tokens.begin(), update.tokens.end());
-        if (!update.prompt_logprobs.empty()) outcome.prompt_logprobs = update.prompt_logprobs;
-        outcome.finish = update.finish;
-        outcome.error = update.error;
-        outcome.error_code = update.error_code;
-        outcome.output_tokens = update.output_tokens;
-      });
-      EXPECT_TRUE(id.ok()) << id.error().message;
-    }
-    engine->WaitIdle();
-    return outcomes;
+    options.kv_cache_bytes = blocks * options.block_size * kFakeTokenBytes;
+    return MakeFakeEngine(options, &counters_, model);
   }
 
   static Request MakeRequest(std::shared_ptr<TokenGrammar> grammar) {
-    Request request;
-    request.prompt = {1, 2, 3, 1, 2};
-    request.sampling.temperature = 0;
-    request.sampling.max_tokens = 40;
+    Request request = GreedyRequest({1, 2, 3, 1, 2}, 40);
     request.grammar = std::move(grammar);
     return request;
   }
@@ -233,4 +188,4 @@ TEST_F(ConstraintTest, OnlyTheRequestThatTakesTooMuchWorkEnds) {
 }
 
 }  // namespace
-}  // namespace tessera
+}  // namespace tessera::testing

@@ -3,74 +3,22 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <cstdlib>
-#include <fstream>
-#include <mutex>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
 #include "base/testing/test_scale.h"
 #include "engine/engine.h"
 #include "engine/offline.h"
-#include "model/tokenizer/tokenizer.h"
+#include "engine/testing/outcomes.h"
+#include "engine/testing/tiny_math.h"
 
-namespace tessera {
+namespace tessera::testing {
 namespace {
-
-struct Answer {
-  std::string prompt;
-  std::string completion;
-};
-
-std::string ModelDirectory() {
-  const char* root = std::getenv("TESSERA_SOURCE_DIR");
-  return std::string(root != nullptr ? root : ".") + "/models/tiny-math";
-}
-
-std::vector<Answer> RecordedAnswers(size_t count) {
-  std::vector<Answer> answers;
-  std::ifstream file(ModelDirectory() + "/data/reference/answers.float32.jsonl");
-  std::string line;
-  while (answers.size() < count && std::getline(file, line)) {
-    const auto json = nlohmann::json::parse(line);
-    answers.push_back({json["prompt"], json["completion"]});
-  }
-  return answers;
-}
-
-EngineOptions Options() {
-  EngineOptions options;
-  options.model_directory = ModelDirectory();
-  options.dtype = DType::kFloat32;
-  options.kv_cache_bytes = int64_t{256} << 20;
-  return options;
-}
-
-std::vector<std::string> Complete(Engine* engine, const std::vector<Answer>& answers) {
-  std::mutex mutex;
-  std::vector<std::string> texts(answers.size());
-  for (size_t i = 0; i < answers.size(); ++i) {
-    Request request;
-    request.prompt = engine->tokenizer()->Encode(answers[i].prompt);
-    request.sampling.temperature = 0;
-    request.sampling.max_tokens = 256;
-    request.sampling.stop = {"Question:"};
-    const auto id = engine->Submit(std::move(request), [&, i](const RequestUpdate& update) {
-      const std::lock_guard lock(mutex);
-      texts[i] += update.text;
-      EXPECT_EQ(update.error, "");
-    });
-    EXPECT_TRUE(id.ok()) << id.error().message;
-  }
-  engine->WaitIdle();
-  return texts;
-}
 
 TEST(EngineEndToEnd, AnswersAsRecorded) {
   // Three are enough for a preemption.
-  const auto count = static_cast<size_t>(std::max(int64_t{3}, testing::Scaled(6)));
-  const std::vector<Answer> answers = RecordedAnswers(count);
+  const auto count = static_cast<size_t>(std::max(int64_t{3}, Scaled(6)));
+  const std::vector<RecordedAnswer> answers = RecordedAnswers(count);
   ASSERT_EQ(answers.size(), count);
   struct Case {
     const char* backend;
@@ -86,7 +34,7 @@ TEST(EngineEndToEnd, AnswersAsRecorded) {
   };
   for (const Case& c : cases) {
     SCOPED_TRACE(std::string(c.backend) + ", blocks of " + std::to_string(c.block_size));
-    EngineOptions options = Options();
+    EngineOptions options = TinyMathOptions();
     options.attention_backend = c.backend;
     options.block_size = c.block_size;
     options.max_batch_tokens = c.max_batch_tokens;
@@ -94,21 +42,23 @@ TEST(EngineEndToEnd, AnswersAsRecorded) {
     options.kv_cache_bytes = c.kv_tokens * 6 * 2 * 128 * 4;
     auto engine = Engine::Create(options);
     ASSERT_TRUE(engine.ok()) << engine.error().message;
-    const std::vector<std::string> texts = Complete(
-        engine->get(), {answers.begin(), answers.begin() + static_cast<std::ptrdiff_t>(c.count)});
+    std::vector<Request> requests;
+    for (size_t i = 0; i < c.count; ++i) requests.push_back(RequestFor(**engine, answers[i]));
+    const std::vector<Outcome> outcomes = RunAll(engine->get(), requests);
     for (size_t i = 0; i < c.count; ++i) {
-      EXPECT_EQ(texts[i], answers[i].completion) << "answer " << i;
+      EXPECT_EQ(outcomes[i].error, "");
+      EXPECT_EQ(outcomes[i].text, answers[i].completion) << "answer " << i;
     }
     EXPECT_EQ((*engine)->stats().blocks_used, 0);
   }
 }
 
 TEST(Generate, GivesTheAnswersInOrder) {
-  auto engine = Engine::Create(Options());
+  auto engine = Engine::Create(TinyMathOptions());
   ASSERT_TRUE(engine.ok()) << engine.error().message;
-  const std::vector<Answer> answers = RecordedAnswers(3);
+  const std::vector<RecordedAnswer> answers = RecordedAnswers(3);
   std::vector<std::string> prompts;
-  for (const Answer& answer : answers) prompts.push_back(answer.prompt);
+  for (const RecordedAnswer& answer : answers) prompts.push_back(answer.prompt);
   SamplingParams sampling;
   sampling.temperature = 0;
   sampling.stop = {"Question:"};
@@ -128,7 +78,7 @@ TEST(Generate, GivesTheAnswersInOrder) {
 }
 
 TEST(Generate, APromptThatCannotRunIsNamedAndEndsTheOthers) {
-  auto engine = Engine::Create(Options());
+  auto engine = Engine::Create(TinyMathOptions());
   ASSERT_TRUE(engine.ok()) << engine.error().message;
   std::string too_long;
   for (int i = 0; i < 3000; ++i) too_long += "apple ";
@@ -141,7 +91,7 @@ TEST(Generate, APromptThatCannotRunIsNamedAndEndsTheOthers) {
 }
 
 TEST(EngineEndToEnd, AMissingModelIsAnErrorThatNamesIt) {
-  EngineOptions options = Options();
+  EngineOptions options = TinyMathOptions();
   options.model_directory = "/nonexistent/model";
   const auto engine = Engine::Create(options);
   ASSERT_FALSE(engine.ok());
@@ -149,4 +99,4 @@ TEST(EngineEndToEnd, AMissingModelIsAnErrorThatNamesIt) {
 }
 
 }  // namespace
-}  // namespace tessera
+}  // namespace tessera::testing

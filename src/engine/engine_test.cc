@@ -5,107 +5,16 @@
 
 #include <atomic>
 #include <chrono>
-#include <condition_variable>
 #include <limits>
-#include <mutex>
 #include <random>
 #include <thread>
 
-#include "engine/engine_parts.h"
 #include "engine/testing/fake_model.h"
+#include "engine/testing/outcomes.h"
 #include "engine/token_sampler.h"
 
-namespace tessera {
+namespace tessera::testing {
 namespace {
-
-using testing::FakeCounters;
-using testing::FakeLogits;
-using testing::FakeModelOptions;
-using testing::FakeNextToken;
-using testing::kFailToken;
-using testing::kMemoryToken;
-using testing::kNanToken;
-using testing::MakeFakeParts;
-
-// All that came back for one request.
-struct Outcome {
-  std::vector<int32_t> tokens;
-  std::vector<TokenLogprob> logprobs;
-  std::vector<TokenLogprob> prompt_logprobs;
-  FinishReason finish = FinishReason::kNone;
-  std::string error;
-  ErrorCode error_code = ErrorCode::kInternal;
-  int32_t prompt_tokens = 0;
-  int32_t output_tokens = 0;
-  int finishes = 0;
-};
-
-class Outcomes {
- public:
-  UpdateCallback Callback(size_t index) {
-    return [this, index](const RequestUpdate& update) { Take(index, update); };
-  }
-
-  // Once the engine is idle or gone.
-  Outcome& operator[](size_t index) {
-    if (index >= outcomes_.size()) outcomes_.resize(index + 1);
-    return outcomes_[index];
-  }
-  size_t size() const { return outcomes_.size(); }
-
-  void WaitForTokens(size_t index, size_t count) {
-    std::unique_lock lock(mutex_);
-    changed_.wait(lock, [&] { return (*this)[index].tokens.size() >= count; });
-  }
-
- private:
-  void Take(size_t index, const RequestUpdate& update) {
-    {
-      const std::lock_guard lock(mutex_);
-      Outcome& outcome = (*this)[index];
-      outcome.tokens.insert(outcome.tokens.end(), update.tokens.begin(), update.tokens.end());
-      outcome.logprobs.insert(outcome.logprobs.end(), update.logprobs.begin(),
-                              update.logprobs.end());
-      if (!update.prompt_logprobs.empty()) outcome.prompt_logprobs = update.prompt_logprobs;
-      if (update.finish != FinishReason::kNone) {
-        outcome.finish = update.finish;
-        outcome.error = update.error;
-        outcome.error_code = update.error_code;
-        outcome.prompt_tokens = update.prompt_tokens;
-        outcome.output_tokens = update.output_tokens;
-        ++outcome.finishes;
-      }
-    }
-    changed_.notify_all();
-  }
-
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::vector<Outcome> outcomes_;
-};
-
-EngineOptions SmallOptions() {
-  EngineOptions options;
-  options.block_size = 4;
-  options.max_batch_tokens = 32;
-  options.max_running = 8;
-  return options;
-}
-
-std::unique_ptr<Engine> MakeEngine(const EngineOptions& options, FakeCounters* counters,
-                                   const FakeModelOptions& model = {}) {
-  auto engine = Engine::Create(options, MakeFakeParts(model, counters));
-  EXPECT_TRUE(engine.ok()) << engine.error().message;
-  return std::move(engine).value();
-}
-
-Request MakeRequest(std::vector<int32_t> prompt, int32_t max_tokens) {
-  Request request;
-  request.prompt = std::move(prompt);
-  request.sampling.temperature = 0;
-  request.sampling.max_tokens = max_tokens;
-  return request;
-}
 
 std::vector<int32_t> Greedy(std::vector<int32_t> context, int32_t count) {
   std::vector<int32_t> output;
@@ -122,14 +31,11 @@ std::vector<int32_t> RandomPrompt(std::mt19937* random, int32_t length) {
   return prompt;
 }
 
-// The bytes of one token in the fake model's cache: 3 layers, 2 heads, 2 + 3 floats.
-constexpr int64_t kTokenBytes = 3 * 2 * 5 * 4;
-
 TEST(Engine, GeneratesWhatTheModelSays) {
   FakeCounters counters;
   Outcomes outcomes;
-  const auto engine = MakeEngine(SmallOptions(), &counters);
-  ASSERT_TRUE(engine->Submit(MakeRequest({1, 2, 3}, 10), outcomes.Callback(0)).ok());
+  const auto engine = MakeFakeEngine(SmallOptions(), &counters);
+  ASSERT_TRUE(engine->Submit(GreedyRequest({1, 2, 3}, 10), outcomes.Callback(0)).ok());
   engine->WaitIdle();
   EXPECT_EQ(outcomes[0].tokens, Greedy({1, 2, 3}, 10));
   EXPECT_EQ(outcomes[0].finish, FinishReason::kLength);
@@ -163,14 +69,14 @@ TEST(Engine, ManyRequestsInLittleMemoryGiveTheSameTokens) {
     options.block_size = c.block_size;
     options.max_batch_tokens = c.max_batch_tokens;
     options.max_running = c.max_running;
-    options.kv_cache_bytes = c.blocks * c.block_size * kTokenBytes;
-    const auto engine = MakeEngine(options, &counters);
+    options.kv_cache_bytes = c.blocks * c.block_size * kFakeTokenBytes;
+    const auto engine = MakeFakeEngine(options, &counters);
     std::mt19937 random(5);
     std::vector<Request> requests;
     for (size_t i = 0; i < 60; ++i) {
       const int32_t length = 1 + static_cast<int32_t>(random() % 40);
       const int32_t output = 1 + static_cast<int32_t>(random() % 24);
-      requests.push_back(MakeRequest(RandomPrompt(&random, length), output));
+      requests.push_back(GreedyRequest(RandomPrompt(&random, length), output));
       ASSERT_TRUE(engine->Submit(requests[i], outcomes.Callback(i)).ok());
     }
     engine->WaitIdle();
@@ -206,12 +112,12 @@ TEST(Engine, LogprobsOfPromptAndOutput) {
     Outcomes outcomes;
     EngineOptions options = SmallOptions();
     options.max_batch_tokens = max_batch_tokens;
-    options.kv_cache_bytes = 15 * options.block_size * kTokenBytes;  // preempts
-    const auto engine = MakeEngine(options, &counters);
+    options.kv_cache_bytes = 15 * options.block_size * kFakeTokenBytes;  // preempts
+    const auto engine = MakeFakeEngine(options, &counters);
     std::mt19937 random(6);
     std::vector<Request> requests;
     for (size_t i = 0; i < 12; ++i) {
-      Request request = MakeRequest(RandomPrompt(&random, 1 + static_cast<int32_t>(i) * 3), 12);
+      Request request = GreedyRequest(RandomPrompt(&random, 1 + static_cast<int32_t>(i) * 3), 12);
       if (i % 3 != 0) request.sampling.logprobs = static_cast<int32_t>(i % 3 - 1) * 4;
       if (i % 2 != 0) request.sampling.prompt_logprobs = static_cast<int32_t>(i % 4 - 1);
       requests.push_back(request);
@@ -272,8 +178,8 @@ TEST(Engine, EndsWhereItShould) {
     Outcomes outcomes;
     FakeModelOptions model;
     if (c.eos) model.eos_token_ids = {96, fifth};
-    const auto engine = MakeEngine(SmallOptions(), &counters, model);
-    Request request = MakeRequest(prompt, 1000);
+    const auto engine = MakeFakeEngine(SmallOptions(), &counters, model);
+    Request request = GreedyRequest(prompt, 1000);
     c.change(&request.sampling);
     ASSERT_TRUE(engine->Submit(request, outcomes.Callback(0)).ok());
     engine->WaitIdle();
@@ -289,8 +195,8 @@ TEST(Engine, MinTokensForbidsTheEnd) {
   Outcomes outcomes;
   FakeModelOptions model;
   model.eos_token_ids = {Greedy(prompt, 6)[5]};
-  const auto engine = MakeEngine(SmallOptions(), &counters, model);
-  Request request = MakeRequest(prompt, 20);
+  const auto engine = MakeFakeEngine(SmallOptions(), &counters, model);
+  Request request = GreedyRequest(prompt, 20);
   request.sampling.min_tokens = 8;
   ASSERT_TRUE(engine->Submit(request, outcomes.Callback(0)).ok());
   engine->WaitIdle();
@@ -301,22 +207,22 @@ TEST(Engine, MinTokensForbidsTheEnd) {
 TEST(Engine, SubmitRefusesWhatCanNeverRun) {
   FakeCounters counters;
   EngineOptions options = SmallOptions();
-  options.kv_cache_bytes = 5 * options.block_size * kTokenBytes;
-  const auto engine = MakeEngine(options, &counters);
+  options.kv_cache_bytes = 5 * options.block_size * kFakeTokenBytes;
+  const auto engine = MakeFakeEngine(options, &counters);
   EXPECT_EQ(engine->max_model_len(), 20);
-  const std::string want = "at least " + std::to_string(64 * kTokenBytes) + " bytes";
-  Request stop = MakeRequest({1}, 1);
+  const std::string want = "at least " + std::to_string(64 * kFakeTokenBytes) + " bytes";
+  Request stop = GreedyRequest({1}, 1);
   stop.sampling.stop = {"x"};
-  Request range = MakeRequest({1}, 1);
+  Request range = GreedyRequest({1}, 1);
   range.sampling.top_p = 0;
   const std::pair<Request, const char*> cases[] = {
-      {MakeRequest({}, 1), "has no tokens"},
-      {MakeRequest(std::vector<int32_t>(20, 1), 1), "20 that the KV cache holds"},
-      {MakeRequest(std::vector<int32_t>(63, 1), 1), want.c_str()},
-      {MakeRequest(std::vector<int32_t>(64, 1), 1), "64 that a request may have"},
-      {MakeRequest({97}, 1), "token 97"},
-      {MakeRequest({-1}, 1), "token -1"},
-      {MakeRequest({1}, 0), "max_tokens is 0"},
+      {GreedyRequest({}, 1), "has no tokens"},
+      {GreedyRequest(std::vector<int32_t>(20, 1), 1), "20 that the KV cache holds"},
+      {GreedyRequest(std::vector<int32_t>(63, 1), 1), want.c_str()},
+      {GreedyRequest(std::vector<int32_t>(64, 1), 1), "64 that a request may have"},
+      {GreedyRequest({97}, 1), "token 97"},
+      {GreedyRequest({-1}, 1), "token -1"},
+      {GreedyRequest({1}, 0), "max_tokens is 0"},
       {stop, "need a tokenizer"},
       {range, "top_p is 0"},
   };
@@ -327,7 +233,7 @@ TEST(Engine, SubmitRefusesWhatCanNeverRun) {
   }
   Outcomes outcomes;
   ASSERT_TRUE(
-      engine->Submit(MakeRequest(std::vector<int32_t>(19, 1), 5), outcomes.Callback(0)).ok());
+      engine->Submit(GreedyRequest(std::vector<int32_t>(19, 1), 5), outcomes.Callback(0)).ok());
   engine->WaitIdle();
   EXPECT_EQ(outcomes[0].tokens.size(), 1u);
   EXPECT_EQ(outcomes[0].finish, FinishReason::kLength);
@@ -360,10 +266,10 @@ TEST(Engine, CancelEndsWaitingAndRunningRequests) {
   options.max_running = 1;
   FakeModelOptions model;
   model.max_model_len = 1 << 14;
-  const auto engine = MakeEngine(options, &counters, model);
+  const auto engine = MakeFakeEngine(options, &counters, model);
   std::vector<uint64_t> ids;
   for (size_t i = 0; i < 3; ++i) {
-    const auto id = engine->Submit(MakeRequest({1, 2}, 10000), outcomes.Callback(i));
+    const auto id = engine->Submit(GreedyRequest({1, 2}, 10000), outcomes.Callback(i));
     ASSERT_TRUE(id.ok());
     ids.push_back(*id);
   }
@@ -392,18 +298,18 @@ TEST(Engine, DeadlinesEndWaitingAndRunningRequests) {
   options.request_timeout = 1000;
   FakeModelOptions model;
   model.max_model_len = 1 << 14;
-  const auto engine = MakeEngine(options, &counters, model);
+  const auto engine = MakeFakeEngine(options, &counters, model);
   using Clock = std::chrono::steady_clock;
-  Request late = MakeRequest({1, 2}, 10000);
+  Request late = GreedyRequest({1, 2}, 10000);
   late.deadline = Clock::now() - std::chrono::seconds(1);
   ASSERT_TRUE(engine->Submit(late, outcomes.Callback(0)).ok());
-  Request runs = MakeRequest({1, 2}, 10000);
+  Request runs = GreedyRequest({1, 2}, 10000);
   runs.deadline = Clock::now() + std::chrono::milliseconds(50);
   ASSERT_TRUE(engine->Submit(runs, outcomes.Callback(1)).ok());
-  Request waits = MakeRequest({1, 3}, 10000);
+  Request waits = GreedyRequest({1, 3}, 10000);
   waits.deadline = *runs.deadline;
   ASSERT_TRUE(engine->Submit(waits, outcomes.Callback(2)).ok());
-  Request ends = MakeRequest({1, 4}, 5);
+  Request ends = GreedyRequest({1, 4}, 5);
   ends.deadline = Clock::time_point::max();  // the server's limit is nearer
   ASSERT_TRUE(engine->Submit(ends, outcomes.Callback(3)).ok());
   engine->WaitIdle();
@@ -429,8 +335,8 @@ TEST(Engine, RequestTimeoutIsTheLatestDeadline) {
   options.request_timeout = 0.02;
   FakeModelOptions model;
   model.max_model_len = 1 << 14;
-  const auto engine = MakeEngine(options, &counters, model);
-  Request request = MakeRequest({1, 2}, 16000);
+  const auto engine = MakeFakeEngine(options, &counters, model);
+  Request request = GreedyRequest({1, 2}, 16000);
   ASSERT_TRUE(engine->Submit(request, outcomes.Callback(0)).ok());
   request.deadline = std::chrono::steady_clock::now() + std::chrono::hours(1);
   ASSERT_TRUE(engine->Submit(request, outcomes.Callback(1)).ok());
@@ -445,11 +351,11 @@ TEST(Engine, PrioritiesAndClientsOrderWhatWaits) {
   options.max_running = 1;
   FakeModelOptions model;
   model.max_model_len = 1 << 14;
-  const auto engine = MakeEngine(options, &counters, model);
+  const auto engine = MakeFakeEngine(options, &counters, model);
   std::vector<int> order;
   std::atomic<bool> started{false}, go{false};
   const auto submit = [&](int name, const char* client, int32_t priority) {
-    Request request = MakeRequest({1, 2}, 2);
+    Request request = GreedyRequest({1, 2}, 2);
     request.client = client;
     request.priority = priority;
     const auto id = engine->Submit(request, [&, name](const RequestUpdate& update) {
@@ -474,15 +380,15 @@ TEST(Engine, PrioritiesAndClientsOrderWhatWaits) {
 TEST(Engine, CallbacksMaySubmitAndCancel) {
   FakeCounters counters;
   Outcomes outcomes;
-  const auto engine = MakeEngine(SmallOptions(), &counters);
+  const auto engine = MakeFakeEngine(SmallOptions(), &counters);
   const UpdateCallback first = outcomes.Callback(0);
   const UpdateCallback second = outcomes.Callback(1);
   ASSERT_TRUE(engine
-                  ->Submit(MakeRequest({5}, 40),
+                  ->Submit(GreedyRequest({5}, 40),
                            [&](const RequestUpdate& update) {
                              first(update);
                              if (update.finish != FinishReason::kNone) {
-                               EXPECT_TRUE(engine->Submit(MakeRequest({6}, 4), second).ok());
+                               EXPECT_TRUE(engine->Submit(GreedyRequest({6}, 4), second).ok());
                              } else {
                                engine->Cancel(update.id);
                              }
@@ -499,12 +405,12 @@ TEST(Engine, AFailingModelEndsTheRequestsOfItsStepOnly) {
   Outcomes outcomes;
   EngineOptions options = SmallOptions();
   options.max_running = 1;
-  const auto engine = MakeEngine(options, &counters);
-  ASSERT_TRUE(engine->Submit(MakeRequest({1, kFailToken}, 5), outcomes.Callback(0)).ok());
-  ASSERT_TRUE(engine->Submit(MakeRequest({1, 2}, 5), outcomes.Callback(1)).ok());
-  ASSERT_TRUE(engine->Submit(MakeRequest({1, kNanToken}, 5), outcomes.Callback(2)).ok());
-  ASSERT_TRUE(engine->Submit(MakeRequest({1, kMemoryToken}, 5), outcomes.Callback(3)).ok());
-  ASSERT_TRUE(engine->Submit(MakeRequest({1, 3}, 5), outcomes.Callback(4)).ok());
+  const auto engine = MakeFakeEngine(options, &counters);
+  ASSERT_TRUE(engine->Submit(GreedyRequest({1, kFailToken}, 5), outcomes.Callback(0)).ok());
+  ASSERT_TRUE(engine->Submit(GreedyRequest({1, 2}, 5), outcomes.Callback(1)).ok());
+  ASSERT_TRUE(engine->Submit(GreedyRequest({1, kNanToken}, 5), outcomes.Callback(2)).ok());
+  ASSERT_TRUE(engine->Submit(GreedyRequest({1, kMemoryToken}, 5), outcomes.Callback(3)).ok());
+  ASSERT_TRUE(engine->Submit(GreedyRequest({1, 3}, 5), outcomes.Callback(4)).ok());
   engine->WaitIdle();
   EXPECT_EQ(outcomes[3].finish, FinishReason::kError);
   EXPECT_EQ(outcomes[3].error_code, ErrorCode::kOutOfMemory);
@@ -525,9 +431,9 @@ TEST(Engine, DestructionCancelsWhatIsUnderWay) {
   {
     FakeModelOptions model;
     model.max_model_len = 1 << 14;
-    const auto engine = MakeEngine(SmallOptions(), &counters, model);
+    const auto engine = MakeFakeEngine(SmallOptions(), &counters, model);
     for (size_t i = 0; i < 100; ++i) {
-      ASSERT_TRUE(engine->Submit(MakeRequest({1, 2, 3}, 10000), outcomes.Callback(i)).ok());
+      ASSERT_TRUE(engine->Submit(GreedyRequest({1, 2, 3}, 10000), outcomes.Callback(i)).ok());
     }
     outcomes.WaitForTokens(0, 2);
   }
@@ -544,8 +450,8 @@ TEST(Engine, ManyThreadsSubmitAndCancel) {
   Outcomes outcomes;
   outcomes[kThreads * kEach - 1];
   EngineOptions options = SmallOptions();
-  options.kv_cache_bytes = 30 * options.block_size * kTokenBytes;
-  const auto engine = MakeEngine(options, &counters);
+  options.kv_cache_bytes = 30 * options.block_size * kFakeTokenBytes;
+  const auto engine = MakeFakeEngine(options, &counters);
   std::vector<std::thread> threads;
   std::vector<Request> requests(kThreads * kEach);
   std::vector<char> cancelled(kThreads * kEach, 0);
@@ -554,7 +460,7 @@ TEST(Engine, ManyThreadsSubmitAndCancel) {
       std::mt19937 random(static_cast<uint32_t>(t));
       for (size_t i = t * kEach; i < (t + 1) * kEach; ++i) {
         const int32_t length = 1 + static_cast<int32_t>(random() % 40);
-        requests[i] = MakeRequest(RandomPrompt(&random, length), 12);
+        requests[i] = GreedyRequest(RandomPrompt(&random, length), 12);
         const auto id = engine->Submit(requests[i], outcomes.Callback(i));
         ASSERT_TRUE(id.ok());
         cancelled[i] = random() % 8 == 0;
@@ -582,12 +488,12 @@ TEST(Engine, NotesSayWhatWasLowered) {
   FakeCounters counters;
   EngineOptions options = SmallOptions();
   options.max_running = 100;
-  options.kv_cache_bytes = 5 * options.block_size * kTokenBytes;
-  const auto engine = MakeEngine(options, &counters);
+  options.kv_cache_bytes = 5 * options.block_size * kFakeTokenBytes;
+  const auto engine = MakeFakeEngine(options, &counters);
   EXPECT_THAT(engine->notes(), ::testing::ElementsAre("KV cache: 2.344 KiB, 5 blocks of 4 tokens",
                                                       ::testing::HasSubstr("from 64 to 20 tokens"),
                                                       ::testing::HasSubstr("from 100 to 32")));
 }
 
 }  // namespace
-}  // namespace tessera
+}  // namespace tessera::testing

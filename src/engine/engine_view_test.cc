@@ -4,7 +4,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <cstdlib>
 #include <functional>
 #include <future>
 #include <map>
@@ -13,7 +12,9 @@
 #include <utility>
 #include <vector>
 
-namespace tessera {
+#include "engine/testing/tiny_math.h"
+
+namespace tessera::testing {
 namespace {
 
 using ::testing::ElementsAre;
@@ -64,10 +65,7 @@ TEST(StepHistory, KeepsTheLastSteps) {
 }
 
 std::unique_ptr<Engine> StartEngine() {
-  const char* root = std::getenv("TESSERA_SOURCE_DIR");
-  EngineOptions options;
-  options.model_directory = std::string(root != nullptr ? root : ".") + "/models/tiny-math";
-  options.dtype = DType::kFloat32;
+  EngineOptions options = TinyMathOptions();
   options.kv_cache_bytes = 64 << 20;
   auto engine = Engine::Create(options);
   EXPECT_TRUE(engine.ok()) << (engine.ok() ? "" : engine.error().message);
@@ -172,4 +170,4 @@ TEST(EngineView, BackendsAreExchangedOrRefused) {
 }
 
 }  // namespace
-}  // namespace tessera
+}  // namespace tessera::testing

@@ -2,10 +2,11 @@
 
 #include <gtest/gtest.h>
 
-#include <cstdlib>
 #include <memory>
 #include <string>
 #include <vector>
+
+#include "base/testing/source_path.h"
 
 namespace tessera {
 namespace {
@@ -33,9 +34,7 @@ TEST(StopChecker, TokensAndCounts) {
 class OutputProcessorTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    const char* root = std::getenv("TESSERA_SOURCE_DIR");
-    auto tokenizer =
-        Tokenizer::Load(std::string(root != nullptr ? root : ".") + "/models/tiny-math");
+    auto tokenizer = Tokenizer::Load(testing::TinyMathDirectory());
     ASSERT_TRUE(tokenizer.ok()) << tokenizer.error().message;
     tokenizer_ = std::move(tokenizer).value();
   }

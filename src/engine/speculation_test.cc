@@ -3,59 +3,25 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <cstdlib>
-#include <fstream>
 #include <memory>
-#include <mutex>
-#include <nlohmann/json.hpp>
 #include <random>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "base/testing/test_scale.h"
-#include "engine/engine.h"
-#include "engine/engine_parts.h"
 #include "engine/testing/fake_model.h"
-#include "model/tokenizer/tokenizer.h"
+#include "engine/testing/outcomes.h"
+#include "engine/testing/tiny_math.h"
 
-namespace tessera {
+namespace tessera::testing {
 namespace {
 
-using testing::FakeCounters;
-using testing::FakeModelOptions;
-using testing::kNanToken;
-using testing::MakeFakeParts;
-
-struct Outcome {
-  std::string text;
-  std::vector<int32_t> tokens;
-  std::vector<TokenLogprob> logprobs;
-  FinishReason finish = FinishReason::kNone;
-  std::string error;
-};
-
 // All requests at once, each with `speculative_tokens`.
-std::vector<Outcome> RunAll(Engine* engine, std::vector<Request> requests,
-                            int32_t speculative_tokens) {
-  std::mutex mutex;
-  std::vector<Outcome> outcomes(requests.size());
-  for (size_t i = 0; i < requests.size(); ++i) {
-    requests[i].sampling.speculative_tokens = speculative_tokens;
-    const auto id = engine->Submit(std::move(requests[i]), [&, i](const RequestUpdate& update) {
-      const std::lock_guard lock(mutex);
-      Outcome& outcome = outcomes[i];
-      outcome.text += update.text;
-      outcome.tokens.insert(outcome.tokens.end(), update.tokens.begin(), update.tokens.end());
-      outcome.logprobs.insert(outcome.logprobs.end(), update.logprobs.begin(),
-                              update.logprobs.end());
-      outcome.finish = update.finish;
-      outcome.error = update.error;
-    });
-    EXPECT_TRUE(id.ok()) << id.error().message;
-  }
-  engine->WaitIdle();
-  return outcomes;
+std::vector<Outcome> RunGuessing(Engine* engine, std::vector<Request> requests,
+                                 int32_t speculative_tokens) {
+  for (Request& request : requests) request.sampling.speculative_tokens = speculative_tokens;
+  return RunAll(engine, requests);
 }
 
 void ExpectSame(const std::vector<Outcome>& got, const std::vector<Outcome>& want) {
@@ -75,8 +41,6 @@ void ExpectSame(const std::vector<Outcome>& got, const std::vector<Outcome>& wan
     }
   }
 }
-
-constexpr int64_t kTokenBytes = 3 * 2 * 5 * 4;  // of the fake model's cache
 
 // Requests whose answers hold a few different tokens only, so that guesses are often right, with
 // everything that looks at an answer's earlier tokens.
@@ -131,11 +95,10 @@ TEST(Speculation, SameAnswersFromTheFakeModel) {
         options.max_batch_tokens = c.max_batch_tokens;
         options.max_running = c.max_running;
         options.prefix_caching = prefix_caching;
-        options.kv_cache_bytes = c.blocks * c.block_size * kTokenBytes;
-        auto engine = Engine::Create(options, MakeFakeParts(model, &counters));
-        ASSERT_TRUE(engine.ok()) << engine.error().message;
-        const std::vector<Outcome> outcomes = RunAll(engine->get(), requests, tokens);
-        const EngineStats stats = (*engine)->stats();
+        options.kv_cache_bytes = c.blocks * c.block_size * kFakeTokenBytes;
+        const auto engine = MakeFakeEngine(options, &counters, model);
+        const std::vector<Outcome> outcomes = RunGuessing(engine.get(), requests, tokens);
+        const EngineStats stats = engine->stats();
         EXPECT_EQ(stats.blocks_used, 0);
         EXPECT_LE(counters.max_rows, c.max_batch_tokens);
         EXPECT_LE(stats.accepted_tokens, stats.draft_tokens);
@@ -160,64 +123,52 @@ TEST(Speculation, OffUnlessAskedFor) {
   FakeCounters counters;
   EngineOptions options;
   options.speculative_tokens = 3;
-  auto engine = Engine::Create(options, MakeFakeParts({}, &counters));
-  ASSERT_TRUE(engine.ok());
+  const auto engine = MakeFakeEngine(options, &counters);
   Request request;
   request.prompt = {1, 2, 1, 2, 1, 2};
   request.sampling.logit_bias = {{1, 100.0f}};
   request.sampling.max_tokens = 20;
-  RunAll(engine->get(), {request}, 0);
-  EXPECT_EQ((*engine)->stats().drafts, 0);
-  EXPECT_EQ((*engine)->stats().steps, 20);
+  RunGuessing(engine.get(), {request}, 0);
+  EXPECT_EQ(engine->stats().drafts, 0);
+  EXPECT_EQ(engine->stats().steps, 20);
   // Without a word about it, as the engine's options say.
-  ASSERT_TRUE((*engine)->Submit(request, nullptr).ok());
-  (*engine)->WaitIdle();
-  EXPECT_GT((*engine)->stats().accepted_tokens, 10);
-  EXPECT_LT((*engine)->stats().steps, 32);
+  ASSERT_TRUE(engine->Submit(request, nullptr).ok());
+  engine->WaitIdle();
+  EXPECT_GT(engine->stats().accepted_tokens, 10);
+  EXPECT_LT(engine->stats().steps, 32);
   request.sampling.speculative_tokens = kMaxSpeculativeTokens + 1;
-  EXPECT_FALSE((*engine)->Submit(request, nullptr).ok());
-}
-
-std::string ModelDirectory() {
-  const char* root = std::getenv("TESSERA_SOURCE_DIR");
-  return std::string(root != nullptr ? root : ".") + "/models/tiny-math";
+  EXPECT_FALSE(engine->Submit(request, nullptr).ok());
 }
 
 // Log probabilities as well: bit by bit the same. Each prompt is one chunk, whatever arrives when:
 // where a prompt is cut, the last bits differ, with speculation and without.
 TEST(Speculation, SameAnswersFromTinyMath) {
   for (const DType dtype : {DType::kFloat32, DType::kBFloat16}) {
-    EngineOptions options;
-    options.model_directory = ModelDirectory();
+    EngineOptions options = TinyMathOptions();
     options.dtype = dtype;
     options.batch_invariant = true;
     options.prefix_caching = false;
     options.max_batch_tokens = 1 << 15;
-    options.kv_cache_bytes = int64_t{256} << 20;
     auto engine = Engine::Create(options);
     ASSERT_TRUE(engine.ok()) << engine.error().message;
+    const auto count = static_cast<size_t>(std::max(int64_t{2}, Scaled(4)));
     std::vector<Request> requests;
-    std::ifstream file(ModelDirectory() + "/data/reference/answers.float32.jsonl");
-    const auto count = static_cast<size_t>(std::max(int64_t{2}, testing::Scaled(4)));
-    for (std::string line; requests.size() < count && std::getline(file, line);) {
-      const auto json = nlohmann::json::parse(line);
-      Request request;
-      request.prompt = (*engine)->tokenizer()->Encode(json["prompt"].get<std::string>());
+    for (const RecordedAnswer& answer : RecordedAnswers(count)) {
+      Request request = RequestFor(**engine, answer);
       request.sampling.temperature = requests.size() % 2 == 0 ? 0.0f : 0.8f;
       request.sampling.seed = 7;
       request.sampling.max_tokens = 200;
-      request.sampling.stop = {"Question:"};
       request.sampling.logprobs = 2;
       requests.push_back(std::move(request));
     }
     ASSERT_EQ(requests.size(), count);
-    const std::vector<Outcome> plain = RunAll(engine->get(), requests, 0);
+    const std::vector<Outcome> plain = RunGuessing(engine->get(), requests, 0);
     EXPECT_EQ((*engine)->stats().drafts, 0);
-    ExpectSame(RunAll(engine->get(), requests, 4), plain);
+    ExpectSame(RunGuessing(engine->get(), requests, 4), plain);
     EXPECT_GT((*engine)->stats().accepted_tokens, 10);
     EXPECT_EQ((*engine)->stats().blocks_used, 0);
   }
 }
 
 }  // namespace
-}  // namespace tessera
+}  // namespace tessera::testing

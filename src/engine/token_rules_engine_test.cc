@@ -8,56 +8,29 @@
 #include <utility>
 #include <vector>
 
-#include "engine/engine.h"
-#include "engine/engine_parts.h"
 #include "engine/testing/fake_model.h"
+#include "engine/testing/outcomes.h"
 
-namespace tessera {
+namespace tessera::testing {
 namespace {
 
-using testing::FakeCounters;
-using testing::FakeLogits;
-using testing::FakeModelOptions;
-using testing::FakeNextToken;
 using ::testing::HasSubstr;
-using testing::MakeFakeParts;
 
 constexpr int64_t kVocab = 97;
-
-struct Outcome {
-  std::vector<int32_t> tokens;
-  RequestUpdate last;
-};
 
 std::unique_ptr<Engine> MakeEngine(FakeCounters* counters) {
   FakeModelOptions model;
   model.eos_token_ids = {3};
-  EngineOptions options;
-  options.block_size = 4;
-  options.max_batch_tokens = 32;
-  options.max_running = 8;
-  auto engine = Engine::Create(options, MakeFakeParts(model, counters));
-  EXPECT_TRUE(engine.ok());
-  return std::move(engine).value();
+  return MakeFakeEngine(SmallOptions(), counters, model);
 }
 
 Outcome Answer(Engine* engine, const std::vector<int32_t>& prompt, SamplingParams sampling) {
-  Outcome outcome;
   Request request;
   request.prompt = prompt;
   request.sampling = std::move(sampling);
   request.sampling.temperature = 0;
   request.sampling.ignore_eos = true;
-  EXPECT_TRUE(engine
-                  ->Submit(std::move(request),
-                           [&](const RequestUpdate& update) {
-                             outcome.tokens.insert(outcome.tokens.end(), update.tokens.begin(),
-                                                   update.tokens.end());
-                             outcome.last = update;
-                           })
-                  .ok());
-  engine->WaitIdle();
-  return outcome;
+  return RunAll(engine, {request}).front();
 }
 
 // The likeliest of those that `may` lets through, token by token.
@@ -118,9 +91,9 @@ TEST(TokenRulesEngineTest, NothingLeftIsAnErrorOfTheRequest) {
   sampling.bad_words = {{10, 10}};
   const Outcome outcome = Answer(engine.get(), {1}, sampling);
   EXPECT_EQ(outcome.tokens, (std::vector<int32_t>{10}));
-  EXPECT_EQ(outcome.last.finish, FinishReason::kError);
-  EXPECT_EQ(outcome.last.error_code, ErrorCode::kInvalidArgument);
-  EXPECT_THAT(outcome.last.error, HasSubstr("allowed_token_ids, bad_words"));
+  EXPECT_EQ(outcome.finish, FinishReason::kError);
+  EXPECT_EQ(outcome.error_code, ErrorCode::kInvalidArgument);
+  EXPECT_THAT(outcome.error, HasSubstr("allowed_token_ids, bad_words"));
 }
 
 TEST(TokenRulesEngineTest, LastUpdateSaysWhatWasCached) {
@@ -130,14 +103,14 @@ TEST(TokenRulesEngineTest, LastUpdateSaysWhatWasCached) {
   sampling.max_tokens = 2;
   const std::vector<int32_t> prompt = {5, 6, 7, 8, 9, 10, 11, 12, 13};
   const auto before = std::chrono::steady_clock::now();
-  EXPECT_EQ(Answer(engine.get(), prompt, sampling).last.cached_tokens, 0);
+  EXPECT_EQ(Answer(engine.get(), prompt, sampling).cached_tokens, 0);
   const Outcome second = Answer(engine.get(), prompt, sampling);
-  EXPECT_EQ(second.last.cached_tokens, 8) << "two blocks of four";
-  ASSERT_TRUE(second.last.started);
-  EXPECT_GE(*second.last.started, before);
+  EXPECT_EQ(second.cached_tokens, 8) << "two blocks of four";
+  ASSERT_TRUE(second.started);
+  EXPECT_GE(*second.started, before);
   sampling.prompt_logprobs = 0;
-  EXPECT_EQ(Answer(engine.get(), prompt, sampling).last.cached_tokens, 0);
+  EXPECT_EQ(Answer(engine.get(), prompt, sampling).cached_tokens, 0);
 }
 
 }  // namespace
-}  // namespace tessera
+}  // namespace tessera::testing

@@ -1,5 +1,7 @@
 #include "engine/testing/fake_model.h"
 
+#include <gtest/gtest.h>
+
 #include <algorithm>
 #include <limits>
 #include <new>
@@ -209,6 +211,21 @@ EngineParts MakeFakeParts(const FakeModelOptions& options, FakeCounters* counter
     parts.selections.push_back(std::move(selection));
   }
   return parts;
+}
+
+EngineOptions SmallOptions() {
+  EngineOptions options;
+  options.block_size = 4;
+  options.max_batch_tokens = 32;
+  options.max_running = 8;
+  return options;
+}
+
+std::unique_ptr<Engine> MakeFakeEngine(const EngineOptions& options, FakeCounters* counters,
+                                       const FakeModelOptions& model) {
+  auto engine = Engine::Create(options, MakeFakeParts(model, counters));
+  EXPECT_TRUE(engine.ok()) << engine.error().message;
+  return std::move(engine).value();
 }
 
 }  // namespace tessera::testing

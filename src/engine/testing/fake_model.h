@@ -4,10 +4,12 @@
 
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "engine/engine.h"
 #include "engine/engine_parts.h"
 
 namespace tessera::testing {
@@ -19,6 +21,9 @@ struct FakeModelOptions {
   std::vector<int32_t> eos_token_ids;
   bool batch_invariant = false;
 };
+
+// The bytes of one token in its cache: 3 layers, 2 heads, 2 + 3 floats.
+constexpr int64_t kFakeTokenBytes = 3 * 2 * 5 * 4;
 
 // Tokens with a meaning of their own, which the model never makes.
 constexpr int32_t kFailToken = 90;    // in a step: Forward fails
@@ -41,5 +46,11 @@ int32_t FakeNextToken(std::span<const int32_t> context, int64_t vocab_size);
 
 // `counters` outlives the engine.
 EngineParts MakeFakeParts(const FakeModelOptions& options, FakeCounters* counters);
+
+// Blocks of 4 tokens, steps of at most 32 tokens and 8 requests.
+EngineOptions SmallOptions();
+
+std::unique_ptr<Engine> MakeFakeEngine(const EngineOptions& options, FakeCounters* counters,
+                                       const FakeModelOptions& model = {});
 
 }  // namespace tessera::testing
