@@ -11,18 +11,10 @@
 #include <vector>
 
 #include "engine/scheduler.h"
+#include "engine/testing/make_sequence.h"
 
 namespace tessera {
 namespace {
-
-std::unique_ptr<Sequence> MakeSequence(uint64_t id, int32_t prompt, bool prompt_logits) {
-  auto sequence = std::make_unique<Sequence>();
-  sequence->id = id;
-  sequence->tokens.assign(static_cast<size_t>(prompt), 1);
-  sequence->num_prompt_tokens = prompt;
-  sequence->prompt_logits_from = prompt_logits ? 0 : prompt;
-  return sequence;
-}
 
 // What a slot of the cache depends on: the token and all before it.
 uint64_t Extend(uint64_t prefix, int32_t token) {
@@ -127,7 +119,7 @@ class Workload {
     const int32_t prompt = Draw(1, size - 1);
     Live live;
     live.wants_prompt_logits = Draw(0, 3) == 0;
-    live.sequence = MakeSequence(++last_id_, prompt, live.wants_prompt_logits);
+    live.sequence = testing::MakeSequence(++last_id_, prompt, live.wants_prompt_logits);
     // Few different tokens, and mostly the same ones at the beginning.
     const int32_t common = Draw(0, prompt);
     for (int32_t i = common; i < prompt; ++i) {
