@@ -264,9 +264,7 @@ TEST(Engine, CancelEndsWaitingAndRunningRequests) {
   Outcomes outcomes;
   EngineOptions options = SmallOptions();
   options.max_running = 1;
-  FakeModelOptions model;
-  model.max_model_len = 1 << 14;
-  const auto engine = MakeFakeEngine(options, &counters, model);
+  const auto engine = MakeFakeEngine(options, &counters, {.max_model_len = 1 << 14});
   std::vector<uint64_t> ids;
   for (size_t i = 0; i < 3; ++i) {
     const auto id = engine->Submit(GreedyRequest({1, 2}, 10000), outcomes.Callback(i));
@@ -296,9 +294,7 @@ TEST(Engine, DeadlinesEndWaitingAndRunningRequests) {
   EngineOptions options = SmallOptions();
   options.max_running = 1;
   options.request_timeout = 1000;
-  FakeModelOptions model;
-  model.max_model_len = 1 << 14;
-  const auto engine = MakeFakeEngine(options, &counters, model);
+  const auto engine = MakeFakeEngine(options, &counters, {.max_model_len = 1 << 14});
   using Clock = std::chrono::steady_clock;
   Request late = GreedyRequest({1, 2}, 10000);
   late.deadline = Clock::now() - std::chrono::seconds(1);
@@ -333,9 +329,7 @@ TEST(Engine, RequestTimeoutIsTheLatestDeadline) {
   Outcomes outcomes;
   EngineOptions options = SmallOptions();
   options.request_timeout = 0.02;
-  FakeModelOptions model;
-  model.max_model_len = 1 << 14;
-  const auto engine = MakeFakeEngine(options, &counters, model);
+  const auto engine = MakeFakeEngine(options, &counters, {.max_model_len = 1 << 14});
   Request request = GreedyRequest({1, 2}, 16000);
   ASSERT_TRUE(engine->Submit(request, outcomes.Callback(0)).ok());
   request.deadline = std::chrono::steady_clock::now() + std::chrono::hours(1);
@@ -349,9 +343,7 @@ TEST(Engine, PrioritiesAndClientsOrderWhatWaits) {
   FakeCounters counters;
   EngineOptions options = SmallOptions();
   options.max_running = 1;
-  FakeModelOptions model;
-  model.max_model_len = 1 << 14;
-  const auto engine = MakeFakeEngine(options, &counters, model);
+  const auto engine = MakeFakeEngine(options, &counters, {.max_model_len = 1 << 14});
   std::vector<int> order;
   std::atomic<bool> started{false}, go{false};
   const auto submit = [&](int name, const char* client, int32_t priority) {
@@ -429,9 +421,7 @@ TEST(Engine, DestructionCancelsWhatIsUnderWay) {
   Outcomes outcomes;
   outcomes[99];
   {
-    FakeModelOptions model;
-    model.max_model_len = 1 << 14;
-    const auto engine = MakeFakeEngine(SmallOptions(), &counters, model);
+    const auto engine = MakeFakeEngine(SmallOptions(), &counters, {.max_model_len = 1 << 14});
     for (size_t i = 0; i < 100; ++i) {
       ASSERT_TRUE(engine->Submit(GreedyRequest({1, 2, 3}, 10000), outcomes.Callback(i)).ok());
     }

@@ -19,9 +19,7 @@ using ::testing::HasSubstr;
 constexpr int64_t kVocab = 97;
 
 std::unique_ptr<Engine> MakeEngine(FakeCounters* counters) {
-  FakeModelOptions model;
-  model.eos_token_ids = {3};
-  return MakeFakeEngine(SmallOptions(), counters, model);
+  return MakeFakeEngine(SmallOptions(), counters, {.eos_token_ids = {3}});
 }
 
 Outcome Answer(Engine* engine, const std::vector<int32_t>& prompt, SamplingParams sampling) {

@@ -18,7 +18,7 @@ struct FakeModelOptions {
   int64_t vocab_size = 97;
   int32_t num_layers = 3;  // the last one of another spec than the others
   int64_t max_model_len = 64;
-  std::vector<int32_t> eos_token_ids;
+  std::vector<int32_t> eos_token_ids = {};
   bool batch_invariant = false;
 };
 
