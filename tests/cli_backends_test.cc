@@ -17,9 +17,7 @@ namespace {
 using nlohmann::json;
 using ::testing::HasSubstr;
 
-std::string SourcePath(const std::string& path) {
-  return std::string(std::getenv("TESSERA_SOURCE_DIR")) + "/" + path;
-}
+std::string SourcePath(const std::string& path) { return SourceDirectory() + "/" + path; }
 
 std::string Plugin() {
   return std::string(std::getenv("TESSERA_PLUGINS")) + "/libnaive_backend.so";

@@ -118,8 +118,7 @@ TEST(CliTest, BackendsAndDoctorSpeakJson) {
 }
 
 TEST(CliTest, VerifySaysWhatIsBeyondTheToleranceAndWhatToDo) {
-  const std::string golden =
-      std::string(std::getenv("TESSERA_SOURCE_DIR")) + "/tests/goldens/llama_tied_bias";
+  const std::string golden = SourceDirectory() + "/tests/goldens/llama_tied_bias";
   const auto strict = RunProgram({"verify", "--model", golden});
   EXPECT_EQ(strict.exit_code, 1) << strict.errors;
   EXPECT_THAT(strict.output, HasSubstr("the tolerance of 0.001, the default for float32"));

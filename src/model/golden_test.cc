@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "base/testing/source_path.h"
 #include "base/testing/test_scale.h"
 #include "model/config.h"
 #include "model/logits_runner.h"
@@ -20,10 +21,9 @@ namespace fs = std::filesystem;
 
 std::vector<std::string> GoldenDirectories() {
   std::vector<std::string> found;
-  const char* root = std::getenv("TESSERA_SOURCE_DIR");
   const char* more = std::getenv("TESSERA_GOLDENS");
-  for (const fs::path& parent : {fs::path(root != nullptr ? root : ".") / "tests" / "goldens",
-                                 fs::path(more != nullptr ? more : "")}) {
+  for (const fs::path& parent :
+       {fs::path(testing::SourcePath("tests/goldens")), fs::path(more != nullptr ? more : "")}) {
     std::error_code ignored;
     for (const auto& entry : fs::directory_iterator(parent, ignored)) {
       const std::string path = entry.path().string();

@@ -3,11 +3,11 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <cstdlib>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "base/testing/source_path.h"
 #include "model/config.h"
 
 namespace tessera {
@@ -20,8 +20,7 @@ using Json = nlohmann::json;
 constexpr double kRelative = 3e-6;
 
 Json Oracle() {
-  const char* root = std::getenv("TESSERA_SOURCE_DIR");
-  std::ifstream file(std::string(root != nullptr ? root : ".") + "/tests/oracles/rope.json");
+  std::ifstream file(testing::SourcePath("tests/oracles/rope.json"));
   return Json::parse(file, nullptr, false);
 }
 

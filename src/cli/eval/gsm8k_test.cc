@@ -3,18 +3,17 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <cstdlib>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <sstream>
+
+#include "base/testing/source_path.h"
 
 namespace tessera {
 namespace {
 
 std::string DataFile(const std::string& name) {
-  const char* root = std::getenv("TESSERA_SOURCE_DIR");
-  const std::string path =
-      std::string(root != nullptr ? root : ".") + "/models/tiny-math/data/" + name;
+  const std::string path = testing::TinyMathDirectory() + "/data/" + name;
   std::ifstream file(path, std::ios::binary);
   EXPECT_TRUE(file.good()) << path;
   std::stringstream text;

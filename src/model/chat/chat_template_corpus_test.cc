@@ -14,7 +14,9 @@
 #include <sstream>
 #include <string>
 
+#include "base/testing/source_path.h"
 #include "model/chat/chat_template.h"
+#include "model/chat/testing/fixed_clock.h"
 
 namespace tessera {
 namespace {
@@ -56,8 +58,7 @@ std::string Difference(const Json& recorded, const std::string& got) {
 }
 
 TEST(ChatTemplateCorpus, RendersAsJinja2) {
-  const std::filesystem::path root = std::getenv("TESSERA_SOURCE_DIR");
-  const std::filesystem::path testdata = root / "src/model/chat/testdata";
+  const std::filesystem::path testdata = testing::SourcePath("src/model/chat/testdata");
   const char* chosen = std::getenv("TESSERA_CHAT_TEMPLATES");
   const std::filesystem::path directory =
       chosen != nullptr ? chosen : TESSERA_CHAT_TEMPLATES_DEFAULT;
@@ -66,15 +67,7 @@ TEST(ChatTemplateCorpus, RendersAsJinja2) {
       recorded_path == nullptr ? Json::object() : Json::parse(ReadText(recorded_path));
   const Json data = Json::parse(ReadText(testdata / "conversations.json"));
   const Json hashes = Json::parse(ReadText(testdata / "corpus_hashes.json"));
-  RenderOptions options;  // the clock that the recording script uses
-  options.now = std::tm{};
-  options.now->tm_year = 125;
-  options.now->tm_mon = 2;
-  options.now->tm_mday = 9;
-  options.now->tm_hour = 14;
-  options.now->tm_min = 5;
-  options.now->tm_sec = 6;
-  options.now->tm_yday = 67;
+  const RenderOptions options = testing::FixedClock();
   int templates = 0, compared = 0, equal = 0;
   for (const auto& [file, expected] : hashes.items()) {
     if (!std::filesystem::exists(directory / file)) continue;

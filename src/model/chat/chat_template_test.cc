@@ -3,41 +3,28 @@
 #include <gtest/gtest.h>
 
 #include <cstdio>
-#include <cstdlib>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
 
+#include "base/testing/source_path.h"
 #include "base/testing/test_scale.h"
+#include "model/chat/testing/fixed_clock.h"
+
 namespace tessera {
 namespace {
 
 using Json = nlohmann::ordered_json;
 
-// 2025-03-09 14:05:06, a Sunday: the clock of tests/oracles/record_chat_templates.py.
-RenderOptions FixedClock() {
-  RenderOptions options;
-  options.now = std::tm{};
-  options.now->tm_year = 125;
-  options.now->tm_mon = 2;
-  options.now->tm_mday = 9;
-  options.now->tm_hour = 14;
-  options.now->tm_min = 5;
-  options.now->tm_sec = 6;
-  options.now->tm_yday = 67;
-  return options;
-}
-
 Result<std::string> Render(const std::string& source, const Json& context = Json::object(),
-                           const RenderOptions& options = FixedClock()) {
+                           const RenderOptions& options = testing::FixedClock()) {
   TESSERA_ASSIGN_OR_RETURN(const auto parsed, ChatTemplate::Parse(source));
   return parsed->Render(context, options);
 }
 
 TEST(ChatTemplate, SnippetsRenderAsJinja2) {
-  std::ifstream file(std::string(std::getenv("TESSERA_SOURCE_DIR")) +
-                     "/src/model/chat/testdata/snippets.json");
+  std::ifstream file(testing::SourcePath("src/model/chat/testdata/snippets.json"));
   const Json recorded = Json::parse(file);
   for (const Json& snippet : recorded["snippets"]) {
     const auto rendered = Render(snippet[0], recorded["context"]);
@@ -115,7 +102,7 @@ TEST(ChatTemplate, HostileTemplatesEndInAnError) {
       {"invalid UTF-8", "\xff", "UTF-8"},
   };
   // Under a sanitizer the limits that take longest to reach are nearer.
-  RenderOptions few_steps = FixedClock();
+  RenderOptions few_steps = testing::FixedClock();
   few_steps.max_steps = testing::Scaled(few_steps.max_steps);
   RenderOptions few_bytes = few_steps;
   few_bytes.max_value_bytes = testing::Scaled(few_bytes.max_value_bytes);

@@ -3,12 +3,12 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <nlohmann/json.hpp>
 
+#include "base/testing/source_path.h"
 #include "base/testing/test_scale.h"
 #include "model/tokenizer/regex.h"
 #include "model/tokenizer/tokenizer.h"
@@ -21,11 +21,7 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 using Ids = std::vector<int32_t>;
 
-fs::path SourceDir() {
-  const char* directory = std::getenv("TESSERA_SOURCE_DIR");
-  return directory == nullptr ? "." : directory;
-}
-fs::path TestData() { return SourceDir() / "src/model/tokenizer/testdata"; }
+fs::path TestData() { return testing::SourcePath("src/model/tokenizer/testdata"); }
 
 std::string ReadFile(const fs::path& path) {
   std::ifstream file(path, std::ios::binary);
@@ -65,9 +61,8 @@ class OracleTest : public ::testing::TestWithParam<std::string> {
  protected:
   static std::unique_ptr<Tokenizer> LoadTokenizer() {
     const fs::path own = TestData() / (GetParam() + ".tokenizer.json");
-    auto tokenizer = fs::exists(own)
-                         ? Tokenizer::Parse(ReadFile(own))
-                         : Tokenizer::Load((SourceDir() / "models" / GetParam()).string());
+    auto tokenizer = fs::exists(own) ? Tokenizer::Parse(ReadFile(own))
+                                     : Tokenizer::Load(testing::SourcePath("models/" + GetParam()));
     if (!tokenizer.ok()) {
       ADD_FAILURE() << tokenizer.error().message;
       return nullptr;

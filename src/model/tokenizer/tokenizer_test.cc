@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "base/testing/source_path.h"
 #include "base/testing/test_scale.h"
 
 namespace tessera {
@@ -76,8 +77,7 @@ TEST(TokenizerTest, ReadsNamesAndTemplates) {
 }
 
 TEST(TokenizerTest, LongRunsTakeLinearTime) {
-  const std::string directory = std::getenv("TESSERA_SOURCE_DIR");
-  const auto tokenizer = Tokenizer::Load(directory + "/models/tiny-math");
+  const auto tokenizer = Tokenizer::Load(testing::TinyMathDirectory());
   ASSERT_TRUE(tokenizer.ok()) << tokenizer.error().message;
   for (const std::string unit : {"a", " ", "\n", "1", "!", "\xE4\xB8\xAD", "e\xCC\x81", "\xFF"}) {
     std::string text;
