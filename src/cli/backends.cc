@@ -132,10 +132,7 @@ void AddBackendsCommand(CLI::App* app, CommandTable* commands) {
   command->add_flag("--json", flags->json, "As JSON");
   AddModelFlags(command, &flags->engine);
   AddAttentionFlags(command, &flags->engine);
-  (*commands)[command] = [flags] {
-    const auto result = Backends(*flags);
-    return result.ok() ? *result : Report(result.error());
-  };
+  (*commands)[command] = [flags] { return Finish(Backends(*flags)); };
 }
 
 }  // namespace tessera

@@ -113,10 +113,7 @@ void AddChatCommand(CLI::App* app, CommandTable* commands) {
       ->group("Input");
   AddEngineFlags(command, &flags->engine);
   AddSamplingFlags(command, &flags->sampling);
-  (*commands)[command] = [flags] {
-    const auto result = Chat(*flags);
-    return result.ok() ? *result : Report(result.error());
-  };
+  (*commands)[command] = [flags] { return Finish(Chat(*flags)); };
 }
 
 }  // namespace tessera

@@ -34,4 +34,6 @@ int Report(const Error& error) {
   return ExitCodeOf(error.code);
 }
 
+int Finish(const Result<int>& result) { return result.ok() ? *result : Report(result.error()); }
+
 }  // namespace tessera

@@ -26,4 +26,7 @@ int ExitCodeOf(ErrorCode code);
 // Prints "tessera: MESSAGE" to stderr and returns the error's exit code.
 int Report(const Error& error);
 
+// What a command returns: the exit code that it found, or its error's, reported.
+int Finish(const Result<int>& result);
+
 }  // namespace tessera

@@ -161,10 +161,7 @@ void AddGenerateCommand(CLI::App* app, CommandTable* commands) {
       ->type_name("N")
       ->group("Output");
   command->add_flag("--json", flags->json, "One JSON object instead of text")->group("Output");
-  (*commands)[command] = [flags] {
-    const auto result = Generate(*flags);
-    return result.ok() ? *result : Report(result.error());
-  };
+  (*commands)[command] = [flags] { return Finish(Generate(*flags)); };
 }
 
 }  // namespace tessera

@@ -245,10 +245,7 @@ void AddServeCommand(CLI::App* app, CommandTable* commands) {
       ->type_name("DIR");
   AddServerFlags(command, flags.get());
   AddEngineFlags(command, &flags->engine);
-  (*commands)[command] = [flags] {
-    const auto result = Serve(*flags);
-    return result.ok() ? *result : Report(result.error());
-  };
+  (*commands)[command] = [flags] { return Finish(Serve(*flags)); };
 }
 
 }  // namespace tessera

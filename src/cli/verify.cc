@@ -128,10 +128,7 @@ void AddVerifyCommand(CLI::App* app, CommandTable* commands) {
       ->check(CLI::Range(1e-9, 1e9))
       ->type_name("X")
       ->group("Check");
-  (*commands)[command] = [flags] {
-    const auto result = Verify(*flags);
-    return result.ok() ? *result : Report(result.error());
-  };
+  (*commands)[command] = [flags] { return Finish(Verify(*flags)); };
 }
 
 }  // namespace tessera

@@ -96,10 +96,7 @@ Exchange::Output GenerationExchange::PollStream() {
   Output output;
   if (!has_head_) {
     has_head_ = true;
-    output.head.emplace();
-    output.head->content_type = "text/event-stream; charset=utf-8";
-    output.head->headers.emplace_back("Cache-Control", "no-cache");
-    output.head->headers.emplace_back("X-Accel-Buffering", "no");
+    output.head = EventStreamHead();
   }
   TakeEvents(&output);
   return output;

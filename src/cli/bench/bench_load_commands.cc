@@ -184,10 +184,7 @@ void AddBenchServeCommand(CLI::App* bench, CommandTable* commands) {
       ->type_name("MS")
       ->group("Output");
   command->add_flag("-q,--quiet", flags->engine.quiet, "No progress")->group("Output");
-  (*commands)[command] = [flags] {
-    const auto result = BenchServe(*flags);
-    return result.ok() ? *result : Report(result.error());
-  };
+  (*commands)[command] = [flags] { return Finish(BenchServe(*flags)); };
 }
 
 void AddBenchEngineCommand(CLI::App* bench, CommandTable* commands) {
@@ -196,10 +193,7 @@ void AddBenchEngineCommand(CLI::App* bench, CommandTable* commands) {
       bench->add_subcommand("engine", "The same load on an engine in this process, all at once");
   AddLoadFlags(command, flags.get());
   AddEngineFlags(command, &flags->engine);
-  (*commands)[command] = [flags] {
-    const auto result = BenchEngine(*flags);
-    return result.ok() ? *result : Report(result.error());
-  };
+  (*commands)[command] = [flags] { return Finish(BenchEngine(*flags)); };
 }
 
 }  // namespace tessera

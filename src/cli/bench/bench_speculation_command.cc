@@ -142,10 +142,7 @@ void AddBenchSpeculationCommand(CLI::App* bench, CommandTable* commands) {
   add("--problems", &flags->problems, 1, "Problems that are asked behind the same solved ones");
   add("--shots", &flags->shots, 0, "Number of those");
   AddEngineFlags(command, &flags->engine);
-  (*commands)[command] = [flags] {
-    const auto result = BenchSpeculation(*flags);
-    return result.ok() ? *result : Report(result.error());
-  };
+  (*commands)[command] = [flags] { return Finish(BenchSpeculation(*flags)); };
 }
 
 }  // namespace tessera

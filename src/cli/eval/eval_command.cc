@@ -247,10 +247,7 @@ void AddEvalCommand(CLI::App* app, CommandTable* commands) {
       ->check(CLI::Range(0.0, 1.0))
       ->type_name("X")
       ->group("Output");
-  (*commands)[command] = [flags] {
-    const auto result = Eval(*flags);
-    return result.ok() ? *result : Report(result.error());
-  };
+  (*commands)[command] = [flags] { return Finish(Eval(*flags)); };
 }
 
 }  // namespace tessera

@@ -4,6 +4,7 @@
 #include <charconv>
 #include <cstdlib>
 
+#include "base/hex_digit.h"
 #include "model/chat/error.h"
 #include "model/chat/text.h"
 
@@ -26,11 +27,9 @@ std::string NormalizeNewlines(std::string_view source) {
   return out;
 }
 
-int Digit(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return 99;
+bool IsDigit(char c, int base) {
+  const int value = HexDigit(c);
+  return value >= 0 && value < base;
 }
 
 // The escapes of a Python string literal; unknown ones keep their backslash.
@@ -40,8 +39,8 @@ std::string Unescape(std::string_view raw, int line) {
   const auto read = [&](size_t max_digits, int base, bool exact) {
     uint32_t value = 0;
     size_t count = 0;
-    while (count < max_digits && i < raw.size() && Digit(raw[i]) < base) {
-      value = value * static_cast<uint32_t>(base) + static_cast<uint32_t>(Digit(raw[i++]));
+    while (count < max_digits && i < raw.size() && IsDigit(raw[i], base)) {
+      value = value * static_cast<uint32_t>(base) + static_cast<uint32_t>(HexDigit(raw[i++]));
       ++count;
     }
     if (exact && count != max_digits) {
@@ -299,7 +298,7 @@ class Lexer {
 
   // Digits of `base` from `at`, single underscores between them; returns their end.
   size_t DigitsEnd(size_t at, int base) const {
-    const auto digit = [&](size_t i) { return i < source_.size() && Digit(source_[i]) < base; };
+    const auto digit = [&](size_t i) { return i < source_.size() && IsDigit(source_[i], base); };
     while (digit(at) || (at < source_.size() && source_[at] == '_' && digit(at + 1))) ++at;
     return at;
   }
@@ -310,7 +309,7 @@ class Lexer {
     size_t end = whole;
     const bool after_dot = start > 0 && source_[start - 1] == '.';
     if (!after_dot) {
-      const auto digit = [&](size_t i) { return i < source_.size() && Digit(source_[i]) < 10; };
+      const auto digit = [&](size_t i) { return i < source_.size() && IsDigit(source_[i], 10); };
       if (end < source_.size() && source_[end] == '.' && digit(end + 1)) {
         end = DigitsEnd(end + 1, 10);
       }

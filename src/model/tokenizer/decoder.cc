@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/hex_digit.h"
 #include "model/tokenizer/byte_level.h"
 #include "model/tokenizer/normalizer.h"
 #include "model/tokenizer/unicode.h"
@@ -307,13 +308,6 @@ struct MakeStage {
     return std::make_unique<WordSuffixStage>(next, step);
   }
 };
-
-int HexDigit(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
-}
 
 }  // namespace
 

@@ -9,6 +9,13 @@ std::string_view HttpRequest::Header(std::string_view name) const {
   return {};
 }
 
+HttpResponse EventStreamHead() {
+  HttpResponse head;
+  head.content_type = "text/event-stream; charset=utf-8";
+  head.headers = {{"Cache-Control", "no-cache"}, {"X-Accel-Buffering", "no"}};
+  return head;
+}
+
 std::string_view HttpReason(int status) {
   switch (status) {
     case 200:

@@ -35,6 +35,9 @@ struct HttpResponse {
   std::string body;
 };
 
+// The head of a stream of server-sent events, which nothing on the way may hold back.
+HttpResponse EventStreamHead();
+
 // "Not Found" for 404; "" for a status that this server never sends.
 std::string_view HttpReason(int status);
 

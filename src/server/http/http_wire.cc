@@ -6,15 +6,10 @@
 #include <charconv>
 #include <cstdio>
 
+#include "base/hex_digit.h"
+
 namespace tessera {
 namespace {
-
-int HexDigit(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
-}
 
 int64_t CountHeaders(const HttpRequest& head, std::string_view name) {
   return std::count_if(head.headers.begin(), head.headers.end(),

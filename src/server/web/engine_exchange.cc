@@ -20,10 +20,7 @@ Exchange::Output EngineExchange::Poll() {
   Output output;
   if (stream_ && !has_head_) {
     has_head_ = true;
-    output.head.emplace();
-    output.head->content_type = "text/event-stream; charset=utf-8";
-    output.head->headers.emplace_back("Cache-Control", "no-cache");
-    output.head->headers.emplace_back("X-Accel-Buffering", "no");
+    output.head = EventStreamHead();
   }
   const std::shared_ptr<const EngineWatch::Picture> picture = watch_->After(seen_);
   if (picture == nullptr) return output;
