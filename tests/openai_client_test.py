@@ -129,7 +129,7 @@ TOOLS = [
 
 
 def ask(client, **arguments):
-    return client.chat.completions.create(model="tiny-math", messages=MESSAGES, max_tokens=900, **arguments)
+    return client.chat.completions.create(model="tiny-math", messages=MESSAGES, **({"max_tokens": 900} | arguments))
 
 
 # The model knows sums only: what it writes is nonsense, but it has the form that was asked for.
@@ -187,19 +187,52 @@ def test_tool_calls(client):
     assert answer.usage.completion_tokens > 0
 
 
+def streamed_calls(stream):
+    """The calls that the events make, in OpenAI's own order: name first, then arguments alone; and the reason of the end."""
+    calls, pieces, reason = [], [], None
+    for chunk in stream:
+        choice = chunk.choices[0]
+        for part in choice.delta.tool_calls or []:
+            if part.id is not None:
+                assert part.index == len(calls) and part.type == "function" and part.function.arguments == ""
+                calls.append({"id": part.id, "name": part.function.name, "arguments": ""})
+                pieces.append(0)
+            else:
+                assert part.function.name is None and part.function.arguments
+                calls[part.index]["arguments"] += part.function.arguments
+                pieces[part.index] += 1
+        reason = choice.finish_reason or reason
+    return calls, pieces, reason
+
+
 def test_tool_call_stream(client):
     named = {"type": "function", "function": {"name": "weather"}}
+    parameters = {tool["function"]["name"]: tool["function"]["parameters"] for tool in TOOLS}
     for choice in [named, "required"]:
-        name, arguments, reason = "", "", None
-        for chunk in ask(client, tools=TOOLS, tool_choice=choice, parallel_tool_calls=False, seed=2, stream=True):
-            for part in chunk.choices[0].delta.tool_calls or []:
-                assert part.index == 0
-                name += part.function.name or ""
-                arguments += part.function.arguments or ""
-            reason = chunk.choices[0].finish_reason or reason
-        assert reason == "tool_calls"
-        parameters = {tool["function"]["name"]: tool["function"]["parameters"] for tool in TOOLS}
-        jsonschema.validate(json.loads(arguments), parameters[name])
+        for seed in range(3):
+            asked = {"tools": TOOLS, "tool_choice": choice, "parallel_tool_calls": False, "seed": seed}
+            calls, pieces, reason = streamed_calls(ask(client, stream=True, **asked))
+            assert reason == "tool_calls" and len(calls) == 1
+            jsonschema.validate(json.loads(calls[0]["arguments"]), parameters[calls[0]["name"]])
+            whole = ask(client, **asked).choices[0].message.tool_calls[0].function
+            assert (calls[0]["name"], calls[0]["arguments"]) == (whole.name, whole.arguments)
+            assert pieces[0] > 1 or json.loads(whole.arguments) == {}, (pieces, whole)
+
+
+def test_tool_call_cut_off(client):
+    named = {"type": "function", "function": {"name": "weather"}}
+    for choice in [named, "required"]:
+        asked = {"tools": TOOLS, "tool_choice": choice, "parallel_tool_calls": False, "seed": 0}
+        length = ask(client, **asked).usage.completion_tokens
+        incomplete = 0
+        for limit in range(1, length, max(1, length // 16)):
+            whole = ask(client, **asked, max_tokens=limit).choices[0]
+            calls, _, reason = streamed_calls(ask(client, stream=True, **asked, max_tokens=limit))
+            assert reason == whole.finish_reason == "length"
+            told = [(call.function.name, call.function.arguments) for call in whole.message.tool_calls or []]
+            assert told == [(call["name"], call["arguments"]) for call in calls]
+            incomplete += len(told)
+        assert incomplete > 0
 
 
 def test_errors(client):

@@ -6,6 +6,7 @@
 #include <set>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "grammar/testing/schema_check.h"
 #include "server/protocol/json.h"
@@ -161,20 +162,6 @@ TEST(StructuredApiTest, ToolCallsThatAreAskedFor) {
   EXPECT_LE(arguments["a"].get<int>(), 99);
   EXPECT_TRUE(arguments["unit"] == "kg" || arguments["unit"] == "m");
 
-  // As a stream: the same call in parts.
-  std::string whole = named;
-  whole.pop_back();
-  const ClientResponse stream = server.Post("/v1/chat/completions", whole + R"(, "stream": true})");
-  std::string streamed;
-  for (const Json& event : EventsOf(stream.body)) {
-    for (const Json& part : event["choices"][0]["delta"].value("tool_calls", Json::array())) {
-      EXPECT_EQ(part["index"], 0);
-      streamed += part["function"]["arguments"].get<std::string>();
-    }
-  }
-  EXPECT_EQ(Json::parse(streamed, nullptr, false), arguments);
-  EXPECT_THAT(stream.body, HasSubstr(R"("finish_reason":"tool_calls")"));
-
   for (int seed = 0; seed < 4; ++seed) {
     choice = ChoiceOf(server.Post("/v1/chat/completions",
                                   Chat(std::string(kTools) +
@@ -184,6 +171,45 @@ TEST(StructuredApiTest, ToolCallsThatAreAskedFor) {
     ASSERT_EQ(choice["message"]["tool_calls"].size(), 1u) << choice;
     const Json& function = choice["message"]["tool_calls"][0]["function"];
     EXPECT_TRUE(Json::parse(function["arguments"].get<std::string>()).is_object());
+  }
+}
+
+// The whole answer's calls in parts: first the name, then arguments.
+TEST(StructuredApiTest, StreamedToolCalls) {
+  TestServer server;
+  for (const char* asked :
+       {R"("tool_choice": {"type": "function", "function": {"name": "add"}}, "seed": 3)",
+        R"("tool_choice": "required", "parallel_tool_calls": false, "seed": 1)",
+        R"("tool_choice": "required", "parallel_tool_calls": false, "seed": 2)",
+        R"("tool_choice": "required", "max_tokens": 60, "seed": 3)"}) {
+    SCOPED_TRACE(asked);
+    const std::string fields = std::string(kTools) + ", " + asked;
+    const Json choice = ChoiceOf(server.Post("/v1/chat/completions", Chat(fields)));
+    const ClientResponse stream =
+        server.Post("/v1/chat/completions", Chat(fields + R"(, "stream": true)"));
+    std::vector<std::pair<std::string, std::string>> calls;
+    Json reason;
+    for (const Json& event : EventsOf(stream.body)) {
+      reason = event["choices"][0]["finish_reason"];
+      for (const Json& part : event["choices"][0]["delta"].value("tool_calls", Json::array())) {
+        const std::string arguments = part["function"]["arguments"].get<std::string>();
+        if (part.contains("id")) {
+          EXPECT_EQ(arguments, "");
+          calls.emplace_back(part["function"]["name"].get<std::string>(), "");
+        }
+        ASSERT_EQ(part["index"], calls.size() - 1);
+        calls.back().second += arguments;
+      }
+    }
+    EXPECT_EQ(reason, choice["finish_reason"]);
+    const Json whole = choice["message"].value("tool_calls", Json::array());
+    ASSERT_FALSE(whole.empty());
+    ASSERT_EQ(calls.size(), whole.size());
+    for (size_t i = 0; i < calls.size(); ++i) {
+      const Json& function = whole[i]["function"];
+      EXPECT_EQ(calls[i].first, function["name"]);
+      EXPECT_EQ(calls[i].second, function["arguments"]);
+    }
   }
 }
 

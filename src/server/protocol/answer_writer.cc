@@ -131,42 +131,54 @@ Json AnswerWriter::FinishJson(const RequestUpdate& update, const Progress& progr
 }
 
 Json AnswerWriter::Message(size_t index, const RequestUpdate& result, Progress* progress) const {
-  ParsedAnswer answer = progress->calls.Append(result.text);
-  ParsedAnswer rest = progress->calls.Finish();
-  answer.content += rest.content;
-  std::move(rest.calls.begin(), rest.calls.end(), std::back_inserter(answer.calls));
+  const ParsedAnswer answer = Parse(result, /*ends=*/true, progress);
   Json message = {{"role", "assistant"}, {"content", answer.content}};
   if (answer.calls.empty()) return message;
   if (answer.content.empty()) message["content"] = nullptr;
-  for (const ToolCallPart& call : answer.calls) {
-    message["tool_calls"].push_back(
-        {{"id", CallId(index, call.index)},
-         {"type", "function"},
-         {"function", {{"name", call.name}, {"arguments", call.arguments}}}});
+  std::vector<std::string> arguments;
+  for (const ToolCallPart& part : answer.calls) {
+    if (part.begins) {
+      message["tool_calls"].push_back({{"id", CallId(index, part.index)},
+                                       {"type", "function"},
+                                       {"function", {{"name", part.name}, {"arguments", ""}}}});
+      arguments.emplace_back();
+    }
+    arguments.back() += part.arguments;
+  }
+  for (size_t i = 0; i < arguments.size(); ++i) {
+    message["tool_calls"][i]["function"]["arguments"] = std::move(arguments[i]);
   }
   return message;
 }
 
-Json AnswerWriter::Delta(size_t index, const RequestUpdate& update, Progress* progress) const {
+ParsedAnswer AnswerWriter::Parse(const RequestUpdate& update, bool ends, Progress* progress) {
   ParsedAnswer answer = progress->calls.Append(update.text);
-  if (update.finish != FinishReason::kNone) {
-    ParsedAnswer rest = progress->calls.Finish();
-    answer.content += rest.content;
-    std::move(rest.calls.begin(), rest.calls.end(), std::back_inserter(answer.calls));
-  }
-  Json delta = Json::object();
-  if (!answer.content.empty()) delta["content"] = std::move(answer.content);
-  for (const ToolCallPart& call : answer.calls) {
+  if (!ends) return answer;
+  ParsedAnswer rest = progress->calls.Finish();
+  answer.content += rest.content;
+  std::move(rest.calls.begin(), rest.calls.end(), std::back_inserter(answer.calls));
+  return answer;
+}
+
+// Each tells of one part of one call at most, which is what all clients understand.
+std::vector<Json> AnswerWriter::Deltas(size_t index, const RequestUpdate& update,
+                                       Progress* progress) const {
+  ParsedAnswer answer = Parse(update, update.finish != FinishReason::kNone, progress);
+  std::vector<Json> deltas;
+  if (!answer.content.empty()) deltas.push_back({{"content", std::move(answer.content)}});
+  for (ToolCallPart& call : answer.calls) {
     Json part = {{"index", call.index}};
     if (call.begins) {
       part["id"] = CallId(index, call.index);
       part["type"] = "function";
-      part["function"]["name"] = call.name;
+      part["function"]["name"] = std::move(call.name);
     }
-    part["function"]["arguments"] = call.arguments;
+    part["function"]["arguments"] = std::move(call.arguments);
+    Json delta;
     delta["tool_calls"].push_back(std::move(part));
+    deltas.push_back(std::move(delta));
   }
-  return delta;
+  return deltas;
 }
 
 std::string AnswerWriter::Events(size_t index, const RequestUpdate& update) {
@@ -193,11 +205,18 @@ std::string AnswerWriter::Events(size_t index, const RequestUpdate& update) {
   }
   Json choice = {{"index", index}};
   if (request_.form == AnswerForm::kChat) {
-    choice["delta"] = Delta(index, update, &progress);
-    // The text may be part of a call that is told when it is complete.
-    if (choice["delta"].empty() && update.finish == FinishReason::kNone && !tells_tokens) {
-      return events;
+    std::vector<Json> deltas = Deltas(index, update, &progress);
+    // The text may be held back as part of what may be a call.
+    if (deltas.empty() && update.finish == FinishReason::kNone && !tells_tokens) return events;
+    if (deltas.empty()) deltas.push_back(Json::object());
+    // Whatever else there is to tell comes with the last one.
+    Json early = {{"index", index}, {"delta", nullptr}, {"logprobs", nullptr}};
+    early["finish_reason"] = nullptr;
+    for (size_t i = 0; i + 1 < deltas.size(); ++i) {
+      early["delta"] = std::move(deltas[i]);
+      events += ChoiceEvent(early);
     }
+    choice["delta"] = std::move(deltas.back());
   } else {
     choice["text"] =
         (echoes ? EchoText(index) : "") + (request_.generates ? update.text : std::string());

@@ -50,7 +50,8 @@ class AnswerWriter {
   Json Skeleton(bool chunk) const;
   // What the text says: content and calls, as OpenAI has them.
   Json Message(size_t index, const RequestUpdate& result, Progress* progress) const;
-  Json Delta(size_t index, const RequestUpdate& update, Progress* progress) const;
+  static ParsedAnswer Parse(const RequestUpdate& update, bool ends, Progress* progress);
+  std::vector<Json> Deltas(size_t index, const RequestUpdate& update, Progress* progress) const;
   Json FinishJson(const RequestUpdate& update, const Progress& progress) const;
   std::string CallId(size_t index, int32_t call) const;
   // The event of one choice; `rest`: further members of the event, each behind a comma.

@@ -6,41 +6,25 @@
 namespace tessera {
 namespace {
 
+// Both have their '<' in front only, so that where one breaks off another may begin with that byte
+// at the earliest.
 constexpr std::string_view kBegin = "<tool_call>";
 constexpr std::string_view kEnd = "</tool_call>";
-constexpr std::string_view kSpaces = " \t\r\n";
 
-// The bytes at the end of `text` that may be the beginning of `mark`.
-size_t PartAtEnd(std::string_view text, std::string_view mark) {
-  for (size_t length = std::min(text.size(), mark.size() - 1); length > 0; --length) {
-    if (text.ends_with(mark.substr(0, length))) return length;
+// How many bytes at the end of `text` are the begin of a UTF-8 character that goes on.
+size_t IncompleteBytes(std::string_view text) {
+  for (size_t length = 1; length <= std::min<size_t>(3, text.size()); ++length) {
+    const auto byte = static_cast<unsigned char>(text[text.size() - length]);
+    if ((byte & 0xc0) == 0x80) continue;
+    const size_t needed = byte < 0xc2 ? 1 : byte < 0xe0 ? 2 : byte < 0xf0 ? 3 : byte < 0xf5 ? 4 : 1;
+    return needed > length ? length : 0;
   }
   return 0;
 }
 
-// Where the JSON value that begins at `begin` ends: behind its closing bracket; npos: nowhere.
-size_t EndOfValue(std::string_view text, size_t begin) {
-  int depth = 0;
-  bool in_string = false;
-  for (size_t i = begin; i < text.size(); ++i) {
-    const char c = text[i];
-    if (in_string) {
-      if (c == '\\') ++i;
-      if (c == '"') in_string = false;
-    } else if (c == '"') {
-      in_string = true;
-    } else if (c == '{' || c == '[') {
-      ++depth;
-    } else if (c == '}' || c == ']') {
-      if (--depth == 0) return i + 1;
-    }
-  }
-  return std::string_view::npos;
-}
-
 }  // namespace
 
-ToolCallParser::ToolCallParser(const ToolOptions& options) : options_(options) {
+ToolCallParser::ToolCallParser(const ToolOptions& options) : options_(&options) {
   switch (options.choice) {
     case ToolChoice::kNone:
       state_ = State::kContent;
@@ -55,151 +39,177 @@ ToolCallParser::ToolCallParser(const ToolOptions& options) : options_(options) {
 
 ParsedAnswer ToolCallParser::Append(std::string_view text) {
   ParsedAnswer out;
-  pending_ += text;
-  while (Step(&out)) {
+  if (text.empty()) return out;
+  std::string joined;
+  if (!partial_.empty()) {
+    joined = std::exchange(partial_, "").append(text);
+    text = joined;
   }
+  const size_t incomplete = IncompleteBytes(text);
+  partial_ = text.substr(text.size() - incomplete);
+  TakeAll(text.substr(0, text.size() - incomplete), &out);
   return out;
 }
 
-// Whether another step may find more.
-bool ToolCallParser::Step(ParsedAnswer* out) {
-  if (pending_.empty()) return false;
-  switch (state_) {
-    case State::kContent:
-      out->content += std::exchange(pending_, "");
-      return false;
-    case State::kArguments: {
-      const bool begins = num_calls_ == 0;
-      num_calls_ = 1;
-      out->calls.push_back({0, begins, begins ? options_.name : "", std::exchange(pending_, "")});
-      return false;
+void ToolCallParser::TakeAll(std::string_view text, ParsedAnswer* out) {
+  if (text.empty()) return;
+  if (state_ == State::kContent) {
+    out->content += text;
+  } else if (state_ == State::kArguments) {
+    if (num_calls_ == 0) BeginCall(options_->name, out);
+    AddArguments(text, out);
+  } else {
+    for (const char c : text) {
+      while (!Take(c, out)) {
+      }
     }
-    case State::kStart: {
-      const size_t first = pending_.find_first_not_of(kSpaces);
-      if (first == std::string::npos) return false;
-      // White space in front of a call is no content: it waits until the mark is complete.
-      const std::string_view begun = std::string_view(pending_).substr(first);
-      if (begun.size() < kBegin.size() && kBegin.starts_with(begun)) return false;
-      state_ = pending_[first] == '{' || pending_[first] == '[' ? State::kJson : State::kText;
-      return state_ == State::kText;
-    }
-    case State::kText:
-      return StepText(out);
-    case State::kCall:
-      return StepCall(out);
-    case State::kBetween: {
-      pending_.erase(0, std::min(pending_.find_first_not_of(kSpaces), pending_.size()));
-      if (pending_.empty()) return false;
-      state_ = State::kText;
-      return true;
-    }
-    case State::kJson:
-      return false;
   }
+}
+
+// Whether the byte was used up; otherwise the state has changed and it is to be taken again. It is
+// used up after a few turns: kCall, kMark and kStart hand on to kBehind or kText, kBehind to kText,
+// kMark or kCall, and these use up what they are handed.
+bool ToolCallParser::Take(char c, ParsedAnswer* out) {
+  switch (state_) {
+    case State::kStart:
+      return TakeAtStart(c, out);
+    case State::kText:
+      if (c == '<') return TakeOfMark(c, out);
+      out->content += c;
+      return true;
+    case State::kMark:
+      return TakeOfMark(c, out);
+    case State::kBefore:
+      if (IsJsonSpace(c)) return Hold(c);
+      if (c != '{') return BecomeContent(out);
+      BeginObject(form_);
+      return false;
+    case State::kCall:
+      return TakeOfCall(c, out);
+    case State::kBehind:
+      return TakeBehind(c);
+    case State::kContent:
+    case State::kArguments:
+      break;  // taken as a whole
+  }
+  return true;
+}
+
+bool ToolCallParser::TakeAtStart(char c, ParsedAnswer* out) {
+  if (IsJsonSpace(c)) return Hold(c);
+  if (c == '<') return TakeOfMark(c, out);
+  if (c == '{') {
+    BeginObject(Form::kLlama);
+    return false;
+  }
+  if (c != '[') return BecomeContent(out);
+  in_list_ = true;
+  form_ = Form::kLlama;
+  state_ = State::kBefore;
+  return Hold(c);
+}
+
+bool ToolCallParser::TakeOfMark(char c, ParsedAnswer* out) {
+  const std::string longer = mark_ + c;
+  const bool may_end = may_end_mark_ && kEnd.starts_with(longer);
+  if (!may_end && !kBegin.starts_with(longer)) return BecomeContent(out);
+  mark_ = longer;
+  Hold(c);
+  state_ = State::kMark;
+  if (mark_ == kEnd) {
+    mark_.clear();
+    held_.clear();
+    may_end_mark_ = false;
+    state_ = State::kBehind;
+  } else if (mark_ == kBegin) {
+    mark_.clear();
+    form_ = Form::kHermes;
+    state_ = State::kBefore;
+  }
+  return true;
+}
+
+bool ToolCallParser::TakeOfCall(char c, ParsedAnswer* out) {
+  const CallObject::State object = call_.Take(c);
+  if (object == CallObject::State::kBroken) {
+    if (!told_) return BecomeContent(out);
+    may_end_mark_ = form_ == Form::kHermes;
+    state_ = State::kBehind;
+    return false;
+  }
+  if (call_.certain()) {
+    if (!told_) BeginCall(call_.name(), out);
+    told_ = true;
+    held_.clear();
+    AddArguments(call_.TakeArguments(), out);
+  } else {
+    Hold(c);
+  }
+  if (object == CallObject::State::kClosed) {
+    may_end_mark_ = form_ == Form::kHermes;
+    state_ = State::kBehind;
+  }
+  return true;
+}
+
+bool ToolCallParser::TakeBehind(char c) {
+  if (IsJsonSpace(c)) return true;
+  if (form_ == Form::kLlama) {
+    if (c == '{') {
+      BeginObject(Form::kLlama);
+      return false;
+    }
+    if (c == ']' && std::exchange(in_list_, false)) return true;
+    if (c == ',' || c == ';') {
+      state_ = State::kBefore;
+      return Hold(c);
+    }
+  }
+  may_end_mark_ = may_end_mark_ && c == '<';
+  state_ = State::kText;
   return false;
 }
 
-bool ToolCallParser::StepText(ParsedAnswer* out) {
-  const size_t mark = pending_.find(kBegin);
-  const size_t sure =
-      mark == std::string::npos ? pending_.size() - PartAtEnd(pending_, kBegin) : mark;
-  const std::string text = pending_.substr(0, sure);
-  // White space in front of a call is no content.
-  if (mark == std::string::npos || text.find_first_not_of(kSpaces) != std::string::npos) {
-    out->content += text;
-  }
-  pending_.erase(0, sure);
-  if (mark == std::string::npos) return false;
-  pending_.erase(0, kBegin.size());
+bool ToolCallParser::Hold(char c) {
+  held_ += c;
+  return true;
+}
+
+void ToolCallParser::BeginObject(Form form) {
+  form_ = form;
+  call_ = CallObject(form == Form::kLlama ? options_ : nullptr);
+  told_ = false;
   state_ = State::kCall;
-  return true;
 }
 
-// An end mark may also be part of an argument: the call ends with the first one that leaves JSON.
-bool ToolCallParser::StepCall(ParsedAnswer* out) {
-  const size_t begin = pending_.find_first_not_of(kSpaces);
-  if (begin == std::string::npos) return false;
-  const size_t value_end = pending_[begin] == '{' ? EndOfValue(pending_, begin) : std::string::npos;
-  const size_t mark = pending_.find(kEnd, value_end == std::string::npos ? 0 : value_end);
-  // Inside of an object that is not complete, a mark is part of a string.
-  if (mark == std::string::npos || (pending_[begin] == '{' && value_end == std::string::npos)) {
-    return false;
-  }
-  const std::string body = pending_.substr(0, mark);
-  pending_.erase(0, mark + kEnd.size());
-  state_ = State::kBetween;
-  if (!AddCallText(body, out)) {
-    out->content += std::string(kBegin) + body + std::string(kEnd);
-    state_ = State::kText;
-  }
-  return true;
+// What was held back, and then the byte at hand, is no call.
+bool ToolCallParser::BecomeContent(ParsedAnswer* out) {
+  out->content += std::exchange(held_, "");
+  mark_.clear();
+  may_end_mark_ = false;
+  state_ = State::kText;
+  return false;
 }
 
-bool ToolCallParser::AddCallText(std::string_view text, ParsedAnswer* out) {
-  Json call;
-  if (ParseJsonObject(text, &call)) return false;
-  return AddCall(call, /*must_be_known=*/false, out);
+void ToolCallParser::BeginCall(const std::string& name, ParsedAnswer* out) {
+  out->calls.push_back({num_calls_++, true, name, ""});
 }
 
-bool ToolCallParser::AddCall(const Json& call, bool must_be_known, ParsedAnswer* out) {
-  if (!call.is_object() || !call.contains("name") || !call["name"].is_string()) return false;
-  const std::string name = call["name"].get<std::string>();
-  if (must_be_known && !options_.Knows(name)) return false;
-  std::string arguments = "{}";
-  for (const char* key : {"arguments", "parameters"}) {
-    if (!call.contains(key)) continue;
-    const Json& value = call[key];
-    if (value.is_object()) {
-      arguments = Dump(value);
-    } else if (value.is_string()) {
-      arguments = value.get<std::string>();
-    } else {
-      return false;
-    }
+void ToolCallParser::AddArguments(std::string_view arguments, ParsedAnswer* out) const {
+  if (arguments.empty()) return;
+  if (out->calls.empty() || out->calls.back().begins) {
+    out->calls.push_back({num_calls_ - 1, false, "", ""});
   }
-  out->calls.push_back({num_calls_++, true, name, std::move(arguments)});
-  return true;
-}
-
-// The whole answer is a call, or several: all of them, or none.
-bool ToolCallParser::AddJsonCalls(ParsedAnswer* out) {
-  const int32_t calls_before = num_calls_;
-  ParsedAnswer found;
-  const auto none = [&] {
-    num_calls_ = calls_before;
-    return false;
-  };
-  size_t position = pending_.find_first_not_of(kSpaces);
-  while (position != std::string::npos && position < pending_.size()) {
-    const size_t end = EndOfValue(pending_, position);
-    if (end == std::string::npos) return none();
-    // In an object, as that is what the parser reads.
-    Json wrapped;
-    if (ParseJsonObject("{\"call\":" + pending_.substr(position, end - position) + "}", &wrapped)) {
-      return none();
-    }
-    const Json& value = wrapped["call"];
-    const Json list = value.is_array() ? value : Json::array({value});
-    for (const Json& call : list) {
-      if (!AddCall(call, /*must_be_known=*/true, &found)) return none();
-    }
-    position = pending_.find_first_not_of(std::string(kSpaces) + ";,", end);
-    if (position != std::string::npos && pending_[position] != '{') return none();
-  }
-  if (found.calls.empty()) return none();
-  std::move(found.calls.begin(), found.calls.end(), std::back_inserter(out->calls));
-  return true;
+  out->calls.back().arguments += arguments;
 }
 
 ParsedAnswer ToolCallParser::Finish() {
   ParsedAnswer out;
-  if (state_ == State::kCall) {
-    // Some models end their answer in place of the mark.
-    if (!AddCallText(pending_, &out)) out.content = std::string(kBegin) + pending_;
-  } else if (state_ != State::kJson || !AddJsonCalls(&out)) {
-    if (state_ != State::kBetween) out.content = pending_;
-  }
-  pending_.clear();
+  TakeAll(std::exchange(partial_, ""), &out);
+  const bool is_end_mark = state_ == State::kMark && may_end_mark_ && kEnd.starts_with(mark_);
+  const bool is_separator = state_ == State::kBefore && form_ == Form::kLlama && has_calls();
+  if (!is_end_mark && !is_separator) out.content += held_;
+  held_.clear();
   return out;
 }
 
