@@ -207,8 +207,8 @@ TEST(StructuredApiTest, StreamedToolCalls) {
     ASSERT_EQ(calls.size(), whole.size());
     for (size_t i = 0; i < calls.size(); ++i) {
       const Json& function = whole[i]["function"];
-      EXPECT_EQ(calls[i].first, function["name"]);
-      EXPECT_EQ(calls[i].second, function["arguments"]);
+      EXPECT_EQ(function["name"], calls[i].first);
+      EXPECT_EQ(function["arguments"], calls[i].second);
     }
   }
 }
