@@ -136,6 +136,7 @@ asio::awaitable<bool> Connection::ServeOne() {
   if (error) co_return co_await AnswerReadError(error);
 
   request_ = ConvertHead(parser.get());
+  request_.arrival = request_start_;
   ReadPeer();
   keep_alive_ = parser.keep_alive();
   http_1_0_ = parser.get().version() < 11;

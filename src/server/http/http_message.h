@@ -1,6 +1,7 @@
 // Requests and answers of HTTP as the rest of the server sees them: no sockets here.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -23,6 +24,8 @@ struct HttpRequest {
   HttpHeaders headers;  // names in lower case
   std::string body;
   std::string peer;  // the client's address, without its port
+  // When its head had been read: its time runs from there, wherever it waits.
+  std::chrono::steady_clock::time_point arrival = std::chrono::steady_clock::now();
 
   // "" where the request has no such header. `name` is in lower case.
   std::string_view Header(std::string_view name) const;
