@@ -31,6 +31,10 @@ class Engine::Impl {
 
   Result<uint64_t> Submit(Request request, UpdateCallback callback) {
     TESSERA_RETURN_IF_ERROR(core_->Check(request));
+    if (request.rules == nullptr) {
+      TESSERA_ASSIGN_OR_RETURN(request.rules, core_->MakeRules(request.sampling));
+      ClearLists(&request.sampling);
+    }
     if (request_timeout_ > Clock::duration::zero()) {
       const Clock::time_point latest = Clock::now() + request_timeout_;
       request.deadline = std::min(request.deadline.value_or(latest), latest);
@@ -169,6 +173,10 @@ Result<uint64_t> Engine::Submit(Request request, UpdateCallback callback) {
   return impl_->Submit(std::move(request), std::move(callback));
 }
 
+Status Engine::Check(const Request& request) const { return impl_->core().Check(request); }
+Result<std::shared_ptr<const TokenRules>> Engine::MakeRules(const SamplingParams& params) const {
+  return impl_->core().MakeRules(params);
+}
 void Engine::Cancel(uint64_t id) { impl_->Cancel(id); }
 void Engine::WaitIdle() { impl_->WaitIdle(); }
 EngineStats Engine::stats() const { return impl_->stats(); }

@@ -81,6 +81,12 @@ class Engine {
   // out of range). The callback may be called before this returns.
   Result<uint64_t> Submit(Request request, UpdateCallback callback);
 
+  // What Submit() refuses, without submitting it; rules that are still to be made aside.
+  Status Check(const Request& request) const;
+
+  // For Request::rules of requests with the same lists. Refuses parameters out of range.
+  Result<std::shared_ptr<const TokenRules>> MakeRules(const SamplingParams& params) const;
+
   // Ends a request at the next step with kCancelled. Unknown ids are ignored.
   void Cancel(uint64_t id);
 

@@ -144,12 +144,19 @@ Status EngineCore::Check(const Request& request) const {
                            ", but the model's tokens are 0 to " + std::to_string(vocab_size - 1) +
                            ".");
   }
-  if (!request.sampling.stop.empty() && parts_.tokenizer == nullptr) {
+  return Validate(request.sampling, vocab_size);
+}
+
+Result<std::shared_ptr<const TokenRules>> EngineCore::MakeRules(
+    const SamplingParams& params) const {
+  if (!params.stop.empty() && parts_.tokenizer == nullptr) {
     return InvalidArgument(
         "Stop strings need a tokenizer, which this model lacks; use "
         "stop_token_ids.");
   }
-  return Validate(request.sampling, vocab_size);
+  const ModelConfig& config = parts_.model->config();
+  TESSERA_RETURN_IF_ERROR(Validate(params, config.vocab_size));
+  return MakeTokenRules(params, config.eos_token_ids);
 }
 
 Error EngineCore::TooLong(int64_t prompt_tokens) const {
@@ -166,9 +173,8 @@ Error EngineCore::TooLong(int64_t prompt_tokens) const {
 }
 
 void EngineCore::Add(uint64_t id, Request request, UpdateCallback callback) {
-  StopChecker checker(request.sampling, parts_.model->config().eos_token_ids, plan_.max_model_len);
-  OutputProcessor output(parts_.tokenizer.get(), request.sampling, std::move(checker),
-                         std::move(request.stops));
+  StopChecker checker(request.sampling, std::move(request.rules), plan_.max_model_len);
+  OutputProcessor output(parts_.tokenizer.get(), request.sampling, std::move(checker));
   const uint64_t seed = request.sampling.seed.value_or(seed_ + id);
   Sequence sequence;
   sequence.id = id;
@@ -185,10 +191,8 @@ void EngineCore::Add(uint64_t id, Request request, UpdateCallback callback) {
                                              {},
                                              request.deadline,
                                              {},
-                                             {},
                                              std::nullopt,
                                              0});
-  state->allowed = AllowedTokens(state->params);
   if (request.grammar != nullptr) state->constraint.emplace(std::move(request.grammar));
   if (state->params.prompt_logprobs) {
     state->prompt_logprobs.resize(static_cast<size_t>(state->sequence.num_prompt_tokens));
@@ -387,21 +391,23 @@ Result<std::optional<TokenSampler::Choice>> EngineCore::SampleToken(int worker,
                                                                     const State& state,
                                                                     int32_t ahead) {
   const StopChecker& checker = state.output.checker();
+  const TokenRules& rules = checker.rules();
   TokenRestrictions restrictions;
+  restrictions.logit_bias = rules.logit_bias;
   restrictions.forbidden = checker.ForbiddenAt(state.output.num_output() + ahead);
   std::vector<int32_t> forbidden;
-  if (!state.params.bad_words.empty()) {
+  if (!rules.bad_words.empty()) {
     const std::span<const int32_t> tokens(state.sequence.tokens);
     forbidden =
         ForbiddenBehind(tokens.subspan(static_cast<size_t>(state.sequence.num_prompt_tokens)),
-                        state.params.bad_words, restrictions.forbidden);
+                        rules.bad_words, restrictions.forbidden);
     restrictions.forbidden = forbidden;
   }
   std::shared_ptr<const TokenMask> constraint;
   if (state.constraint) {
     TESSERA_ASSIGN_OR_RETURN(constraint, state.constraint->Mask());
   }
-  const std::shared_ptr<const TokenMask> mask = Intersection(constraint, state.allowed);
+  const std::shared_ptr<const TokenMask> mask = Intersection(constraint, rules.allowed);
   if (mask != nullptr) {
     restrictions.allowed = *mask;
     const bool may_end = state.constraint && state.constraint->MayEnd();
@@ -409,7 +415,7 @@ Result<std::optional<TokenSampler::Choice>> EngineCore::SampleToken(int worker,
       if (may_end) return std::optional<TokenSampler::Choice>();
       return NothingLeft(constraint.get());
     }
-    if (may_end) restrictions.allowed_besides = checker.stop_tokens();
+    if (may_end) restrictions.allowed_besides = rules.stop_tokens;
   }
   TESSERA_ASSIGN_OR_RETURN(
       TokenSampler::Choice choice,

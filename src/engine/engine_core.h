@@ -32,7 +32,11 @@ class EngineCore {
   // Whether a request can run at all. Immutable, thread-safe.
   Status Check(const Request& request) const;
 
+  // See Engine. Immutable, thread-safe.
+  Result<std::shared_ptr<const TokenRules>> MakeRules(const SamplingParams& params) const;
+
   // `request` passed Check; ids ascend. Its deadline is final: the caller knows when it arrived.
+  // It has its rules.
   void Add(uint64_t id, Request request, UpdateCallback callback);
   void Cancel(uint64_t id);  // unknown ids are ignored
   void CancelAll();
@@ -59,14 +63,13 @@ class EngineCore {
   // A request under way.
   struct State {
     Sequence sequence;
-    SamplingParams params;
+    SamplingParams params;  // without its lists, which output.checker().rules() has
     UpdateCallback callback;
     uint64_t seed = 0;
     OutputProcessor output;
     std::vector<TokenLogprob> prompt_logprobs;
     std::optional<TimePoint> deadline;
-    std::shared_ptr<const TokenMask> allowed;  // by the parameters; null: any token
-    std::optional<TimePoint> started;          // when it was in a step for the first time
+    std::optional<TimePoint> started;  // when it was in a step for the first time
     // Has taken the output's tokens so far; a preemption takes none of them back.
     std::optional<TokenConstraint> constraint;
     int32_t cached_tokens = 0;  // of the prompt, as it started

@@ -5,21 +5,11 @@
 
 namespace tessera {
 
-namespace {
-
-std::shared_ptr<const StopAutomaton> AutomatonOf(const SamplingParams& params,
-                                                 std::shared_ptr<const StopAutomaton> given) {
-  if (params.stop.empty() || given != nullptr) return given;
-  return std::make_shared<const StopAutomaton>(params.stop);
-}
-
-}  // namespace
-
 OutputProcessor::OutputProcessor(const Tokenizer* tokenizer, const SamplingParams& params,
-                                 StopChecker checker, std::shared_ptr<const StopAutomaton> stops)
+                                 StopChecker checker)
     : checker_(std::move(checker)),
       keeps_stop_(params.include_stop_str_in_output),
-      stop_strings_(AutomatonOf(params, std::move(stops)), keeps_stop_) {
+      stop_strings_(checker_.rules().stops, keeps_stop_) {
   if (tokenizer != nullptr) decoder_.emplace(tokenizer, params.skip_special_tokens);
 }
 

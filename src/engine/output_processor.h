@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <optional>
 #include <vector>
 
@@ -17,9 +16,7 @@ namespace tessera {
 class OutputProcessor {
  public:
   // Without a tokenizer (null) there is no text, and no stop string ever matches. It outlives this.
-  // `stops`: of params.stop; null: made from it.
-  OutputProcessor(const Tokenizer* tokenizer, const SamplingParams& params, StopChecker checker,
-                  std::shared_ptr<const StopAutomaton> stops = nullptr);
+  OutputProcessor(const Tokenizer* tokenizer, const SamplingParams& params, StopChecker checker);
 
   const StopChecker& checker() const { return checker_; }
   int32_t num_output() const { return num_output_; }

@@ -16,7 +16,7 @@ TEST(StopChecker, TokensAndCounts) {
   params.max_tokens = 4;
   params.min_tokens = 2;
   params.stop_token_ids = {9, 7, 9};
-  const StopChecker checker(params, {3}, 100);
+  const StopChecker checker(params, MakeTokenRules(params, {3}), 100);
   EXPECT_EQ(checker.ForbiddenAt(0).size(), 3u);
   EXPECT_EQ(checker.ForbiddenAt(1).size(), 3u);
   EXPECT_TRUE(checker.ForbiddenAt(2).empty());
@@ -43,7 +43,8 @@ class OutputProcessorTest : public ::testing::Test {
   std::string Run(const std::string& text, const SamplingParams& params, int32_t last = 1) {
     std::vector<int32_t> tokens = tokenizer_->Encode(text, false);
     tokens.push_back(last);
-    OutputProcessor output(tokenizer_.get(), params, StopChecker(params, {1}, 1000));
+    OutputProcessor output(tokenizer_.get(), params,
+                           StopChecker(params, MakeTokenRules(params, {1}), 1000));
     std::string joined;
     for (const int32_t token : tokens) {
       RequestUpdate update;
@@ -107,7 +108,7 @@ TEST_F(OutputProcessorTest, MinTokensHidesStopStrings) {
 
 TEST(OutputProcessor, WithoutATokenizerThereIsNoText) {
   const SamplingParams params;
-  OutputProcessor output(nullptr, params, StopChecker(params, {1}, 1000));
+  OutputProcessor output(nullptr, params, StopChecker(params, MakeTokenRules(params, {1}), 1000));
   RequestUpdate update;
   output.Append(5, 2, &update);
   output.Append(1, 3, &update);

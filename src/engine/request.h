@@ -12,7 +12,7 @@
 
 #include "engine/finish_reason.h"
 #include "engine/sampling_params.h"
-#include "engine/stop_strings.h"
+#include "engine/token_rules.h"
 #include "grammar/token_grammar.h"
 #include "tessera/result.h"
 
@@ -22,8 +22,9 @@ struct Request {
   std::vector<int32_t> prompt;
   SamplingParams sampling;
 
-  // Of sampling.stop, for requests that have the same; null: made for this one.
-  std::shared_ptr<const StopAutomaton> stops;
+  // What the lists of `sampling` say, for requests that have the same: made by Engine::MakeRules.
+  // They are not looked at then, and better left empty. Null: made for this one.
+  std::shared_ptr<const TokenRules> rules;
 
   int32_t priority = 0;  // lower goes first, as vLLM has it
   std::string client;    // requests of equal priority share the engine by client, not by number

@@ -3,6 +3,7 @@
 #include <array>
 #include <cstdio>
 #include <limits>
+#include <utility>
 
 namespace tessera {
 namespace {
@@ -58,6 +59,16 @@ Status CheckStop(const std::string& stop) {
 }
 
 }  // namespace
+
+void ClearLists(SamplingParams* params) {
+  // Moved to: that frees their memory, as clear() does not.
+  SamplingParams empty;
+  params->logit_bias = std::move(empty.logit_bias);
+  params->allowed_token_ids = std::move(empty.allowed_token_ids);
+  params->bad_words = std::move(empty.bad_words);
+  params->stop = std::move(empty.stop);
+  params->stop_token_ids = std::move(empty.stop_token_ids);
+}
 
 Status Validate(const SamplingParams& p, int64_t vocab_size) {
   const FloatRange floats[] = {

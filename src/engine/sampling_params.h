@@ -48,6 +48,9 @@ struct SamplingParams {
   std::optional<int32_t> speculative_tokens;
 };
 
+// Empties the lists: bias, tokens, words and strings.
+void ClearLists(SamplingParams* params);
+
 // The first value out of range, with its range. `vocab_size` bounds token ids.
 Status Validate(const SamplingParams& params, int64_t vocab_size);
 

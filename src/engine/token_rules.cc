@@ -2,12 +2,18 @@
 
 #include <algorithm>
 #include <bit>
+#include <iterator>
 #include <utility>
 
 namespace tessera {
+namespace {
 
-std::shared_ptr<const TokenMask> AllowedTokens(const SamplingParams& params) {
-  const std::vector<int32_t>& allowed = params.allowed_token_ids;
+void SortOut(std::vector<int32_t>* tokens) {
+  std::sort(tokens->begin(), tokens->end());
+  tokens->erase(std::unique(tokens->begin(), tokens->end()), tokens->end());
+}
+
+std::shared_ptr<const TokenMask> MaskOf(const std::vector<int32_t>& allowed) {
   if (allowed.empty()) return nullptr;
   const int32_t highest = *std::max_element(allowed.begin(), allowed.end());
   TokenMask mask(static_cast<size_t>(highest) / 64 + 1);
@@ -15,6 +21,23 @@ std::shared_ptr<const TokenMask> AllowedTokens(const SamplingParams& params) {
     mask[static_cast<size_t>(token) / 64] |= uint64_t{1} << (token & 63);
   }
   return std::make_shared<const TokenMask>(std::move(mask));
+}
+
+}  // namespace
+
+std::shared_ptr<const TokenRules> MakeTokenRules(const SamplingParams& params,
+                                                 const std::vector<int32_t>& eos_token_ids) {
+  auto rules = std::make_shared<TokenRules>();
+  rules->stop_tokens = params.stop_token_ids;
+  if (!params.ignore_eos) {
+    rules->stop_tokens.insert(rules->stop_tokens.end(), eos_token_ids.begin(), eos_token_ids.end());
+  }
+  SortOut(&rules->stop_tokens);
+  rules->allowed = MaskOf(params.allowed_token_ids);
+  rules->logit_bias = params.logit_bias;
+  rules->bad_words = params.bad_words;
+  if (!params.stop.empty()) rules->stops = std::make_shared<const StopAutomaton>(params.stop);
+  return rules;
 }
 
 std::shared_ptr<const TokenMask> Intersection(std::shared_ptr<const TokenMask> a,
@@ -29,15 +52,17 @@ std::shared_ptr<const TokenMask> Intersection(std::shared_ptr<const TokenMask> a
 std::vector<int32_t> ForbiddenBehind(std::span<const int32_t> output,
                                      const std::vector<std::vector<int32_t>>& bad_words,
                                      std::span<const int32_t> forbidden) {
-  std::vector<int32_t> result(forbidden.begin(), forbidden.end());
+  std::vector<int32_t> last;
   for (const std::vector<int32_t>& word : bad_words) {
     const std::span<const int32_t> start(word.data(), word.size() - 1);
     if (output.size() < start.size()) continue;
     const std::span<const int32_t> end = output.last(start.size());
-    if (std::equal(start.begin(), start.end(), end.begin())) result.push_back(word.back());
+    if (std::equal(start.begin(), start.end(), end.begin())) last.push_back(word.back());
   }
-  std::sort(result.begin(), result.end());
-  result.erase(std::unique(result.begin(), result.end()), result.end());
+  SortOut(&last);
+  std::vector<int32_t> result;
+  std::set_union(forbidden.begin(), forbidden.end(), last.begin(), last.end(),
+                 std::back_inserter(result));
   return result;
 }
 

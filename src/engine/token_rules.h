@@ -1,25 +1,38 @@
-// Which tokens a request's parameters let it choose: allowed_token_ids and bad_words.
+// What a request's parameters say of single tokens and texts: which may be chosen, which end it.
 #pragma once
 
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "engine/sampling_params.h"
+#include "engine/stop_strings.h"
 #include "grammar/token_grammar.h"
 
 namespace tessera {
 
-// The tokens of params.allowed_token_ids; null where every token is allowed.
-std::shared_ptr<const TokenMask> AllowedTokens(const SamplingParams& params);
+// The lists of SamplingParams as the engine uses them. They may be as long as the vocabulary, so
+// the answers of a request share one of these.
+struct TokenRules {
+  std::vector<int32_t> stop_tokens;          // that end the output; ascending, none twice
+  std::shared_ptr<const TokenMask> allowed;  // null: every token is
+  std::vector<std::pair<int32_t, float>> logit_bias;
+  std::vector<std::vector<int32_t>> bad_words;
+  std::shared_ptr<const StopAutomaton> stops;  // null: there are no stop strings
+};
+
+// Of parameters that Validate() accepts, for a model with these end tokens.
+std::shared_ptr<const TokenRules> MakeTokenRules(const SamplingParams& params,
+                                                 const std::vector<int32_t>& eos_token_ids);
 
 // The tokens that are in both; null stands for all.
 std::shared_ptr<const TokenMask> Intersection(std::shared_ptr<const TokenMask> a,
                                               std::shared_ptr<const TokenMask> b);
 
-// `forbidden`, and the tokens that would complete one of `bad_words` behind `output`. Ascending,
-// none twice.
+// `forbidden`, and the tokens that would complete one of `bad_words` behind `output`; both
+// ascending, none twice.
 std::vector<int32_t> ForbiddenBehind(std::span<const int32_t> output,
                                      const std::vector<std::vector<int32_t>>& bad_words,
                                      std::span<const int32_t> forbidden);

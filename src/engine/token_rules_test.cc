@@ -36,9 +36,9 @@ TEST(TokenRules, ForbiddenBehind) {
 
 TEST(TokenRules, Masks) {
   SamplingParams params;
-  EXPECT_EQ(AllowedTokens(params), nullptr);
+  EXPECT_EQ(MakeTokenRules(params, {})->allowed, nullptr);
   params.allowed_token_ids = {0, 63, 64, 130, 63};
-  const auto mask = AllowedTokens(params);
+  const auto mask = MakeTokenRules(params, {})->allowed;
   EXPECT_THAT(*mask, ElementsAreArray(TokenMask{1 | uint64_t{1} << 63, 1, 4}));
   EXPECT_TRUE(HasToken(*mask, std::vector<int32_t>{0, 63, 64}));
   EXPECT_FALSE(HasToken(*mask, std::vector<int32_t>{0, 63, 64, 130}));

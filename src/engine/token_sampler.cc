@@ -57,7 +57,7 @@ Result<TokenSampler::Choice> TokenSampler::Sample(int worker, std::span<const fl
   SamplerContext context;
   context.prompt = tokens.first(prompt);
   context.output = tokens.subspan(prompt);
-  context.logit_bias = params.logit_bias;
+  context.logit_bias = restrictions.logit_bias;
   context.forbidden = restrictions.forbidden;
   context.allowed = restrictions.allowed;
   context.allowed_besides = restrictions.allowed_besides;

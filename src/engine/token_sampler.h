@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <utility>
 
 #include "engine/request.h"
 #include "engine/sequence.h"
@@ -16,8 +17,9 @@ namespace tessera {
 // usable number.
 Result<TokenLogprob> LogprobsOf(std::span<const float> logits, int32_t token, int32_t num_top);
 
-// What the token may be. The spans outlive the call.
+// What the token may be, or is more or less likely to be. The spans outlive the call.
 struct TokenRestrictions {
+  std::span<const std::pair<int32_t, float>> logit_bias;  // is added to the logits
   std::span<const int32_t> forbidden;
   // One bit for each token, as TokenMask; without any: every token. Tokens beyond its end are not
   // allowed.

@@ -116,6 +116,7 @@ Result<std::unique_ptr<Generation>> Generation::Start(Engine* engine, ServerMetr
                                                       std::vector<Request> requests,
                                                       WakeOptions options, PlacesTaken places,
                                                       std::function<void()> wake) {
+  for (const Request& request : requests) TESSERA_RETURN_IF_ERROR(engine->Check(request));
   auto shared = std::make_shared<Shared>();
   shared->metrics = metrics;
   shared->options = std::move(options);

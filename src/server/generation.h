@@ -33,7 +33,7 @@ struct WakeOptions {
 
 class Generation {
  public:
-  // Submits the requests; none runs where one is refused. `wake` is called from the stepping thread
+  // Submits the requests, or none where one is refused. `wake` is called from the stepping thread
   // when Take() has something to give. `places`, one for each request, are given back as their
   // answers begin. `engine` and `metrics` outlive this.
   static Result<std::unique_ptr<Generation>> Start(Engine* engine, ServerMetrics* metrics,

@@ -46,9 +46,12 @@ std::optional<ApiError> GenerationExchange::Start(const ExchangeContext& context
                                                   AnswerIdentity identity, PlacesTaken places,
                                                   std::function<void()> wake,
                                                   std::unique_ptr<Exchange>* exchange) {
+  auto made = context.model->EngineRequests(request);
+  if (!made.ok()) return ApiError::FromEngine(made.error());
+  std::vector<Request> requests = std::move(made).value();
+  ForgetSources(&request);
   std::unique_ptr<GenerationExchange> created(
       new GenerationExchange(context, std::move(request), std::move(identity)));
-  std::vector<Request> requests = context.model->EngineRequests(created->request_);
   created->remaining_ = requests.size();
   // Each event costs a system call here and one at the client: with many streams that is felt.
   WakeOptions options;

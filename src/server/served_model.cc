@@ -119,8 +119,8 @@ std::optional<ApiError> ServedModel::Tokenize(GenerationRequest* request) const 
       Truncate(*request, &prompt);
       continue;
     }
-    // Spares the work of tokenizing what is hopelessly too long.
-    if (static_cast<int64_t>(prompt.text.size()) > most_bytes) {
+    // Spares the work of tokenizing what is hopelessly too long, where its end alone is not wanted.
+    if (static_cast<int64_t>(prompt.text.size()) > most_bytes && !request->truncate_prompt_tokens) {
       return ApiError::Invalid(request->form == AnswerForm::kChat ? "messages" : "prompt",
                                "The prompt has " + std::to_string(prompt.text.size()) +
                                    " bytes, which are certainly more than the " +
@@ -196,7 +196,7 @@ void ServedModel::AddSpecialStops(SamplingParams* sampling) const {
   }
 }
 
-std::vector<Request> ServedModel::EngineRequests(const GenerationRequest& request) const {
+Result<std::vector<Request>> ServedModel::EngineRequests(const GenerationRequest& request) const {
   SamplingParams sampling = request.sampling;
   AddSpecialStops(&sampling);
   if (request.logprobs || request.best_of > request.n) {
@@ -211,11 +211,12 @@ std::vector<Request> ServedModel::EngineRequests(const GenerationRequest& reques
     const std::chrono::duration<double> timeout(request.scheduling.timeout);
     common.deadline = Clock::now() + std::chrono::duration_cast<Clock::duration>(timeout);
   }
-  if (!sampling.stop.empty()) common.stops = std::make_shared<const StopAutomaton>(sampling.stop);
   if (request.prompt_logprobs || (request.echo && request.logprobs)) {
     sampling.prompt_logprobs = std::max(request.prompt_logprobs.value_or(0),
                                         request.echo ? request.logprobs.value_or(0) : 0);
   }
+  TESSERA_ASSIGN_OR_RETURN(common.rules, engine_->MakeRules(sampling));
+  ClearLists(&sampling);
   std::vector<Request> requests;
   for (const Prompt& prompt : request.prompts) {
     const int64_t room = engine_->max_model_len() - static_cast<int64_t>(prompt.tokens.size());

@@ -45,8 +45,9 @@ class ServedModel {
   // Compiles what the request's answers have to be, if anything.
   std::optional<ApiError> Constrain(GenerationRequest* request) const;
 
-  // The engine's requests for a request with tokens: best_of for each prompt.
-  std::vector<Request> EngineRequests(const GenerationRequest& request) const;
+  // The engine's requests for a request with tokens: best_of for each prompt. They share what may
+  // be long.
+  Result<std::vector<Request>> EngineRequests(const GenerationRequest& request) const;
 
   std::optional<ApiError> EncodeText(const std::string& text, bool add_special_tokens,
                                      std::vector<int32_t>* tokens) const;

@@ -163,7 +163,7 @@ asio::awaitable<bool> Connection::ServeOne() {
   if (!answer_) co_return co_await Refuse(503, kShuttingDown);
   const HttpAnswer answer = std::move(*answer_);
   answer_.reset();
-  request_.body = {};
+  std::string().swap(request_.body);  // an assignment would keep the memory
   body_lease_.Clear();
   if (const auto* response = std::get_if<HttpResponse>(&answer)) {
     const bool sent = co_await Send(*response);
@@ -198,7 +198,7 @@ asio::awaitable<bool> Connection::ReadBody(Parser* parser) {
     ClearDeadline();
     if (error) co_return co_await AnswerReadError(error);
     if (!body_lease_.GrowTo(parser->get().body().size())) {
-      parser->get().body() = {};
+      std::string().swap(parser->get().body());
       body_lease_.Clear();
       co_return co_await Refuse(503,
                                 "The requests that are being sent to this server fill the memory "

@@ -47,9 +47,17 @@ void ReadStrings(FieldReader* fields, const char* name, bool single,
   }
 }
 
+// Each token once: the list is as long as the vocabulary at most, or holds what the engine refuses.
+void ReadTokenSet(FieldReader* fields, const char* name, std::vector<int32_t>* tokens) {
+  fields->Read(name, tokens);
+  std::sort(tokens->begin(), tokens->end());
+  tokens->erase(std::unique(tokens->begin(), tokens->end()), tokens->end());
+  tokens->shrink_to_fit();
+}
+
 // vLLM's fields that restrict the tokens of the answer.
 void ReadTokenRules(FieldReader* fields, GenerationRequest* request) {
-  fields->Read("allowed_token_ids", &request->sampling.allowed_token_ids);
+  ReadTokenSet(fields, "allowed_token_ids", &request->sampling.allowed_token_ids);
   if (fields->Find("allowed_token_ids") != nullptr && request->sampling.allowed_token_ids.empty()) {
     fields->Fail(ApiError::Invalid("allowed_token_ids",
                                    "allowed_token_ids is empty, which allows nothing; name some "
@@ -156,7 +164,7 @@ void ReadCommon(FieldReader* fields, GenerationRequest* request) {
   fields->Read("frequency_penalty", &sampling.frequency_penalty);
   fields->Read("min_tokens", 0, kMax32, &sampling.min_tokens);
   fields->Read("ignore_eos", &sampling.ignore_eos);
-  fields->Read("stop_token_ids", &sampling.stop_token_ids);
+  ReadTokenSet(fields, "stop_token_ids", &sampling.stop_token_ids);
   fields->Read("return_tokens_as_token_ids", &request->tokens_as_ids);
   fields->Read("return_token_ids", &request->return_token_ids);
   fields->Read("add_special_tokens", &request->add_special_tokens);
@@ -289,6 +297,19 @@ void ReadTemplateFields(FieldReader* fields, GenerationRequest* request) {
 }
 
 }  // namespace
+
+void ForgetSources(GenerationRequest* request) {
+  request->messages = Json();
+  request->template_arguments = Json();
+  request->tools.tools = Json();
+  for (CallableFunction& function : request->tools.functions) function.parameters = nullptr;
+  request->constraint = ConstraintSpec();
+  request->grammar = nullptr;
+  request->bad_words = std::vector<std::string>();
+  ClearLists(&request->sampling);
+  if (request->echo) return;
+  for (Prompt& prompt : request->prompts) std::string().swap(prompt.text);
+}
 
 std::optional<ApiError> ParseCompletionRequest(std::string_view body, GenerationRequest* request) {
   Json object;

@@ -70,4 +70,8 @@ constexpr int64_t kMaxAnswers = 4096;
 std::optional<ApiError> ParseCompletionRequest(std::string_view body, GenerationRequest* request);
 std::optional<ApiError> ParseChatRequest(std::string_view body, GenerationRequest* request);
 
+// Lets go of what prompts, constraint and rules were made from: of all that may be long, only what
+// the answer needs is left.
+void ForgetSources(GenerationRequest* request);
+
 }  // namespace tessera
