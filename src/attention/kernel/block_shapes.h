@@ -19,12 +19,17 @@ struct NvidiaShape {
 };
 
 // NVIDIA. A decoded token's few rows: the waves divide the keys; two blocks fit a multiprocessor of
-// sm_90, with 128 KiB of keys and values on their way. Elements of 8 bits take a stage of their own
-// in 16 bits.
+// sm_90, with 128 KiB of keys and values on their way. Elements of 8 bits come in steps of twice as
+// many keys; those of larger heads take a stage of their own in 16 bits.
 constexpr NvidiaShape NvidiaFewRows(int head_size, bool bytes) {
-  return {
-      {.row_waves = 1, .key_waves = 4, .row_tiles = 1, .wave_keys = 16, .stages = bytes ? 4 : 3},
-      head_size > 128 ? 1 : 2};
+  BlockShape shape{.row_waves = 1, .key_waves = 4, .row_tiles = 1, .wave_keys = 16, .stages = 3};
+  if (bytes && head_size <= 128) {
+    shape.wave_keys = 32;
+    shape.stages = 2;
+  } else if (bytes) {
+    shape.stages = 4;
+  }
+  return {shape, head_size > 128 ? 1 : 2};
 }
 // Prompts: two tiles of rows share each fragment of keys and values; two blocks as well. Of larger
 // heads the registers hold one tile.

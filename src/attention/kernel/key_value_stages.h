@@ -3,7 +3,8 @@
 //
 // Where the machine copies in the background, K and V of the next steps are on their way while one
 // is computed: step i + kStages - 1 is requested when step i begins, and the block table is read
-// for the step behind that. Elements of 8 bits arrive as they are; when their step begins, each
+// for the step behind that. Elements of 8 bits arrive as they are. Where waves divide the keys they
+// stay so, to be widened in registers (byte_fragments.h); otherwise, when their step begins, each
 // thread widens what it has requested itself. Without such copies they are widened on the way.
 #pragma once
 
@@ -30,6 +31,10 @@ class KeyValueStages {
   static constexpr int kRowStride = kHeadSize + 8;
   static constexpr int kValueStride = P::kTransposes ? kRowStride : kKeys + 4;
   static constexpr bool kBytes = IsByte(kCache);
+  // Whether keys and values of 8 bits are read as they are.
+  static constexpr bool kReadsBytes =
+      kBytes && kStages > 1 && P::kBytes&& kShape.row_waves == 1 && kHeadSize <= 128;
+  static constexpr int kByteStride = kHeadSize + (kReadsBytes ? 16 : 0);
   static_assert(kKeys <= kThreads);
 
  private:
@@ -40,12 +45,12 @@ class KeyValueStages {
     alignas(16) uint16_t keys[kKeys * kRowStride];
     alignas(16) uint16_t values[(P::kTransposes ? kKeys : kHeadSize) * kValueStride];
   };
-  // 8-bit elements on their way: pieces of 16 bytes in the order of PieceOf().
+  // 8-bit elements as they arrive, [key][dim].
   static constexpr bool kRaw = kBytes && kStages > 1;
   static_assert(!kRaw || P::kTransposes);
   struct RawStage {
-    alignas(16) uint8_t keys[kKeys * kHeadSize];
-    alignas(16) uint8_t values[kKeys * kHeadSize];
+    alignas(16) uint8_t keys[kKeys * kByteStride];
+    alignas(16) uint8_t values[kKeys * kByteStride];
   };
   struct Scales {  // of each key and value
     float keys[kKeys];
@@ -55,7 +60,7 @@ class KeyValueStages {
 
  public:
   struct Shared {
-    Stage stages[kRaw ? 1 : kStages];
+    std::conditional_t<kReadsBytes, None, Stage> stages[kRaw ? 1 : kStages];
     std::conditional_t<kRaw, RawStage, None> raw[kRaw ? kStages : 1];
     std::conditional_t<kBytes, Scales, None> scales[kBytes ? kStages : 1];
     KeyPlace places[kStages][kKeys];
@@ -101,13 +106,17 @@ class KeyValueStages {
     const int32_t left = item_.key_end - first - (kStages - 1) * kKeys;
     CopyStep(left);
     FindPlaces(left - kKeys);
-    if constexpr (kRaw) WidenStep();
-    if constexpr (kStages == 1 || kRaw) simt::Sync();
+    constexpr bool kWidens = kRaw && !kReadsBytes;
+    if constexpr (kWidens) WidenStep();
+    if constexpr (kStages == 1 || kWidens) simt::Sync();
   }
 
   // Of the readable step: K as [key][kRowStride], V as [key][kValueStride] or [dim][kValueStride].
   SIMT_METHOD const uint16_t* Keys() const { return ReadableStage().keys; }
   SIMT_METHOD const uint16_t* Values() const { return ReadableStage().values; }
+  // With kReadsBytes: both as [key][kByteStride].
+  SIMT_METHOD const uint8_t* KeyBytes() const { return shared_->raw[next_stage_].keys; }
+  SIMT_METHOD const uint8_t* ValueBytes() const { return shared_->raw[next_stage_].values; }
   SIMT_METHOD float KeyScale(int key) const { return shared_->scales[next_stage_].keys[key]; }
   SIMT_METHOD float ValueScale(int key) const { return shared_->scales[next_stage_].values[key]; }
 
@@ -296,9 +305,9 @@ class KeyValueStages {
         const int key = static_cast<int>(PieceOf(i) / kRawPieces);
         const int dim = static_cast<int>(PieceOf(i) % kRawPieces * 16);
         if (kKeys * kRawPieces % kThreads != 0 && key >= kKeys) continue;
-        simt::CopyAsync16(raw.keys + PieceOf(i) * 16, keys + dim + place[i].key,
+        simt::CopyAsync16(raw.keys + key * kByteStride + dim, keys + dim + place[i].key,
                           Left(key < count, KeySize(), dim) > 0);
-        simt::CopyAsync16(raw.values + PieceOf(i) * 16, values + dim + place[i].value,
+        simt::CopyAsync16(raw.values + key * kByteStride + dim, values + dim + place[i].value,
                           Left(key < count, ValueSize(), dim) > 0);
       }
     } else {
@@ -307,10 +316,11 @@ class KeyValueStages {
         const int key = static_cast<int>(PieceOf(i) / kRawPieces);
         const int dim = static_cast<int>(PieceOf(i) % kRawPieces * 16);
         if (kKeys * kRawPieces % kThreads != 0 && key >= kKeys) continue;
-        simt::StorePiece(raw.keys + PieceOf(i) * 16, ReadBytes(keys + dim + places[key].key,
-                                                               Left(key < count, KeySize(), dim)));
         simt::StorePiece(
-            raw.values + PieceOf(i) * 16,
+            raw.keys + key * kByteStride + dim,
+            ReadBytes(keys + dim + places[key].key, Left(key < count, KeySize(), dim)));
+        simt::StorePiece(
+            raw.values + key * kByteStride + dim,
             ReadBytes(values + dim + places[key].value, Left(key < count, ValueSize(), dim)));
       }
     }
@@ -326,7 +336,7 @@ class KeyValueStages {
              simt::LoadBytes(from + 8, left - 8), simt::LoadBytes(from + 12, left - 12)}};
   }
 
-  // The step that has arrived becomes the readable stage.
+  // The step that has arrived becomes the readable stage; not with kReadsBytes.
   SIMT_METHOD void WidenStep() {
     const RawStage& raw = shared_->raw[next_stage_];
     Stage& stage = shared_->stages[0];
@@ -335,8 +345,9 @@ class KeyValueStages {
       const int key = static_cast<int>(PieceOf(i) / kRawPieces);
       const int dim = static_cast<int>(PieceOf(i) % kRawPieces * 16);
       if (kKeys * kRawPieces % kThreads != 0 && key >= kKeys) continue;
-      WidenPiece(simt::LoadPiece(raw.keys + PieceOf(i) * 16), stage.keys + key * kRowStride + dim);
-      WidenPiece(simt::LoadPiece(raw.values + PieceOf(i) * 16),
+      WidenPiece(simt::LoadPiece(raw.keys + key * kByteStride + dim),
+                 stage.keys + key * kRowStride + dim);
+      WidenPiece(simt::LoadPiece(raw.values + key * kByteStride + dim),
                  stage.values + key * kRowStride + dim);
     }
   }

@@ -2,7 +2,7 @@
 // float32 alone, so that every machine can.
 //
 // Matrix instructions multiply float16 where the cache is of that type, otherwise bfloat16, which
-// holds each number of the 8-bit types exactly.
+// holds each number of the 8-bit types exactly (byte_fragments.h makes them float16).
 #pragma once
 
 #include <cstdint>
@@ -16,19 +16,62 @@ SIMT_CONSTEXPR bool IsByte(DType type) {
   return type != DType::kFloat32 && type != DType::kFloat16 && type != DType::kBFloat16;
 }
 
-// An 8-bit element in the upper byte of `word`, but for the codes that AddSpecials() corrects. A
-// float's sign, exponent and mantissa lie in the same order: the code is shifted to where they
-// are, and multiplied by 2 to the difference of the exponents' biases, denormal numbers too.
+struct TwoPairs {
+  uint32_t low;
+  uint32_t high;
+};
+
+// Two float32 that are bfloat16 as a pair of those.
+SIMT_DEVICE uint32_t UpperHalves(float low, float high) {
+  return (simt::Bits(low) >> 16) | (simt::Bits(high) & 0xffff0000u);
+}
+
+// Two bfloat16, each multiplied with 2^kExponent: exact where the products are bfloat16, denormal
+// operands too.
+template <int kExponent>
+SIMT_DEVICE uint32_t ScalePair(uint32_t pair) {
+#if defined(__CUDA_ARCH__)
+  constexpr uint32_t kFactor = (127u + kExponent) << 7;
+  uint32_t product;
+  // -0 is what can be added without changing a 0's sign.
+  asm("fma.rn.bf16x2 %0, %1, %2, %3;"
+      : "=r"(product)
+      : "r"(pair), "r"(kFactor | (kFactor << 16)), "r"(0x80008000u));
+  return product;
+#else
+  const float factor = simt::FromBits((127u + kExponent) << 23);
+  return UpperHalves(simt::FromBits(pair << 16) * factor,
+                     simt::FromBits(pair & 0xffff0000u) * factor);
+#endif
+}
+
+// 8-bit elements in the upper bytes of both halves as bfloat16, but for the codes that
+// AddSpecials() corrects. A bfloat16's sign, exponent and mantissa lie in the same order: the code
+// is shifted to where they are, and multiplied by 2 to the difference of the exponents' biases.
 template <DType kType>
-SIMT_DEVICE float UpperByteToFloat(uint32_t word) {
-  const int32_t bits = static_cast<int32_t>(word);
+SIMT_DEVICE uint32_t WidenHalves(uint32_t halves) {
   if constexpr (kType == DType::kInt8) {
-    return static_cast<float>(bits >> 24);
-  } else if constexpr (kType == DType::kE5M2) {
-    return simt::FromBits(static_cast<uint32_t>(bits >> 3) & 0x8fe00000u) * 0x1p112f;
+#if defined(__CUDA_ARCH__)
+    // 128 and the lower seven bits, minus 128, or 256 where the sign is set.
+    const uint32_t codes = halves >> 8;
+    uint32_t sum;
+    asm("fma.rn.bf16x2 %0, %1, %2, %3;"
+        : "=r"(sum)
+        : "r"((codes & 0x007f007fu) | 0x43004300u), "r"(0x3f803f80u),
+          "r"((codes & 0x00800080u) | 0xc300c300u));
+    return sum;
+#else
+    return UpperHalves(static_cast<float>(static_cast<int32_t>(halves << 16) >> 24),
+                       static_cast<float>(static_cast<int32_t>(halves) >> 24));
+#endif
   } else {
-    constexpr float kUnit = kType == DType::kE4M3FN ? 0x1p120f : 0x1p119f;
-    return simt::FromBits(static_cast<uint32_t>(bits >> 4) & 0x87f00000u) * kUnit;
+    constexpr uint32_t kSigns = 0x80008000u;
+    if constexpr (kType == DType::kE5M2) {
+      return ScalePair<112>(((halves >> 3) & 0x0fe00fe0u) | (halves & kSigns));
+    } else {
+      constexpr int kExponent = kType == DType::kE4M3FN ? 120 : 119;
+      return ScalePair<kExponent>(((halves >> 4) & 0x07f007f0u) | (halves & kSigns));
+    }
   }
 }
 
@@ -50,21 +93,17 @@ SIMT_DEVICE uint32_t AddSpecials(uint32_t pair) {
   }
 }
 
-struct TwoPairs {
-  uint32_t low;
-  uint32_t high;
-};
-
-// Four 8-bit elements as bfloat16.
+// Four 8-bit elements as bfloat16, in pairs of neighbours.
 template <DType kType>
 SIMT_DEVICE TwoPairs WidenBytes(uint32_t bytes) {
-  const auto upper_half = [](float low, float high) {
-    return (simt::Bits(low) >> 16) | (simt::Bits(high) & 0xffff0000u);
-  };
-  return {AddSpecials<kType>(upper_half(UpperByteToFloat<kType>(bytes << 24),
-                                        UpperByteToFloat<kType>(bytes << 16))),
-          AddSpecials<kType>(
-              upper_half(UpperByteToFloat<kType>(bytes << 8), UpperByteToFloat<kType>(bytes)))};
+#if defined(__CUDA_ARCH__)
+  const uint32_t low = __byte_perm(bytes, 0, 0x1404), high = __byte_perm(bytes, 0, 0x3424);
+#else
+  const uint32_t low = (bytes << 16) | ((bytes << 8) & 0xff00u);
+  const uint32_t high = (bytes & 0xff000000u) | (bytes >> 8 & 0xffffu);
+#endif
+  return {AddSpecials<kType>(WidenHalves<kType>(low)),
+          AddSpecials<kType>(WidenHalves<kType>(high))};
 }
 
 // float32 to a type with `mantissa_bits` and that exponent bias, rounded to nearest even: the code

@@ -16,6 +16,9 @@
 //   kTransposes           whether loads can transpose: then V lies there as [key][dim], else as [dim][key]
 //   LoadKeys, LoadValues  kTiles fragments of X at one k: of kTiles * X keys, or dims
 //   LoadQuery             one fragment of Y from [row][dim]
+//   kBytes                whether fragments of 8-bit elements can be read:
+//   LoadBytes             of 2 X rows and 2 K columns
+//   LoadBytesTransposed   the same, as columns (byte_fragments.h)
 //   MultiplyAdd<kType>    D += X Y, with elements of bfloat16 or float16
 // clang-format on
 // CheckPolicy proves for every lane, at compile time, that the accumulators of the first product
@@ -73,13 +76,13 @@ SIMT_DEVICE void LoadYFromRows(const uint16_t* tile, int stride, int lane, Fragm
 #if defined(__CUDA_ARCH__)
 // Four 8 x 8 matrices of 16-bit elements; lane l names row l % 8 of matrix l / 8 (PTX ISA,
 // ldmatrix).
-SIMT_DEVICE void LoadMatrices(const uint16_t* row, uint32_t* words) {
+SIMT_DEVICE void LoadMatrices(const void* row, uint32_t* words) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
                : "=r"(words[0]), "=r"(words[1]), "=r"(words[2]), "=r"(words[3])
                : "r"(static_cast<uint32_t>(__cvta_generic_to_shared(row)))
                : "memory");
 }
-SIMT_DEVICE void LoadMatricesTransposed(const uint16_t* row, uint32_t* words) {
+SIMT_DEVICE void LoadMatricesTransposed(const void* row, uint32_t* words) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
                : "=r"(words[0]), "=r"(words[1]), "=r"(words[2]), "=r"(words[3])
                : "r"(static_cast<uint32_t>(__cvta_generic_to_shared(row)))
@@ -91,6 +94,7 @@ SIMT_DEVICE void LoadMatricesTransposed(const uint16_t* row, uint32_t* words) {
 template <class P>
 struct PlainLoads {
   static constexpr bool kTransposes = false;
+  static constexpr bool kBytes = false;
   static constexpr int kTiles = 1;
   template <int NX>
   SIMT_DEVICE void LoadKeys(const uint16_t* tile, int stride, int lane, Fragment<NX>* f) {
@@ -282,6 +286,35 @@ struct MmaM16N8K16 {
     LoadMatrices(tile + lane % 16 * stride + lane / 16 * 8, f->words);
 #else
     LoadYFromRows<MmaM16N8K16>(tile, stride, lane, f);
+#endif
+  }
+
+  // The slot of the row that word i of a fragment of Y lies in.
+  SIMT_CONSTEXPR int slot_of_row(int i) { return i % 2; }
+
+  // Of 16 rows of 32 bytes four 8 x 8 matrices of two bytes each: word 2 c + r is of rows 8 r and
+  // on and columns 16 c and on.
+  static constexpr bool kBytes = true;
+  // A word: bytes 4 (lane % 4) and on of row lane / 4.
+  SIMT_DEVICE void LoadBytes(const uint8_t* tile, int stride, int lane, uint32_t words[4]) {
+#if defined(__CUDA_ARCH__)
+    LoadMatrices(tile + lane % 16 * stride + lane / 16 * 16, words);
+#else
+    for (int i = 0; i < 4; ++i) {
+      words[i] = simt::LoadWord(tile + (i % 2 * 8 + lane / 4) * stride + i / 2 * 16 + lane % 4 * 4);
+    }
+#endif
+  }
+  // A word: bytes 2 (lane / 4) and the next one of row 2 (lane % 4), then those of the next row.
+  SIMT_DEVICE void LoadBytesTransposed(const uint8_t* tile, int stride, int lane,
+                                       uint32_t words[4]) {
+#if defined(__CUDA_ARCH__)
+    LoadMatricesTransposed(tile + lane % 16 * stride + lane / 16 * 16, words);
+#else
+    for (int i = 0; i < 4; ++i) {
+      const uint8_t* row = tile + (i % 2 * 8 + lane % 4 * 2) * stride + i / 2 * 16 + lane / 4 * 2;
+      words[i] = simt::LoadBytes(row, 2) | (simt::LoadBytes(row + stride, 2) << 16);
+    }
 #endif
   }
 };

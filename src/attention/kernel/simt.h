@@ -228,6 +228,14 @@ SIMT_DEVICE uint32_t LoadPair(const uint16_t* p) {
 SIMT_DEVICE Piece LoadUnalignedPiece(const uint16_t* p) {
   return {{LoadPair(p), LoadPair(p + 2), LoadPair(p + 4), LoadPair(p + 6)}};
 }
+// Bytes 0, 2, 1 and 3 of a word.
+SIMT_DEVICE uint32_t EvenBytesFirst(uint32_t bytes) {
+#if defined(__CUDA_ARCH__)
+  return __byte_perm(bytes, 0, 0x3120);
+#else
+  return (bytes & 0xff0000ffu) | (bytes >> 8 & 0xff00u) | (bytes << 8 & 0xff0000u);
+#endif
+}
 // `count` of four bytes, or all of them; the others are 0.
 SIMT_DEVICE uint32_t LoadBytes(const uint8_t* p, int count) {
   uint32_t word = 0;

@@ -10,6 +10,7 @@
 #include <type_traits>
 
 #include "attention/kernel/block_shapes.h"
+#include "attention/kernel/byte_fragments.h"
 #include "attention/kernel/kernel_args.h"
 #include "attention/kernel/key_range.h"
 #include "attention/kernel/key_value_stages.h"
@@ -17,6 +18,7 @@
 #include "attention/kernel/lane_ops.h"
 #include "attention/kernel/logits.h"
 #include "attention/kernel/matrix_policies.h"
+#include "attention/kernel/query_rows.h"
 #include "attention/kernel/row_writer.h"
 #include "attention/kernel/simt.h"
 #include "tessera/dtype.h"
@@ -33,7 +35,9 @@ namespace tessera::kernel::lanes {
 template <class P, DType kCache, int kHeadSize, BlockShape kShape, bool kGeneral>
 class SimtTiles {
   using Stages = KeyValueStages<P, kCache, kHeadSize, kShape, kGeneral>;
-  static constexpr DType kMatrix = MatrixType(kCache);
+  static constexpr bool kReadsBytes = Stages::kReadsBytes;
+  static constexpr DType kQueryType = MatrixType(kCache);  // as they are loaded
+  static constexpr DType kMatrix = kReadsBytes ? DType::kFloat16 : kQueryType;
   static_assert(kGeneral || kCache == DType::kBFloat16);
   static constexpr int kWaveKeys = kShape.wave_keys;
   static constexpr int kRowTiles = kShape.row_tiles;
@@ -43,6 +47,7 @@ class SimtTiles {
   static constexpr int kDimTiles = kHeadSize / P::X;
   // Where it would leave too few registers: AMD's wide waves have twice as many.
   static constexpr bool kQueryInShared = kRowTiles > 1 || (kHeadSize > 128 && P::WAVE == 32);
+  static_assert(!kReadsBytes || (kRowTiles == 1 && kShape.key_waves > 1 && !kQueryInShared));
   static constexpr int kRowStride = Stages::kRowStride;
   static constexpr int kValueStride = Stages::kValueStride;
 
@@ -91,6 +96,7 @@ class SimtTiles {
 
   struct Query {
     Fragment<P::NY> f[kQueryInShared ? 1 : kHeadSize / P::K];
+    float factor[kReadsBytes ? kSlots : 1];  // that the scores are still to be multiplied by
   };
   struct Scores {
     Accumulator<P::NE> t[kRowTiles][kKeyTiles];
@@ -117,18 +123,19 @@ class SimtTiles {
   SIMT_METHOD void LoadQuery(Query& q, float factor) {
     // bfloat16 could not hold the scaled query exactly, so the scores are scaled instead.
     factor_ = factor;
-    if constexpr (kQueryInShared) ShareQuery();
+    const QueryRows<kQueryType, kHeadSize, kGeneral> rows(args_, item_);
+    if constexpr (kQueryInShared) rows.Share(kRows, kThreads, shared_->query, kRowStride);
     stages_.Begin();
     if constexpr (!kQueryInShared) {
-      const bool aligned = QueryAligned();
       SIMT_UNROLL
       for (int f = 0; f < kHeadSize / P::K; ++f) {
         SIMT_UNROLL
         for (int i = 0; i < 2 * P::NY; i += 2) {
-          q.f[f].words[i / 2] =
-              QueryPair(wave_row_ + P::y(lane_, i), f * P::K + P::yk(lane_, i), aligned);
+          const int k = kReadsBytes ? DimOfK(P::yk(lane_, i)) : P::yk(lane_, i);
+          q.f[f].words[i / 2] = rows.Pair(wave_row_ + P::y(lane_, i), f * P::K + k);
         }
       }
+      if constexpr (kReadsBytes) QueryToHalves(q);
     }
   }
 
@@ -172,30 +179,10 @@ class SimtTiles {
         for (int e = 0; e < P::NE; ++e) s.t[r][t].v[e] = 0.0f;
       }
     }
-    const uint16_t* keys = stages_.Keys() + key_wave_ * kWaveKeys * kRowStride;
-    SIMT_UNROLL
-    for (int f = 0; f < kHeadSize / P::K; ++f) {
-      Fragment<P::NY> row[kRowTiles];
-      SIMT_UNROLL
-      for (int r = 0; r < kRowTiles; ++r) {
-        if constexpr (kQueryInShared) {
-          P::LoadQuery(shared_->query + (wave_row_ + r * P::Y) * kRowStride + f * P::K, kRowStride,
-                       lane_, &row[r]);
-        } else {
-          row[r] = q.f[f];
-        }
-      }
-      SIMT_UNROLL
-      for (int t = 0; t < kKeyTiles; t += P::kTiles) {
-        Fragment<P::NX> k[P::kTiles];
-        P::LoadKeys(keys + t * P::X * kRowStride + f * P::K, kRowStride, lane_, k);
-        SIMT_UNROLL
-        for (int j = 0; j < P::kTiles; ++j) {
-          SIMT_UNROLL
-          for (int r = 0; r < kRowTiles; ++r)
-            P::template MultiplyAdd<kMatrix>(k[j], row[r], s.t[r][t + j]);
-        }
-      }
+    if constexpr (kReadsBytes) {
+      MultiplyByteKeys(q, s);
+    } else {
+      MultiplyKeys(q, s);
     }
     if (factor_ <= 0.0f) {  // the largest product would not be the largest score
       MapElements(s, [&](float& x, int, int) { x *= factor_; });
@@ -279,33 +266,12 @@ class SimtTiles {
   }
 
   SIMT_METHOD void ProbabilityValue(const Scores& s, Output& o) {
-    const int first = key_wave_ * kWaveKeys;
-    const uint16_t* values = stages_.Values();
-    SIMT_UNROLL
-    for (int f = 0; f < kWaveKeys / P::K; ++f) {
-      Fragment<P::NY> p[kRowTiles];
-      SIMT_UNROLL
-      for (int r = 0; r < kRowTiles; ++r) {
-        SIMT_UNROLL
-        for (int i = 0; i < 2 * P::NY; i += 2) {
-          p[r].words[i / 2] = PackPair<kMatrix>(s.t[r][P::p_tile(f, i)].v[P::p_elem(f, i)],
-                                                s.t[r][P::p_tile(f, i + 1)].v[P::p_elem(f, i + 1)]);
-        }
-      }
-      SIMT_UNROLL
-      for (int t = 0; t < kDimTiles; t += P::kTiles) {
-        const int key = first + f * P::K, dim = t * P::X;
-        Fragment<P::NX> v[P::kTiles];
-        P::LoadValues(
-            values + (P::kTransposes ? key * kValueStride + dim : dim * kValueStride + key),
-            kValueStride, lane_, v);
-        SIMT_UNROLL
-        for (int j = 0; j < P::kTiles; ++j) {
-          SIMT_UNROLL
-          for (int r = 0; r < kRowTiles; ++r)
-            P::template MultiplyAdd<kMatrix>(v[j], p[r], o.t[r][t + j]);
-        }
-      }
+    if constexpr (!kReadsBytes) {
+      MultiplyValues<kMatrix>(s, o);
+    } else if (args_.value_scale_offset == 0) {
+      MultiplyValues<DType::kFloat16>(s, o);
+    } else {  // probabilities carry the values' scales, for which float16 may be too small
+      MultiplyValues<DType::kBFloat16>(s, o);
     }
   }
 
@@ -347,47 +313,133 @@ class SimtTiles {
   }
 
  private:
-  // The item's rows as [row][dim], for all waves.
-  SIMT_METHOD void ShareQuery() {
-    constexpr int kPieces = kHeadSize / 8;
-    const bool aligned = QueryAligned();
-    for (int i = simt::Thread(); i < kRows * kPieces; i += kThreads) {
-      const int row = i / kPieces, dim = i % kPieces * 8;
-      uint16_t* to = shared_->query + row * kRowStride + dim;
-      if (aligned) {
-        const bool valid = row < item_.row_count;
-        const uint16_t* query = static_cast<const uint16_t*>(args_.query);
-        simt::CopyAsync16(to, query + (valid ? RowOffset(row) : 0) + dim, valid);
+  // From bfloat16, each row by a factor that lets float16 hold it.
+  SIMT_METHOD void QueryToHalves(Query& q) {
+    RowStats largest;
+    Fill(largest, 0.0f);
+    const auto for_each_pair = [&](const auto& f) {
+      SIMT_UNROLL
+      for (int k = 0; k < kHeadSize / P::K; ++k) {
+        SIMT_UNROLL
+        for (int i = 0; i < P::NY; ++i) {
+          const uint32_t pair = q.f[k].words[i];
+          f(q.f[k].words[i], P::slot_of_row(i), simt::FromBits(pair << 16),
+            simt::FromBits(pair & 0xffff0000u));
+        }
+      }
+    };
+    for_each_pair([&](uint32_t&, int slot, float low, float high) {
+      const float pair = Ops::Max(low < 0 ? -low : low, high < 0 ? -high : high);
+      largest.v[slot] = Ops::Max(largest.v[slot], pair);
+    });
+    RowStats scale;
+    SIMT_UNROLL
+    for (int u = 0; u < kSlots; ++u) {
+      SIMT_UNROLL
+      for (int r = 0; r < P::NRED; ++r) {
+        largest.v[u] = Ops::Max(largest.v[u], simt::ShuffleXor<P::WAVE>(largest.v[u], P::red(r)));
+      }
+      scale.v[u] = ScaleToHalves(largest.v[u]);
+      q.factor[u] = 1.0f / scale.v[u];
+    }
+    for_each_pair([&](uint32_t& word, int slot, float low, float high) {
+      word = PackPair<kMatrix>(low * scale.v[slot], high * scale.v[slot]);
+    });
+  }
+
+  SIMT_METHOD void LoadQueryRows(const Query& q, int f, Fragment<P::NY>* row) {
+    SIMT_UNROLL
+    for (int r = 0; r < kRowTiles; ++r) {
+      if constexpr (kQueryInShared) {
+        P::LoadQuery(shared_->query + (wave_row_ + r * P::Y) * kRowStride + f * P::K, kRowStride,
+                     lane_, &row[r]);
       } else {
-        simt::StorePiece(to, {{QueryPair(row, dim, false), QueryPair(row, dim + 2, false),
-                               QueryPair(row, dim + 4, false), QueryPair(row, dim + 6, false)}});
+        row[r] = q.f[f];
       }
     }
   }
 
-  // Whether rows are kHeadSize elements of 16 bits, 16 bytes of which can be copied as one.
-  SIMT_METHOD bool QueryAligned() const {
-    if (kGeneral &&
-        (args_.head_size != kHeadSize || IsByte(static_cast<DType>(args_.query_dtype)))) {
-      return false;
+  SIMT_METHOD void MultiplyKeys(const Query& q, Scores& s) {
+    const uint16_t* keys = stages_.Keys() + key_wave_ * kWaveKeys * kRowStride;
+    SIMT_UNROLL
+    for (int f = 0; f < kHeadSize / P::K; ++f) {
+      Fragment<P::NY> row[kRowTiles];
+      LoadQueryRows(q, f, row);
+      SIMT_UNROLL
+      for (int t = 0; t < kKeyTiles; t += P::kTiles) {
+        Fragment<P::NX> k[P::kTiles];
+        P::LoadKeys(keys + t * P::X * kRowStride + f * P::K, kRowStride, lane_, k);
+        SIMT_UNROLL
+        for (int j = 0; j < P::kTiles; ++j) {
+          SIMT_UNROLL
+          for (int r = 0; r < kRowTiles; ++r)
+            P::template MultiplyAdd<kMatrix>(k[j], row[r], s.t[r][t + j]);
+        }
+      }
     }
-    return (reinterpret_cast<uintptr_t>(args_.query) % 16 |
-            (args_.query_token_stride | args_.query_head_stride) % 8) == 0;
   }
 
-  // Two neighbours of the query as the matrix instructions take them; rows past the item's end
-  // are 0.
-  SIMT_METHOD uint32_t QueryPair(int row, int dim, bool aligned) const {
-    if (row >= item_.row_count) return 0;
-    if constexpr (kGeneral) {
-      const DType type = static_cast<DType>(args_.query_dtype);
-      const void* from =
-          static_cast<const uint8_t*>(args_.query) + RowOffset(row) * (IsByte(type) ? 1 : 2);
-      return LoadQueryPair<kMatrix>(type, from, dim, args_.head_size);
-    } else {
-      const uint16_t* from = static_cast<const uint16_t*>(args_.query) + RowOffset(row) + dim;
-      return aligned ? simt::LoadWord(from) : simt::LoadPair(from);
+  SIMT_METHOD void MultiplyByteKeys(const Query& q, Scores& s) {
+    constexpr int kStride = Stages::kByteStride;
+    const uint8_t* keys = stages_.KeyBytes() + key_wave_ * kWaveKeys * kStride;
+    SIMT_UNROLL
+    for (int f = 0; f < kHeadSize / P::K; f += 2) {
+      SIMT_UNROLL
+      for (int t = 0; t < kKeyTiles; t += 2) {
+        Fragment<P::NX> k[2][2];
+        LoadByteKeys<P, kCache>(keys + t * P::X * kStride + f * P::K, kStride, lane_, k);
+        SIMT_UNROLL
+        for (int j = 0; j < 4; ++j)
+          P::template MultiplyAdd<kMatrix>(k[j / 2][j % 2], q.f[f + j / 2], s.t[0][t + j % 2]);
+      }
     }
+    MapElements(s, [&](float& x, int slot, int) { x *= q.factor[slot]; });
+  }
+
+  template <DType kType>
+  SIMT_METHOD void MultiplyValues(const Scores& s, Output& o) {
+    SIMT_UNROLL
+    for (int f = 0; f < kWaveKeys / P::K; ++f) {
+      Fragment<P::NY> p[kRowTiles];
+      SIMT_UNROLL
+      for (int r = 0; r < kRowTiles; ++r) {
+        SIMT_UNROLL
+        for (int i = 0; i < 2 * P::NY; i += 2) {
+          p[r].words[i / 2] = PackPair<kType>(s.t[r][P::p_tile(f, i)].v[P::p_elem(f, i)],
+                                              s.t[r][P::p_tile(f, i + 1)].v[P::p_elem(f, i + 1)]);
+        }
+      }
+      constexpr int kTiles = kReadsBytes ? 4 : P::kTiles;
+      SIMT_UNROLL
+      for (int t = 0; t < kDimTiles; t += kTiles) {
+        Fragment<P::NX> v[kTiles];
+        LoadValues<kType>(key_wave_ * kWaveKeys + f * P::K, t * P::X, v);
+        SIMT_UNROLL
+        for (int j = 0; j < kTiles; ++j) {
+          SIMT_UNROLL
+          for (int r = 0; r < kRowTiles; ++r)
+            P::template MultiplyAdd<kType>(v[j], p[r], o.t[r][t + j]);
+        }
+      }
+    }
+  }
+
+  // Of K keys from `key` on, dims from `dim` on.
+  template <DType kType>
+  SIMT_METHOD void LoadValues(int key, int dim, Fragment<P::NX>* v) {
+    if constexpr (kReadsBytes) {
+      constexpr int kStride = Stages::kByteStride;
+      LoadByteValues<P, kCache, kType>(stages_.ValueBytes() + key * kStride + dim, kStride, lane_,
+                                       v);
+    } else {
+      const int place = P::kTransposes ? key * kValueStride + dim : dim * kValueStride + key;
+      P::LoadValues(stages_.Values() + place, kValueStride, lane_, v);
+    }
+  }
+
+  // Where element x of a tile of the output belongs.
+  SIMT_METHOD static int DimOf(int tile, int x) {
+    return kReadsBytes ? DimOfTile<P>(tile, x) : tile * P::X + x;
   }
 
   // f(element, slot, key) for every score; the key counts from the wave's first.
@@ -466,7 +518,7 @@ class SimtTiles {
         SIMT_UNROLL
         for (int e = 0; e < P::NE; ++e) {
           if (P::slot(e) != u % P::SLOTS) continue;
-          merge.output[key_wave_][row][t * P::X + P::cx(lane_, e)] = o.t[u / P::SLOTS][t].v[e];
+          merge.output[key_wave_][row][DimOf(t, P::cx(lane_, e))] = o.t[u / P::SLOTS][t].v[e];
         }
       }
       if (P::cx(lane_, 0) == 0) {
@@ -496,12 +548,6 @@ class SimtTiles {
       writer.Pair(dim, low * inverse, high * inverse);
       if (dim == 0) writer.Lse(maximum, sum);
     }
-  }
-
-  // Of a query row, in elements.
-  SIMT_METHOD int64_t RowOffset(int row) const {
-    const RowPlace place = PlaceOfRow(args_, item_, row);
-    return place.token * args_.query_token_stride + place.head * args_.query_head_stride;
   }
 
   const KernelArgs& args_;

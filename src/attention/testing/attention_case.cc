@@ -50,6 +50,8 @@ std::string ToString(const CaseOptions& options) {
       ", blocks of " + std::to_string(options.block_size) + " " + tessera::ToString(options.order) +
       (options.separate_planes ? " planes" : "") + (options.value_in_key ? " V in K" : "") +
       (options.spec.batch_invariant ? " invariant" : "") +
+      (options.query_size != 1 ? " queries of " + std::to_string(options.query_size) : "") +
+      (options.value_size != 1 ? " values of " + std::to_string(options.value_size) : "") +
       (options.common_prefix > 0 ? " common prefix " + std::to_string(options.common_prefix) : "") +
       ", seed " + std::to_string(options.seed) + ", query/seq";
   for (const Sequence& s : options.sequences) {
@@ -199,7 +201,7 @@ void AttentionCase::MakeFeatures() {
   batch_.max_prefix_ranges = kSpans;
 }
 
-AttentionCase::Dense AttentionCase::MakeDense(int32_t keys, int32_t size,
+AttentionCase::Dense AttentionCase::MakeDense(int32_t keys, int32_t size, float magnitude,
                                               const std::vector<float>& head_scales,
                                               unsigned seed) const {
   // Numbers of its own, so that a sequence is the same whatever stands beside it.
@@ -214,7 +216,7 @@ AttentionCase::Dense AttentionCase::MakeDense(int32_t keys, int32_t size,
     float* given = dense.given.data() + row * size;
     float largest = 0.0f;
     for (int32_t i = 0; i < size; ++i) {
-      given[i] = normal(numbers);
+      given[i] = normal(numbers) * magnitude;
       largest = std::max(largest, std::abs(given[i]));
     }
     float scale = 1.0f;
@@ -242,13 +244,15 @@ void AttentionCase::MakeSequence(size_t seq) {
       for (int64_t i = 0; i < spec_.head_size; ++i) {
         StoreFromFloat(spec_.query_dtype, query_.data(),
                        token * token_stride_ + head * head_stride_ + i,
-                       normal(numbers) / query_scale_);
+                       normal(numbers) * options_.query_size / query_scale_);
       }
     }
   }
   const auto seed = static_cast<unsigned>(numbers());
-  keys_.push_back(MakeDense(seq_lens_[seq], spec_.head_size, key_scales_, seed));
-  values_.push_back(MakeDense(seq_lens_[seq], spec_.value_size(), value_scales_, seed + 1));
+  keys_.push_back(
+      MakeDense(seq_lens_[seq], spec_.head_size, 1.0f / options_.query_size, key_scales_, seed));
+  values_.push_back(
+      MakeDense(seq_lens_[seq], spec_.value_size(), options_.value_size, value_scales_, seed + 1));
   // The shared blocks hold the first sequence's tokens.
   const int64_t shared = int64_t{batch_.common_prefix_len} * spec_.num_kv_heads;
   const auto share = [&](Dense* dense, const Dense& first, int64_t size) {

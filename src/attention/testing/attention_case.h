@@ -31,6 +31,8 @@ struct CaseOptions {
   int32_t padded_tokens = 0;     // rows past the last request
   int32_t skip_every = 0;  // every n-th new token's slot is -1; its key stays as it is in the cache
   int32_t common_prefix = 0;  // tokens that all requests have in the same blocks
+  float query_size = 1.0f;    // of queries; keys are 1 / this size, so that scores stay
+  float value_size = 1.0f;    // of values
   unsigned seed = 1;
 };
 
@@ -76,8 +78,8 @@ class AttentionCase {
   void MakeCache();
   void MakeFeatures();
   void MakeSequence(size_t seq);
-  Dense MakeDense(int32_t keys, int32_t size, const std::vector<float>& head_scales,
-                  unsigned seed) const;
+  Dense MakeDense(int32_t keys, int32_t size, float magnitude,
+                  const std::vector<float>& head_scales, unsigned seed) const;
   void FillCache();
   void PlaceKey(size_t seq, int32_t key, bool seen);
   void MakeExpectation();

@@ -1,7 +1,6 @@
 // What clients ask for: the bodies of /v1/completions and /v1/chat/completions.
 #pragma once
 
-#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -59,7 +58,6 @@ struct GenerationRequest {
   bool has_max_tokens = false;  // otherwise max_tokens is for the server to say
   SamplingParams sampling;      // of one answer; logprobs are set as wanted
   SchedulingFields scheduling;
-  std::chrono::steady_clock::time_point arrival = std::chrono::steady_clock::now();
   std::string client;  // who asks, as far as the server knows: shares with all others
 };
 
