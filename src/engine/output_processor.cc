@@ -26,7 +26,12 @@ void OutputProcessor::Append(int32_t token, int64_t num_tokens, RequestUpdate* u
                                                    : stop_strings_.AppendUnsearched(text);
   }
   if (update->finish != FinishReason::kNone) Flush(update);
-  if (stop_strings_.stopped()) update->finish = FinishReason::kStop;
+  if (stop_strings_.stopped()) {
+    update->finish = FinishReason::kStop;
+    update->stop_string = stop_strings_.match();
+  } else if (update->finish == FinishReason::kStop && !checker_.IsModelEnd(token)) {
+    update->stop_token = token;
+  }
 }
 
 void OutputProcessor::Flush(RequestUpdate* update) {

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -72,6 +73,41 @@ TEST_F(OutputProcessorTest, TextEndsBeforeItsEnd) {
   EXPECT_EQ(Run("12 apples", params), "12|length") << "held back, then given out";
   params.stop = {"2"};
   EXPECT_EQ(Run("12 apples", params), "1|stop") << "both at once";
+}
+
+// Token 1 is the model's end.
+TEST_F(OutputProcessorTest, WhatEndedTheText) {
+  struct Case {
+    std::vector<std::string> stop;
+    std::vector<int32_t> stop_token_ids;
+    int32_t last;
+    const char* string;
+    std::optional<int32_t> token;
+  };
+  for (const Case& c : {Case{{}, {}, 1, "", std::nullopt},              //
+                        Case{{}, {1}, 1, "", std::nullopt},             // the model's own
+                        Case{{}, {7}, 7, "", 7},                        //
+                        Case{{"2 a", "apples"}, {7}, 7, "2 a", {}},     // the first
+                        Case{{"les", "apples"}, {7}, 7, "apples", {}},  // the longest
+                        Case{{"les and pears"}, {7}, 7, "", 7}}) {
+    SamplingParams params;
+    params.stop = c.stop;
+    params.stop_token_ids = c.stop_token_ids;
+    for (const bool keeps : {false, true}) {
+      params.include_stop_str_in_output = keeps;
+      std::vector<int32_t> tokens = tokenizer_->Encode("12 apples", false);
+      tokens.push_back(c.last);
+      OutputProcessor output(tokenizer_.get(), params,
+                             StopChecker(params, MakeTokenRules(params, {1}), 1000));
+      RequestUpdate update;
+      for (size_t i = 0; update.finish == FinishReason::kNone; ++i) {
+        EXPECT_EQ(update.stop_string, "");
+        output.Append(tokens.at(i), 10, &update);
+      }
+      EXPECT_EQ(update.stop_string, c.string);
+      EXPECT_EQ(update.stop_token, c.token);
+    }
+  }
 }
 
 TEST_F(OutputProcessorTest, WhatEndedTheTextMayBePartOfIt) {

@@ -55,6 +55,10 @@ struct RequestUpdate {
   // has token -1, as nothing predicts the first token.
   std::vector<TokenLogprob> prompt_logprobs;
   FinishReason finish = FinishReason::kNone;
+  // With kStop: the stop string that ended it, or else the token of stop_token_ids. Neither at the
+  // model's own end, or where the grammar can go on no more.
+  std::string stop_string;
+  std::optional<int32_t> stop_token;
   std::string error;                            // with kError and kTimeout
   ErrorCode error_code = ErrorCode::kInternal;  // with kError
   int32_t prompt_tokens = 0;                    // with the last update

@@ -17,6 +17,10 @@ std::span<const int32_t> StopChecker::ForbiddenAt(int32_t index) const {
   return rules_->stop_tokens;
 }
 
+bool StopChecker::IsModelEnd(int32_t token) const {
+  return std::binary_search(rules_->model_ends.begin(), rules_->model_ends.end(), token);
+}
+
 FinishReason StopChecker::Check(int32_t token, int32_t num_output, int64_t num_tokens) const {
   const std::vector<int32_t>& stop_tokens = rules_->stop_tokens;
   if (num_output > min_tokens_ &&

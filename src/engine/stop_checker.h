@@ -30,6 +30,9 @@ class StopChecker {
   // Whether the request ends with `token`, the num_output-th one: kNone, kStop or kLength.
   FinishReason Check(int32_t token, int32_t num_output, int64_t num_tokens) const;
 
+  // Whether the model itself means the end by the token.
+  bool IsModelEnd(int32_t token) const;
+
  private:
   std::shared_ptr<const TokenRules> rules_;
   int32_t min_tokens_;

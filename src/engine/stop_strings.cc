@@ -83,6 +83,7 @@ std::string StopStrings::Append(std::string_view text) {
     stopped_ = true;
     std::string certain = std::exchange(held_, {});
     certain.append(text.substr(0, i + 1));
+    match_ = certain.substr(certain.size() - complete);
     if (!keeps_match_) certain.resize(certain.size() - complete);
     return certain;
   }

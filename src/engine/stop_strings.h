@@ -61,6 +61,7 @@ class StopStrings {
   std::string Finish();
 
   bool stopped() const { return stopped_; }
+  const std::string& match() const { return match_; }  // the string that stopped it
 
  private:
   std::shared_ptr<const StopAutomaton> automaton_;
@@ -68,6 +69,7 @@ class StopStrings {
   StopAutomaton::State state_ = StopAutomaton::kStart;
   std::string held_;  // as long as the state's text
   bool stopped_ = false;
+  std::string match_;
 };
 
 }  // namespace tessera

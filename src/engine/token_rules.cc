@@ -29,9 +29,10 @@ std::shared_ptr<const TokenRules> MakeTokenRules(const SamplingParams& params,
                                                  const std::vector<int32_t>& eos_token_ids) {
   auto rules = std::make_shared<TokenRules>();
   rules->stop_tokens = params.stop_token_ids;
-  if (!params.ignore_eos) {
-    rules->stop_tokens.insert(rules->stop_tokens.end(), eos_token_ids.begin(), eos_token_ids.end());
-  }
+  if (!params.ignore_eos) rules->model_ends = eos_token_ids;
+  SortOut(&rules->model_ends);
+  rules->stop_tokens.insert(rules->stop_tokens.end(), rules->model_ends.begin(),
+                            rules->model_ends.end());
   SortOut(&rules->stop_tokens);
   rules->allowed = MaskOf(params.allowed_token_ids);
   rules->logit_bias = params.logit_bias;

@@ -17,6 +17,7 @@ namespace tessera {
 // the answers of a request share one of these.
 struct TokenRules {
   std::vector<int32_t> stop_tokens;          // that end the output; ascending, none twice
+  std::vector<int32_t> model_ends;           // those of them that are the model's own; likewise
   std::shared_ptr<const TokenMask> allowed;  // null: every token is
   std::vector<std::pair<int32_t, float>> logit_bias;
   std::vector<std::vector<int32_t>> bad_words;

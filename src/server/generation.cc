@@ -25,6 +25,8 @@ void Merge(const RequestUpdate& later, RequestUpdate* update) {
   AppendTo(later.logprobs, &update->logprobs);
   AppendTo(later.prompt_logprobs, &update->prompt_logprobs);
   update->finish = later.finish;
+  update->stop_string = later.stop_string;
+  update->stop_token = later.stop_token;
   update->error = later.error;
   update->error_code = later.error_code;
   update->prompt_tokens = later.prompt_tokens;

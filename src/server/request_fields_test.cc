@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "server/protocol/json.h"
@@ -98,6 +99,50 @@ TEST_F(RequestFieldsTest, WhatTheTextShows) {
   EXPECT_EQ(Complete(special + R"(, "skip_special_tokens": false)")["text"], Text({0, 0}));
   EXPECT_NE(Text({0}), "");
   EXPECT_EQ(Post("/v1/completions", R"({"prompt": "x", "request_id": "mine"})")["id"], "cmpl-mine");
+}
+
+// vLLM's stop_reason: null at the model's own end.
+TEST_F(RequestFieldsTest, StopReasonSaysWhatEndedTheAnswer) {
+  const Json whole = Complete(R"("max_tokens": 3)");
+  EXPECT_EQ(whole["finish_reason"], "length");
+  EXPECT_TRUE(whole.at("stop_reason").is_null());
+  const Json third = whole["token_ids"][2];
+  EXPECT_EQ(Complete(R"("stop_token_ids": [)" + third.dump() + "]")["stop_reason"], third);
+  EXPECT_EQ(Complete(R"("stop": ["zzz", "####"])")["stop_reason"], "####");
+  const std::string special = R"("allowed_token_ids": [0], "stop": ")" + Text({0}) + "\"";
+  EXPECT_EQ(Complete(special)["stop_reason"], Text({0})) << "though it ends by its number";
+  const std::string body = std::string(R"({"prompt": ")") + kQuestion +
+                           R"(", "temperature": 0, "stream": true, "max_tokens": 40, )";
+  for (const auto& [fields, reason] : {std::pair{R"("stop": "####"})", Json("####")},
+                                       std::pair{R"("allowed_token_ids": [1]})", Json(nullptr)}}) {
+    const std::vector<Json> events = EventsOf(server_.Post("/v1/completions", body + fields).body);
+    ASSERT_FALSE(events.empty());
+    const Json& last = events.back()["choices"][0];
+    EXPECT_EQ(last["finish_reason"], "stop");
+    EXPECT_EQ(last.at("stop_reason"), reason);
+    for (size_t i = 0; i + 1 < events.size(); ++i) {
+      EXPECT_FALSE(events[i]["choices"][0].contains("stop_reason"));
+    }
+  }
+}
+
+TEST_F(RequestFieldsTest, ContinuousUsageCountsTheTokensSoFar) {
+  const std::string body =
+      R"({"prompt": [5, 6, 7], "max_tokens": 6, "ignore_eos": true, "stream": true, "n": 2,
+          "return_token_ids": true, "stream_options": {"continuous_usage_stats": true)";
+  int64_t tokens = 0;
+  const std::vector<Json> events =
+      EventsOf(server_.Post("/v1/completions", body + R"(, "include_usage": true}})").body);
+  for (const Json& event : events) {
+    if (!event["choices"].empty()) tokens += event["choices"][0]["token_ids"].size();
+    EXPECT_EQ(event["usage"]["prompt_tokens"], 3);
+    EXPECT_EQ(event["usage"]["completion_tokens"], tokens);
+  }
+  EXPECT_EQ(tokens, 12);
+  EXPECT_GT(events.size(), 6u);
+  for (const Json& event : EventsOf(server_.Post("/v1/completions", body + "}}").body)) {
+    EXPECT_FALSE(event.contains("usage")) << "include_usage was not asked for";
+  }
 }
 
 TEST_F(RequestFieldsTest, FinalMessageIsGoneOnWith) {

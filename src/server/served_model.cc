@@ -130,6 +130,7 @@ std::optional<ApiError> ServedModel::Tokenize(GenerationRequest* request) const 
     if (auto error = EncodeText(prompt.text, add_special_tokens, &prompt.tokens)) return error;
     Truncate(*request, &prompt);
   }
+  FindSpecialStops(request);
   return EncodeBadWords(request);
 }
 
@@ -188,17 +189,17 @@ std::optional<ApiError> ServedModel::Constrain(GenerationRequest* request) const
   return std::nullopt;
 }
 
-void ServedModel::AddSpecialStops(SamplingParams* sampling) const {
+void ServedModel::FindSpecialStops(GenerationRequest* request) const {
   if (tokenizer() == nullptr) return;
-  for (const std::string& stop : sampling->stop) {
+  for (const std::string& stop : request->sampling.stop) {
     const std::optional<int32_t> id = tokenizer()->TokenId(stop);
-    if (id && tokenizer()->IsSpecial(*id)) sampling->stop_token_ids.push_back(*id);
+    if (id && tokenizer()->IsSpecial(*id)) request->special_stops.emplace_back(*id, stop);
   }
 }
 
 Result<std::vector<Request>> ServedModel::EngineRequests(const GenerationRequest& request) const {
   SamplingParams sampling = request.sampling;
-  AddSpecialStops(&sampling);
+  for (const auto& [token, text] : request.special_stops) sampling.stop_token_ids.push_back(token);
   if (request.logprobs || request.best_of > request.n) {
     sampling.logprobs = request.logprobs.value_or(0);
   }

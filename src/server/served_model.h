@@ -39,7 +39,8 @@ class ServedModel {
   // Whether a client may call the model so.
   std::optional<ApiError> CheckName(const std::string& name) const;
 
-  // Gives every prompt its tokens, chats their prompt, and bad words theirs.
+  // Gives every prompt its tokens, chats their prompt, and bad words theirs. Finds the stop strings
+  // that are special tokens.
   std::optional<ApiError> Tokenize(GenerationRequest* request) const;
 
   // Compiles what the request's answers have to be, if anything.
@@ -64,7 +65,7 @@ class ServedModel {
   // space.
   std::optional<ApiError> EncodeBadWords(GenerationRequest* request) const;
   // The end tokens that clients may write as stop strings, as "<|im_end|>".
-  void AddSpecialStops(SamplingParams* sampling) const;
+  void FindSpecialStops(GenerationRequest* request) const;
 
   Engine* const engine_;
   const std::vector<std::string> names_;

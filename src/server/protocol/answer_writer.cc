@@ -35,7 +35,11 @@ AnswerWriter::AnswerWriter(const GenerationRequest& request, const Tokenizer* to
       identity_(std::move(identity)),
       event_start_(WithoutEnd(Dump(Skeleton(/*chunk=*/true)), kEventEnd)),
       progress_(request.prompts.size() * static_cast<size_t>(request.best_of),
-                Progress{false, 0, ToolCallParser(request.tools)}) {}
+                Progress{false, 0, ToolCallParser(request.tools)}) {
+  for (const Prompt& prompt : request.prompts) {
+    prompt_tokens_ += static_cast<int64_t>(prompt.tokens.size());
+  }
+}
 
 const Prompt& AnswerWriter::PromptOf(size_t index) const {
   return request_.prompts[index / static_cast<size_t>(request_.best_of)];
@@ -53,9 +57,12 @@ Json AnswerWriter::Skeleton(bool chunk) const {
 }
 
 std::string AnswerWriter::ChoiceEvent(const Json& choice, const std::string& rest) const {
-  // The counts come with the last event; where they do, the others say so.
-  return SseEvent(event_start_ + Dump(choice) + "]" + rest +
-                  (request_.include_usage ? ",\"usage\":null}" : "}"));
+  // The counts come with the last event; where they do, the others say so, or tell them so far.
+  std::string usage;
+  if (request_.include_usage) {
+    usage = ",\"usage\":" + (request_.continuous_usage ? Dump(Usage()) : "null");
+  }
+  return SseEvent(event_start_ + Dump(choice) + "]" + rest + usage + "}");
 }
 
 std::string AnswerWriter::EchoText(size_t index) const {
@@ -109,7 +116,7 @@ Json AnswerWriter::Choice(size_t index, size_t choice, const RequestUpdate& resu
     json["text"] = EchoText(index) + (request_.generates ? result.text : "");
   }
   json["logprobs"] = LogprobsOf(index, result, /*with_prompt=*/request_.echo, progress);
-  json["finish_reason"] = FinishJson(result, *progress);
+  TellFinish(result, *progress, &json);
   if (request_.form == AnswerForm::kCompletion) {
     if (request_.prompt_logprobs) json["prompt_logprobs"] = PromptLogprobs(result);
     if (request_.return_token_ids) json["prompt_token_ids"] = PromptOf(index).tokens;
@@ -124,10 +131,21 @@ std::string AnswerWriter::CallId(size_t index, int32_t call) const {
          std::to_string(index) + "_" + std::to_string(call);
 }
 
-Json AnswerWriter::FinishJson(const RequestUpdate& update, const Progress& progress) const {
-  if (update.finish == FinishReason::kNone) return nullptr;
+void AnswerWriter::TellFinish(const RequestUpdate& update, const Progress& progress,
+                              Json* choice) const {
+  Json& finish = (*choice)["finish_reason"];
+  if (update.finish == FinishReason::kNone) return;
   const bool calls = update.finish == FinishReason::kStop && progress.calls.has_calls();
-  return calls ? "tool_calls" : ToString(update.finish);
+  finish = calls ? "tool_calls" : ToString(update.finish);
+  Json& reason = (*choice)["stop_reason"];
+  if (!update.stop_string.empty()) {
+    reason = update.stop_string;
+  } else if (update.stop_token) {
+    reason = *update.stop_token;
+    for (const auto& [token, text] : request_.special_stops) {
+      if (token == *update.stop_token) reason = text;
+    }
+  }
 }
 
 Json AnswerWriter::Message(size_t index, const RequestUpdate& result, Progress* progress) const {
@@ -222,7 +240,7 @@ std::string AnswerWriter::Events(size_t index, const RequestUpdate& update) {
         (echoes ? EchoText(index) : "") + (request_.generates ? update.text : std::string());
   }
   choice["logprobs"] = LogprobsOf(index, update, echoes, &progress);
-  choice["finish_reason"] = FinishJson(update, progress);
+  TellFinish(update, progress, &choice);
   if (request_.return_token_ids) {
     const bool is_chat = request_.form == AnswerForm::kChat;
     if (first && !is_chat) choice["prompt_token_ids"] = PromptOf(index).tokens;
@@ -252,13 +270,9 @@ void AnswerWriter::Count(size_t index, const RequestUpdate& update) {
 }
 
 Json AnswerWriter::Usage() const {
-  int64_t prompt_tokens = 0;
-  for (const Prompt& prompt : request_.prompts) {
-    prompt_tokens += static_cast<int64_t>(prompt.tokens.size());
-  }
-  return {{"prompt_tokens", prompt_tokens},
+  return {{"prompt_tokens", prompt_tokens_},
           {"completion_tokens", output_tokens_},
-          {"total_tokens", prompt_tokens + output_tokens_},
+          {"total_tokens", prompt_tokens_ + output_tokens_},
           {"prompt_tokens_details", {{"cached_tokens", cached_tokens_}}}};
 }
 

@@ -52,7 +52,8 @@ class AnswerWriter {
   Json Message(size_t index, const RequestUpdate& result, Progress* progress) const;
   static ParsedAnswer Parse(const RequestUpdate& update, bool ends, Progress* progress);
   std::vector<Json> Deltas(size_t index, const RequestUpdate& update, Progress* progress) const;
-  Json FinishJson(const RequestUpdate& update, const Progress& progress) const;
+  // Sets the choice's finish_reason and, as vLLM has it, stop_reason.
+  void TellFinish(const RequestUpdate& update, const Progress& progress, Json* choice) const;
   std::string CallId(size_t index, int32_t call) const;
   // The event of one choice; `rest`: further members of the event, each behind a comma.
   std::string ChoiceEvent(const Json& choice, const std::string& rest = "") const;
@@ -81,8 +82,9 @@ class AnswerWriter {
   const AnswerIdentity identity_;
   const std::string event_start_;   // of every event of a choice, up to the choice
   std::vector<Progress> progress_;  // [engine requests]
-  int64_t output_tokens_ = 0;
-  int64_t cached_tokens_ = 0;  // of the prompts, each counted once
+  int64_t prompt_tokens_ = 0;       // of all prompts
+  int64_t output_tokens_ = 0;       // so far
+  int64_t cached_tokens_ = 0;       // of the prompts, each counted once
 };
 
 }  // namespace tessera

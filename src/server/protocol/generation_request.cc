@@ -99,6 +99,7 @@ void ReadSeed(FieldReader* fields, std::optional<uint64_t>* seed) {
   if (field->is_number_unsigned()) {
     *seed = field->get<uint64_t>();
   } else if (const std::optional<int64_t> number = IntegerOf(*field)) {
+    if (*number == -1) return;  // any, as vLLM has it
     *seed = static_cast<uint64_t>(*number);
   } else {
     fields->Fail(ApiError::Invalid(
@@ -118,14 +119,8 @@ void ReadStream(FieldReader* fields, GenerationRequest* request) {
   }
   FieldReader inner(*options, "stream_options.");
   inner.Read("include_usage", &request->include_usage);
-  bool continuous = false;
-  inner.Read("continuous_usage_stats", &continuous);
+  inner.Read("continuous_usage_stats", &request->continuous_usage);
   if (const auto& error = inner.error()) return fields->Fail(*error);
-  if (continuous) {
-    fields->Fail(ApiError::Invalid("stream_options",
-                                   "stream_options.continuous_usage_stats is not supported; leave "
-                                   "it out, and use include_usage."));
-  }
   if (!request->stream) {
     fields->Fail(ApiError::Invalid("stream_options",
                                    "stream_options needs \"stream\": true; set it, or leave "

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "engine/request.h"
@@ -52,11 +53,14 @@ struct GenerationRequest {
   std::optional<int32_t> prompt_logprobs;  // alternatives for each token of the prompt
   bool return_token_ids = false;           // of prompt and answer
   std::vector<std::string> bad_words;      // that do not occur in the answer
-  std::string id;                          // what the client calls it; "": anything
+  // Stop strings that are special tokens, which end the answer by their numbers.
+  std::vector<std::pair<int32_t, std::string>> special_stops;
+  std::string id;  // what the client calls it; "": anything
   bool stream = false;
-  bool include_usage = false;   // a last chunk of the stream with the counts
-  bool has_max_tokens = false;  // otherwise max_tokens is for the server to say
-  SamplingParams sampling;      // of one answer; logprobs are set as wanted
+  bool include_usage = false;     // a last chunk of the stream with the counts
+  bool continuous_usage = false;  // the counts so far in the others
+  bool has_max_tokens = false;    // otherwise max_tokens is for the server to say
+  SamplingParams sampling;        // of one answer; logprobs are set as wanted
   SchedulingFields scheduling;
   std::string client;  // who asks, as far as the server knows: shares with all others
 };

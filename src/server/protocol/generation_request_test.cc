@@ -40,13 +40,19 @@ TEST(CompletionRequestTest, Defaults) {
   EXPECT_TRUE(request.generates);
 }
 
+TEST(CompletionRequestTest, SomeValuesMeanNone) {
+  GenerationRequest request;
+  ASSERT_FALSE(ParseCompletionRequest(R"({"prompt": "Hi", "seed": -1, "top_k": -1})", &request));
+  EXPECT_FALSE(request.sampling.seed) << "any, as vLLM has it";
+}
+
 TEST(CompletionRequestTest, AllFieldsArrive) {
   GenerationRequest request;
   const auto error = ParseCompletionRequest(
       R"({"model": "m", "prompt": [1, 2], "max_tokens": 7, "temperature": 0.5, "top_p": 0.25,
           "top_k": 4, "min_p": 0.125, "n": 2, "best_of": 3, "echo": true, "logprobs": 5,
           "presence_penalty": -1, "frequency_penalty": 1.5, "repetition_penalty": 2,
-          "logit_bias": {"50": -100, "3": 1.5}, "seed": -1, "stop": ["a", "bc"],
+          "logit_bias": {"50": -100, "3": 1.5}, "seed": -2, "stop": ["a", "bc"],
           "stop_token_ids": [7, 8], "min_tokens": 2, "ignore_eos": true, "stream": false,
           "return_tokens_as_token_ids": true, "add_special_tokens": false, "bad_words": ["x", " y"],
           "allowed_token_ids": [3, 4], "prompt_logprobs": 2, "truncate_prompt_tokens": -1,
@@ -69,7 +75,7 @@ TEST(CompletionRequestTest, AllFieldsArrive) {
   EXPECT_EQ(s.frequency_penalty, 1.5f);
   EXPECT_EQ(s.repetition_penalty, 2);
   EXPECT_THAT(s.logit_bias, ElementsAre(Pair(50, -100.0f), Pair(3, 1.5f)));
-  EXPECT_EQ(s.seed, ~uint64_t{0});
+  EXPECT_EQ(s.seed, ~uint64_t{1});
   EXPECT_THAT(s.stop, ElementsAre("a", "bc"));
   EXPECT_THAT(s.stop_token_ids, ElementsAre(7, 8));
   EXPECT_EQ(s.min_tokens, 2);
@@ -224,8 +230,8 @@ TEST(GenerationRequestTest, RefusesWithTheFieldsName) {
       {kText, WithPrompt(R"("guided_whitespace_pattern": " ")"), "guided_whitespace_pattern",
        "not supported"},
       {kText, WithPrompt(R"("grammar": "root ::= x")"), "grammar", "guided_json"},
-      {kText, WithPrompt(R"("stream": true, "stream_options": {"continuous_usage_stats": true})"),
-       "stream_options", "include_usage"},
+      {kText, WithPrompt(R"("stream": true, "stream_options": {"continuous_usage_stats": 1})"),
+       "stream_options.continuous_usage_stats", "true or false"},
       {kText, WithPrompt(R"("structured_outputs": {"json": {}, "whitespace_pattern": " "})"),
        "structured_outputs", "structured_outputs.whitespace_pattern is not"},
       {kText, WithPrompt(R"("structured_outputs": {"json": 5})"), "structured_outputs.json",
