@@ -68,17 +68,24 @@ std::vector<Backend*> BackendsOf(const EngineParts& parts) {
   return backends;
 }
 
-// Why no token is left where `constraint` (null: none) allows some.
-Error NothingLeft(const TokenMask* constraint) {
+// Why no token is left where `constraint` (null: none) allows some, and `has_forbidden` where ends
+// must not come yet.
+Error NothingLeft(const TokenMask* constraint, const TokenRules& rules, bool has_forbidden) {
   if (constraint != nullptr && !HasToken(*constraint, {})) {
     return InvalidArgument(
         "No token of this model can go on with the answer as its constraint demands; use a pattern "
         "or a schema of characters that the model's vocabulary has.");
   }
-  return InvalidArgument(
-      "No token is left to go on with the answer: allowed_token_ids, bad_words and, before "
-      "min_tokens, stop_token_ids forbid all that its constraint allows, if it has one; loosen "
-      "one of them.");
+  std::string demands;
+  const auto add = [&](bool given, const char* name) {
+    if (given) demands += (demands.empty() ? "" : ", ") + std::string(name);
+  };
+  add(rules.allowed != nullptr, "allowed_token_ids");
+  add(!rules.bad_words.empty(), "bad_words");
+  add(has_forbidden, "min_tokens");
+  add(constraint != nullptr, "the answer's form");
+  return InvalidArgument("No token is left to go on with the answer that satisfies " + demands +
+                         "; loosen one of them.");
 }
 
 uint64_t RandomSeed() {
@@ -413,7 +420,8 @@ Result<std::optional<TokenSampler::Choice>> EngineCore::SampleToken(int worker,
     const bool may_end = state.constraint && state.constraint->MayEnd();
     if (!HasToken(*mask, restrictions.forbidden)) {
       if (may_end) return std::optional<TokenSampler::Choice>();
-      return NothingLeft(constraint.get());
+      return NothingLeft(constraint.get(), rules,
+                         !checker.ForbiddenAt(state.output.num_output() + ahead).empty());
     }
     if (may_end) restrictions.allowed_besides = rules.stop_tokens;
   }

@@ -26,6 +26,13 @@ ApiError FailureOf(const RequestUpdate& update) {
   return ShuttingDown();
 }
 
+// Chats have no field `prompt`: theirs is made from the messages.
+ApiError RefusalOf(const Error& error, AnswerForm form) {
+  ApiError refusal = ApiError::FromEngine(error);
+  if (form == AnswerForm::kChat && refusal.param == "prompt") refusal.param = "messages";
+  return refusal;
+}
+
 }  // namespace
 
 GenerationExchange::GenerationExchange(const ExchangeContext& context, GenerationRequest request,
@@ -47,7 +54,7 @@ std::optional<ApiError> GenerationExchange::Start(const ExchangeContext& context
                                                   std::function<void()> wake,
                                                   std::unique_ptr<Exchange>* exchange) {
   auto made = context.model->EngineRequests(request);
-  if (!made.ok()) return ApiError::FromEngine(made.error());
+  if (!made.ok()) return RefusalOf(made.error(), request.form);
   std::vector<Request> requests = std::move(made).value();
   ForgetSources(&request);
   std::unique_ptr<GenerationExchange> created(
@@ -62,7 +69,7 @@ std::optional<ApiError> GenerationExchange::Start(const ExchangeContext& context
   auto generation =
       Generation::Start(&context.model->engine(), context.metrics, std::move(requests),
                         std::move(options), std::move(places), std::move(wake));
-  if (!generation.ok()) return ApiError::FromEngine(generation.error());
+  if (!generation.ok()) return RefusalOf(generation.error(), created->request_.form);
   created->generation_ = std::move(generation).value();
   *exchange = std::move(created);
   return std::nullopt;

@@ -39,7 +39,7 @@ std::string ParamOf(std::string_view message) {
   }
   if (message.starts_with("The prompt ")) return "prompt";
   for (const std::string_view name :
-       {"logit_bias", "allowed_token_ids", "bad_words", "stop_token_ids"}) {
+       {"logit_bias", "allowed_token_ids", "bad_words", "stop_token_ids", "min_tokens"}) {
     if (message.find(name) != std::string_view::npos) return std::string(name);
   }
   return "";
