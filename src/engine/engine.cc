@@ -36,7 +36,7 @@ class Engine::Impl {
       ClearLists(&request.sampling);
     }
     if (request_timeout_ > Clock::duration::zero()) {
-      const Clock::time_point latest = Clock::now() + request_timeout_;
+      const Clock::time_point latest = request.arrival.value_or(Clock::now()) + request_timeout_;
       request.deadline = std::min(request.deadline.value_or(latest), latest);
     }
     uint64_t id = 0;

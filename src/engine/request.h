@@ -28,8 +28,10 @@ struct Request {
 
   int32_t priority = 0;  // lower goes first, as vLLM has it
   std::string client;    // requests of equal priority share the engine by client, not by number
+  // From when its time counts: for who submits it later than it came. None: from Submit() on.
+  std::optional<std::chrono::steady_clock::time_point> arrival;
   // Past it the request ends with kTimeout, wherever it is. At most EngineOptions::request_timeout
-  // from now.
+  // after its arrival.
   std::optional<std::chrono::steady_clock::time_point> deadline;
 
   // What the output's text has to be; null: anything. It ends where the grammar can go on no more.

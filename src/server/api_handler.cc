@@ -252,6 +252,7 @@ HttpAnswer ApiHandler::Generate(GenerationRequest request, const HttpRequest& ht
   }
   if (const auto error = model->CheckName(request.model)) return ErrorResponse(*error);
   request.client = ClientOf(http, request);
+  request.arrival = http.arrival;
   // A chat is not yet the prompt that it becomes.
   const auto prompts = std::max<int64_t>(static_cast<int64_t>(request.prompts.size()), 1);
   const int64_t answers = prompts * request.best_of;

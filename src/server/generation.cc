@@ -48,7 +48,7 @@ struct Generation::Shared {
   };
 
   ServerMetrics* metrics = nullptr;
-  Clock::time_point arrival = Clock::now();
+  Clock::time_point arrival;
   WakeOptions options;
   Clock::time_point last_signal;
 
@@ -124,6 +124,7 @@ Result<std::unique_ptr<Generation>> Generation::Start(Engine* engine, ServerMetr
   shared->options = std::move(options);
   shared->places = std::move(places);
   shared->wake = std::move(wake);
+  shared->arrival = requests.front().arrival.value_or(Clock::now());
   shared->slots.resize(requests.size());
   shared->remaining = requests.size();
   for (size_t i = 0; i < requests.size(); ++i) {

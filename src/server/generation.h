@@ -33,9 +33,9 @@ struct WakeOptions {
 
 class Generation {
  public:
-  // Submits the requests, or none where one is refused. `wake` is called from the stepping thread
-  // when Take() has something to give. `places`, one for each request, are given back as their
-  // answers begin. `engine` and `metrics` outlive this.
+  // Submits the requests, at least one, or none where one is refused. `wake` is called from the
+  // stepping thread when Take() has something to give. `places`, one for each request, are given
+  // back as their answers begin. `engine` and `metrics` outlive this.
   static Result<std::unique_ptr<Generation>> Start(Engine* engine, ServerMetrics* metrics,
                                                    std::vector<Request> requests,
                                                    WakeOptions options, PlacesTaken places,

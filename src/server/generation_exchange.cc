@@ -8,10 +8,13 @@ namespace {
 
 constexpr int64_t kManyExchanges = 64;
 
-// An answer that has begun when its time is over is told as far as it goes.
-bool IsFailure(const RequestUpdate& update) {
-  return update.finish == FinishReason::kError || update.finish == FinishReason::kCancelled ||
-         (update.finish == FinishReason::kTimeout && update.output_tokens == 0);
+// Whether any update tells of an answer that has begun.
+bool HasBegun(const std::vector<GenerationUpdate>& updates) {
+  return std::any_of(updates.begin(), updates.end(), [](const GenerationUpdate& entry) {
+    const FinishReason finish = entry.update.finish;
+    return !entry.update.tokens.empty() || finish == FinishReason::kStop ||
+           finish == FinishReason::kLength;
+  });
 }
 
 ApiError ShuttingDown() {
@@ -77,21 +80,21 @@ std::optional<ApiError> GenerationExchange::Start(const ExchangeContext& context
 
 Exchange::Output GenerationExchange::Poll() { return request_.stream ? PollStream() : PollWhole(); }
 
+bool GenerationExchange::IsFailure(const RequestUpdate& update) const {
+  return update.finish == FinishReason::kError || update.finish == FinishReason::kCancelled ||
+         (update.finish == FinishReason::kTimeout && !has_begun_);
+}
+
 Exchange::Output GenerationExchange::PollWhole() {
   Output output;
   std::vector<GenerationUpdate> updates = generation_->Take();
   if (updates.empty()) return output;
   output.end = true;
   std::vector<RequestUpdate> results;
-  const bool has_answer =
-      std::any_of(updates.begin(), updates.end(), [](const GenerationUpdate& entry) {
-        return entry.update.finish != FinishReason::kTimeout && !IsFailure(entry.update);
-      });
+  has_begun_ = HasBegun(updates);
   for (GenerationUpdate& entry : updates) {
     Note(entry.update);
-    // Where another answer is complete, one whose time was over tells so in its finish_reason.
-    const bool is_told = has_answer && entry.update.finish == FinishReason::kTimeout;
-    if (IsFailure(entry.update) && !is_told) {
+    if (IsFailure(entry.update)) {
       output.head = ErrorResponse(FailureOf(entry.update));
       return output;
     }
@@ -136,7 +139,9 @@ void GenerationExchange::NoteFailure(const ApiError& error) {
 }
 
 void GenerationExchange::TakeEvents(Output* output) {
-  for (const GenerationUpdate& entry : generation_->Take()) {
+  const std::vector<GenerationUpdate> updates = generation_->Take();
+  has_begun_ = has_begun_ || HasBegun(updates);
+  for (const GenerationUpdate& entry : updates) {
     Note(entry.update);
     if (IsFailure(entry.update)) {
       const ApiError error = FailureOf(entry.update);

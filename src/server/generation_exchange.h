@@ -41,6 +41,8 @@ class GenerationExchange : public Exchange {
   GenerationExchange(const ExchangeContext& context, GenerationRequest request,
                      AnswerIdentity identity);
 
+  // An answer whose time is over tells so by its finish_reason, once any has begun.
+  bool IsFailure(const RequestUpdate& update) const;
   Output PollStream();
   void TakeEvents(Output* output);  // its data and its end
   Output PollWhole();
@@ -54,6 +56,7 @@ class GenerationExchange : public Exchange {
   std::unique_ptr<Generation> generation_;
   size_t remaining_ = 0;  // engine requests whose end was not told yet
   bool has_head_ = false;
+  bool has_begun_ = false;  // any answer has
   AnswerNotes notes_;
 };
 

@@ -54,7 +54,6 @@ class ServerMetrics {
   void CountEnd(const EndedRequest& request);
   void CountAnswer(int status);  // of an HTTP request
 
-  int64_t generated_tokens() const { return generation_tokens_.load(); }
   const Histogram& first_token_seconds() const { return first_token_seconds_; }
   const Histogram& token_interval_seconds() const { return token_interval_seconds_; }
 

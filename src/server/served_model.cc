@@ -207,10 +207,11 @@ Result<std::vector<Request>> ServedModel::EngineRequests(const GenerationRequest
   sampling.speculative_tokens = request.scheduling.speculative_tokens;
   common.priority = request.scheduling.priority;
   common.client = request.client;
+  common.arrival = request.arrival;
   if (request.scheduling.timeout > 0) {
     using Clock = std::chrono::steady_clock;
     const std::chrono::duration<double> timeout(request.scheduling.timeout);
-    common.deadline = Clock::now() + std::chrono::duration_cast<Clock::duration>(timeout);
+    common.deadline = request.arrival + std::chrono::duration_cast<Clock::duration>(timeout);
   }
   if (request.prompt_logprobs || (request.echo && request.logprobs)) {
     sampling.prompt_logprobs = std::max(request.prompt_logprobs.value_or(0),

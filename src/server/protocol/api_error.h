@@ -15,7 +15,8 @@ struct ApiError {
   std::string code;     // a name that programs look at, as "model_not_found"; "": none
 
   static ApiError Invalid(std::string param, std::string message);
-  // `fields` of the engine's message that begins with a field's name becomes `param`.
+  // What the engine refuses is 400, with the field that the message names as `param`; memory that
+  // ran out is 503, all else 500.
   static ApiError FromEngine(const Error& error);
 };
 

@@ -1,6 +1,7 @@
 // What clients ask for: the bodies of /v1/completions and /v1/chat/completions.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -62,6 +63,7 @@ struct GenerationRequest {
   bool has_max_tokens = false;    // otherwise max_tokens is for the server to say
   SamplingParams sampling;        // of one answer; logprobs are set as wanted
   SchedulingFields scheduling;
+  std::chrono::steady_clock::time_point arrival = std::chrono::steady_clock::now();
   std::string client;  // who asks, as far as the server knows: shares with all others
 };
 
