@@ -36,6 +36,7 @@ struct ServeFlags {
   EngineFlags engine;
   std::string directory;
   std::vector<std::string> names;
+  std::string generation_config = "auto";
   std::string max_request_size = "32MiB";
   std::string max_upload_memory = "512MiB";
   int port = 8000;
@@ -130,6 +131,20 @@ Status CompleteOptions(ServeFlags* flags) {
   return {};
 }
 
+// What requests get that do not say how tokens are chosen.
+void PrintDefaults(const GenerationDefaults& defaults) {
+  std::string text;
+  const auto add = [&](const char* name, const auto& value) {
+    if (value) text += fmt::format("{}{} {}", text.empty() ? "" : ", ", name, *value);
+  };
+  add("temperature", defaults.temperature);
+  add("top_p", defaults.top_p);
+  add("top_k", defaults.top_k);
+  add("min_p", defaults.min_p);
+  add("repetition_penalty", defaults.repetition_penalty);
+  if (!text.empty()) PrintRow("sampling", text + " where requests do not say");
+}
+
 Result<int> Serve(ServeFlags flags) {
   if (!flags.directory.empty()) flags.engine.model = flags.directory;
   TESSERA_ASSIGN_OR_RETURN(const EngineOptions engine_options, MakeEngineOptions(flags.engine));
@@ -154,8 +169,11 @@ Result<int> Serve(ServeFlags flags) {
             handler.SetLoading(
                 phase, total > 0 ? static_cast<double>(done) / static_cast<double>(total) : -1);
           }));
-  handler.SetModel(
-      std::make_unique<ServedModel>(engine.get(), flags.names, engine_options.model_directory));
+  GenerationDefaults defaults;
+  if (flags.generation_config == "auto") defaults = engine->model().config().generation;
+  if (!flags.engine.quiet) PrintDefaults(defaults);
+  handler.SetModel(std::make_unique<ServedModel>(engine.get(), flags.names,
+                                                 engine_options.model_directory, defaults));
   if (!flags.engine.quiet) PrintReady(url, flags.names.front(), *engine);
 
   while (!interrupts.Take()) {
@@ -187,6 +205,12 @@ void AddServerFlags(CLI::App* command, ServeFlags* flags) {
       ->check(CLI::Range(0, 65535));
   add("--served-model-name", &flags->names,
       "What clients call the model; without it the directory's name. May be repeated", "NAME");
+  add("--generation-config", &flags->generation_config,
+      "How tokens are chosen where requests do not say; auto: as the model's "
+      "generation_config.json "
+      "recommends; none: as OpenAI has it",
+      "WHICH")
+      ->check(CLI::IsMember({"auto", "none"}));
   add("--api-key", &flags->api.api_keys,
       fmt::format("Clients must send this key. May be repeated. Without it {}'s", kKeyVariable),
       "KEY");

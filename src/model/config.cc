@@ -67,6 +67,11 @@ class Fields {
     return *this;
   }
 
+  Fields& Optional(const char* key, double low, double high, std::optional<float>* target) {
+    Take(json_.Number(key, low, high), target);
+    return *this;
+  }
+
   Fields& Optional(const char* key, bool* target) {
     Take(json_.Boolean(key), target);
     return *this;
@@ -188,7 +193,16 @@ Status CheckConsistency(const ModelConfig& config) {
 Status MergeGenerationConfig(std::string_view text, ModelConfig* config) {
   simdjson::dom::parser parser;
   TESSERA_ASSIGN_OR_RETURN(const simdjson::dom::object object, ParseJsonObject(&parser, text));
-  return AddEosTokens(JsonReader(object), &config->eos_token_ids);
+  const JsonReader json(object);
+  TESSERA_RETURN_IF_ERROR(AddEosTokens(json, &config->eos_token_ids));
+  GenerationDefaults& generation = config->generation;
+  return Fields(json)
+      .Optional("temperature", 0.0, 1e6, &generation.temperature)
+      .Optional("top_p", 1e-6, 1.0, &generation.top_p)
+      .Optional("min_p", 0.0, 1.0, &generation.min_p)
+      .Optional("repetition_penalty", 0.001, 1000.0, &generation.repetition_penalty)
+      .Optional("top_k", -1, kMaxInt32, &generation.top_k)
+      .status();
 }
 
 Result<ModelConfig> ParseConfig(std::string_view text) {

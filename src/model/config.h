@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -30,6 +31,15 @@ struct RopeConfig {
   bool truncate = true;  // yarn: round the correction range to whole dimensions
 };
 
+// How generation_config.json wants tokens to be chosen; none: it does not say.
+struct GenerationDefaults {
+  std::optional<float> temperature;
+  std::optional<float> top_p;
+  std::optional<float> min_p;
+  std::optional<float> repetition_penalty;
+  std::optional<int32_t> top_k;  // 0 or -1: off
+};
+
 struct ModelConfig {
   std::string architecture;  // "LlamaForCausalLM"
   std::string model_type;
@@ -52,6 +62,7 @@ struct ModelConfig {
   std::vector<int32_t>
       eos_token_ids;          // ascending, of generation_config.json and config.json together
   int32_t bos_token_id = -1;  // -1: none
+  GenerationDefaults generation;
 };
 
 // The architectures that ParseModelConfig takes, as "LlamaForCausalLM, MistralForCausalLM".

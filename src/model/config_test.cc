@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <optional>
 #include <string>
 
 #include "model/safetensors_builder.h"
@@ -204,6 +205,25 @@ INSTANTIATE_TEST_SUITE_P(
                   "outside 1"},
         BadConfig{"partial", Config(R"("partial_rotary_factor":1.5)"), "partial_rotary_factor"}),
     [](const auto& test) { return std::string(test.param.name); });
+
+TEST(ModelConfig, GenerationConfigSaysHowToSample) {
+  const auto config =
+      ParseModelConfig(Config(), R"({"temperature": 0.5, "top_p": 0.75, "top_k": 20, "min_p": null,
+                    "repetition_penalty": 1.25, "do_sample": true, "eos_token_id": 5})");
+  ASSERT_TRUE(config.ok()) << config.error().message;
+  const GenerationDefaults& defaults = config->generation;
+  EXPECT_EQ(defaults.temperature, 0.5f);
+  EXPECT_EQ(defaults.top_p, 0.75f);
+  EXPECT_EQ(defaults.top_k, 20);
+  EXPECT_EQ(defaults.min_p, std::nullopt);
+  EXPECT_EQ(defaults.repetition_penalty, 1.25f);
+  EXPECT_EQ(ParseModelConfig(Config(), "{}")->generation.temperature, std::nullopt);
+  for (const char* bad : {R"({"temperature": -1})", R"({"top_p": 0})", R"({"top_k": "x"})"}) {
+    const auto refused = ParseModelConfig(Config(), bad);
+    ASSERT_FALSE(refused.ok()) << bad;
+    EXPECT_THAT(refused.error().message, HasSubstr("the generation configuration"));
+  }
+}
 
 TEST(ModelConfig, BadGenerationConfigIsNamed) {
   const auto config = ParseModelConfig(Config(), "{");

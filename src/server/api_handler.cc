@@ -231,14 +231,18 @@ std::string ApiHandler::NewId(const char* prefix) {
 }
 
 HttpAnswer ApiHandler::Completions(const HttpRequest& request, const Wake& wake) {
-  GenerationRequest parsed;
+  const ServedModel* model = model_;
+  if (model == nullptr) return ErrorResponse(NotLoaded());
+  GenerationRequest parsed = model->NewRequest();
   if (const auto error = ParseCompletionRequest(request.body, &parsed))
     return ErrorResponse(*error);
   return Generate(std::move(parsed), request, "cmpl-", wake);
 }
 
 HttpAnswer ApiHandler::Chats(const HttpRequest& request, const Wake& wake) {
-  GenerationRequest parsed;
+  const ServedModel* model = model_;
+  if (model == nullptr) return ErrorResponse(NotLoaded());
+  GenerationRequest parsed = model->NewRequest();
   if (const auto error = ParseChatRequest(request.body, &parsed)) return ErrorResponse(*error);
   return Generate(std::move(parsed), request, "chatcmpl-", wake);
 }

@@ -2,11 +2,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "server/protocol/json.h"
+#include "server/served_model.h"
 #include "server/testing/test_server.h"
 
 namespace tessera::testing {
@@ -152,6 +154,25 @@ TEST_F(RequestFieldsTest, RefusalsNameTheFieldThatWasSent) {
     EXPECT_EQ(Json::parse(response.body)["error"]["param"], c.param) << response.body;
     EXPECT_THAT(response.body, HasSubstr(c.message));
   }
+}
+
+// As generation_config.json may recommend.
+TEST_F(RequestFieldsTest, ModelsMaySayHowTokensAreChosen) {
+  const std::string body = std::string(R"({"prompt": ")") + kQuestion + R"(", "max_tokens": 30)";
+  const auto text = [&](const std::string& fields) {
+    return Post("/v1/completions", body + fields + "}")["choices"][0]["text"];
+  };
+  const Json greedy = text(R"(, "temperature": 0)");
+  const Json drawn = text(R"(, "temperature": 5, "top_p": 1, "seed": 7)");
+  ASSERT_NE(greedy, drawn);
+  GenerationDefaults defaults;
+  defaults.temperature = 5;
+  defaults.top_k = 1;
+  server_.handler().SetModel(std::make_unique<ServedModel>(
+      &server_.engine(), std::vector<std::string>{"m"}, "directory", defaults));
+  EXPECT_EQ(text(""), greedy) << "one token to choose from";
+  EXPECT_EQ(text(R"(, "temperature": null, "top_k": 0, "seed": 7)"), drawn);
+  EXPECT_EQ(text(R"(, "temperature": 0, "top_k": 0)"), greedy);
 }
 
 TEST_F(RequestFieldsTest, ContinuousUsageCountsTheTokensSoFar) {

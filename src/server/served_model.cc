@@ -23,11 +23,13 @@ CallForm CallFormOf(const Tokenizer& tokenizer) {
 
 }  // namespace
 
-ServedModel::ServedModel(Engine* engine, std::vector<std::string> names, std::string directory)
+ServedModel::ServedModel(Engine* engine, std::vector<std::string> names, std::string directory,
+                         const GenerationDefaults& defaults)
     : engine_(engine),
       names_(std::move(names)),
       directory_(std::move(directory)),
-      created_(static_cast<int64_t>(std::time(nullptr))) {
+      created_(static_cast<int64_t>(std::time(nullptr))),
+      defaults_(defaults) {
   const Tokenizer* const tokens = tokenizer();
   if (tokens == nullptr) {
     chat_problem_ = "the model directory has no tokenizer.json";
@@ -49,6 +51,17 @@ ServedModel::ServedModel(Engine* engine, std::vector<std::string> names, std::st
   } else {
     chat_problem_ = "the model's chat template cannot be read: " + chat.error().message;
   }
+}
+
+GenerationRequest ServedModel::NewRequest() const {
+  GenerationRequest request;
+  SamplingParams& sampling = request.sampling;
+  sampling.temperature = defaults_.temperature.value_or(sampling.temperature);
+  sampling.top_p = defaults_.top_p.value_or(sampling.top_p);
+  sampling.top_k = defaults_.top_k.value_or(sampling.top_k);
+  sampling.min_p = defaults_.min_p.value_or(sampling.min_p);
+  sampling.repetition_penalty = defaults_.repetition_penalty.value_or(sampling.repetition_penalty);
+  return request;
 }
 
 std::optional<ApiError> ServedModel::CheckName(const std::string& name) const {

@@ -28,13 +28,18 @@ struct ChatPrompt {
 class ServedModel {
  public:
   // `names` is not empty: the first one is what clients are told. `engine` outlives this. A chat
-  // template that cannot be read is an error of the chats alone.
-  ServedModel(Engine* engine, std::vector<std::string> names, std::string directory);
+  // template that cannot be read is an error of the chats alone. Requests that do not say how
+  // tokens are chosen get `defaults`.
+  ServedModel(Engine* engine, std::vector<std::string> names, std::string directory,
+              const GenerationDefaults& defaults = {});
 
   Engine& engine() const { return *engine_; }
   const Tokenizer* tokenizer() const { return engine_->tokenizer(); }
   const std::vector<std::string>& names() const { return names_; }
   int64_t created() const { return created_; }  // seconds since 1970
+
+  // A request that says nothing yet.
+  GenerationRequest NewRequest() const;
 
   // Whether a client may call the model so.
   std::optional<ApiError> CheckName(const std::string& name) const;
@@ -71,6 +76,7 @@ class ServedModel {
   const std::vector<std::string> names_;
   const std::string directory_;
   const int64_t created_;
+  const GenerationDefaults defaults_;
   int64_t longest_token_ = 1;  // bytes
   std::unique_ptr<ChatTemplate> chat_;
   std::string chat_problem_;                         // why there is no template

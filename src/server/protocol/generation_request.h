@@ -71,8 +71,8 @@ struct GenerationRequest {
 constexpr int64_t kMaxAnswers = 4096;
 
 // Fields that are not known are ignored; those that are known and cannot be served are refused.
-// Ranges that depend on the model are checked later, by the engine. `request` is usable where
-// nothing is returned.
+// Ranges that depend on the model are checked later, by the engine. What a body does not say stays
+// as it is in `request`, which is usable where nothing is returned.
 std::optional<ApiError> ParseCompletionRequest(std::string_view body, GenerationRequest* request);
 std::optional<ApiError> ParseChatRequest(std::string_view body, GenerationRequest* request);
 
