@@ -14,7 +14,7 @@ namespace {
 
 using ::testing::HasSubstr;
 
-// Request bodies can be 32 MiB and have 4096 answers: nothing long may be there once for each.
+// A body of 32 MiB may ask for 4096 answers: nothing long may be there once for each of them.
 TEST(RequestMemoryTest, AnswersShareWhatIsLong) {
   TestServer server;
   const ServedModel model(&server.engine(), {"m"}, "directory");
