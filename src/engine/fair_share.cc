@@ -16,11 +16,7 @@ constexpr size_t kMaxAccounts = 4096;
 ClientAccount* FairShare::Enter(const std::string& client) {
   ClientAccount& account = accounts_[client];
   if (account.active++ > 0) return &account;
-  int64_t least = std::numeric_limits<int64_t>::max();
-  for (const auto& [name, other] : accounts_) {
-    if (other.active > 0 && &other != &account) least = std::min(least, other.service);
-  }
-  if (least != std::numeric_limits<int64_t>::max()) floor_ = std::max(floor_, least);
+  floor_ = std::max(floor_, LeastBut(&account));
   account.service = std::max(account.service, floor_);
   if (accounts_.size() > kMaxAccounts) ForgetIdle();
   return &account;
@@ -32,6 +28,17 @@ void FairShare::Leave(const std::string& client) {
   if (--found->second.active > 0) return;
   // Where it would begin there anyway, nothing needs to be remembered.
   if (found->second.service <= floor_) accounts_.erase(found);
+}
+
+int64_t FairShare::Least() const { return LeastBut(nullptr); }
+
+int64_t FairShare::LeastBut(const ClientAccount* client) const {
+  constexpr int64_t kNobody = std::numeric_limits<int64_t>::max();
+  int64_t least = kNobody;
+  for (const auto& [name, account] : accounts_) {
+    if (account.active > 0 && &account != client) least = std::min(least, account.service);
+  }
+  return least == kNobody ? 0 : least;
 }
 
 // Names are free, memory is not: debts of clients that are away are dropped.

@@ -26,9 +26,13 @@ class FairShare {
   ClientAccount* Enter(const std::string& client);
   void Leave(const std::string& client);
 
+  // What the least served of those that are here has received; 0 where nobody is. O(clients).
+  int64_t Least() const;
+
   int32_t num_known() const { return static_cast<int32_t>(accounts_.size()); }
 
  private:
+  int64_t LeastBut(const ClientAccount* client) const;
   void ForgetIdle();
 
   std::map<std::string, ClientAccount> accounts_;

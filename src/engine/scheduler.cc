@@ -1,6 +1,7 @@
 #include "engine/scheduler.h"
 
 #include <algorithm>
+#include <limits>
 #include <string>
 #include <tuple>
 #include <utility>
@@ -208,7 +209,6 @@ void Scheduler::Schedule(ScheduledStep* step) {
   step->num_draft_tokens = 0;
   step->num_new_tokens = step->num_cached_tokens = 0;
   ++step_;
-  waiting_.Age(step_);
   const bool gave_way = TakeTurns();
   const int64_t preemptions = num_preemptions_;
 
@@ -278,6 +278,13 @@ void Scheduler::Complete(const ScheduledStep& step) {
     prefixes_.Insert(chunk.sequence->tokens, chunk.sequence->blocks,
                      chunk.end / options_.block_size, &chunk.sequence->known);
   }
+  Age();
+}
+
+void Scheduler::Age() {
+  if (waiting_.empty()) return;
+  constexpr int64_t kNobody = std::numeric_limits<int64_t>::max();
+  waiting_.Age(step_, running_.empty() ? kNobody : running_.begin()->first.first, clients_.Least());
 }
 
 Status Scheduler::CheckIntegrity() const {

@@ -20,7 +20,7 @@ struct SchedulerOptions {
   int32_t max_running = 256;        // sequences of a step
   int32_t max_logit_rows = 256;     // rows of a step whose logits are wanted; at least max_running
   bool prefix_caching = false;      // blocks are found again by what they contain
-  int64_t ageing_steps = 1000;      // after so many without any progress one rises by a level
+  int64_t ageing_steps = 1000;      // that nothing is taken of a flow until it ages
   int32_t turn_tokens = 64;         // that a sequence makes before it gives way to another client's
 };
 
@@ -89,6 +89,7 @@ class Scheduler {
   bool ProvideBlocks(Sequence* sequence);
   bool GivesWay(const Sequence& running, const Sequence& waiting) const;
   bool TakeTurns();
+  void Age();
   void Preempt(Sequence* sequence);
   void MatchPrefix(Sequence* sequence);
   void ScheduleChunk(Sequence* sequence, ScheduledStep* step);

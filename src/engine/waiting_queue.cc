@@ -12,6 +12,7 @@ void WaitingQueue::Add(Sequence* sequence, int64_t step) {
   TESSERA_CHECK(sequence->account != nullptr);
   sequence->waiting_since = step;
   Flow& flow = levels_[sequence->level][sequence->account];
+  if (flow.sequences.empty()) flow.progress_taken = taken_;
   flow.sequences.emplace(sequence->id, sequence);
   ++size_;
 }
@@ -42,23 +43,33 @@ Sequence* WaitingQueue::First() const {
 
 void WaitingQueue::TakeFirst(int64_t step) {
   Sequence* first = First();
-  levels_.at(first->level).at(first->account).last_taken = step;
+  Flow& flow = levels_.at(first->level).at(first->account);
+  flow.progress_step = step;
+  flow.progress_taken = ++taken_;
   Remove(first);
 }
 
-void WaitingQueue::Age(int64_t step) {
+void WaitingQueue::Age(int64_t step, int64_t running_level, int64_t least) {
+  if (empty()) return;
+  const int64_t best = std::min(running_level, levels_.begin()->first);
   std::vector<Sequence*> rising;
-  for (const auto& [level, flows] : levels_) {
-    for (const auto& [account, flow] : flows) {
+  for (auto& [level, flows] : levels_) {
+    for (auto& [account, flow] : flows) {
       Sequence* head = flow.sequences.begin()->second;
-      if (step - std::max(flow.last_taken, head->waiting_since) >= ageing_steps_) {
+      if (level == best) {
+        if (taken_ - flow.progress_taken < patience_) continue;
+        flow.progress_taken = taken_;
+        account->service = least;
+      } else if (step - std::max(flow.progress_step, head->waiting_since) >= patience_) {
+        flow.progress_step = step;
         rising.push_back(head);
       }
     }
   }
   for (Sequence* sequence : rising) {
     Remove(sequence);
-    --sequence->level;
+    // Half of the way, so that no priority is so bad that it takes for ever.
+    sequence->level -= (sequence->level - best + 1) / 2;
     Add(sequence, step);
   }
 }

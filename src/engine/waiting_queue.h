@@ -9,12 +9,17 @@
 namespace tessera {
 
 // The order: the lowest level, then the client that has received least, then the first to arrive.
-// The sequences of one client and level are a flow, and keep their order whatever happens. A flow
-// of which nothing was taken for `ageing_steps` steps lets its first sequence rise by one level,
-// for good: so everybody becomes the first at some time. Not thread-safe.
+// The sequences of one client and level are a flow, and keep their order whatever happens. Two
+// rules let everybody become the first at some time, and lift nobody above those who have as good a
+// priority and have received less:
+// - A flow of which nothing was taken for `patience` steps lets its first sequence rise half of the
+//   way to the best level.
+// - Of a flow at the best level that `patience` others were preferred to, the client's account is
+//   evened out: it has received as little as anybody.
+// Not thread-safe.
 class WaitingQueue {
  public:
-  explicit WaitingQueue(int64_t ageing_steps) : ageing_steps_(ageing_steps) {}
+  explicit WaitingQueue(int64_t patience) : patience_(patience) {}
 
   // `sequence` has its level and its account. `step`: the present.
   void Add(Sequence* sequence, int64_t step);
@@ -25,8 +30,9 @@ class WaitingQueue {
   // Removes First(), which runs from now on.
   void TakeFirst(int64_t step);
 
-  // Raises who has waited too long. O(flows).
-  void Age(int64_t step);
+  // Applies these rules. The best level is that of whoever waits or, as `running_level`, runs;
+  // `least` is what the client that is here and has received least has received. O(flows).
+  void Age(int64_t step, int64_t running_level, int64_t least);
 
   bool empty() const { return size_ == 0; }
   int32_t size() const { return size_; }
@@ -43,12 +49,14 @@ class WaitingQueue {
  private:
   struct Flow {
     std::map<uint64_t, Sequence*> sequences;  // by id, never empty
-    int64_t last_taken = 0;                   // the step
+    int64_t progress_step = 0;                // when one was taken, or rose
+    int64_t progress_taken = 0;               // how many had been taken from all flows then
   };
-  using Flows = std::map<const ClientAccount*, Flow>;
+  using Flows = std::map<ClientAccount*, Flow>;
 
-  const int64_t ageing_steps_;
+  const int64_t patience_;
   std::map<int64_t, Flows> levels_;
+  int64_t taken_ = 0;
   int32_t size_ = 0;
 };
 

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <deque>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -32,6 +33,8 @@ class WaitingQueueTest : public ::testing::Test {
     return order;
   }
 
+  static constexpr int64_t kNobodyRuns = std::numeric_limits<int64_t>::max();
+
   std::deque<Sequence> sequences_;
   WaitingQueue queue_{10};
   ClientAccount a_, b_;
@@ -60,27 +63,56 @@ TEST_F(WaitingQueueTest, EqualServiceIsFirstComeFirstServed) {
 TEST_F(WaitingQueueTest, AFlowWithoutProgressRises) {
   Sequence* low = Add(1, 2, &a_);
   Sequence* behind = Add(2, 2, &a_);
-  Add(3, 1, &b_, 9);
-  queue_.Age(9);
+  Add(3, 0, &b_, 9);
+  queue_.Age(9, kNobodyRuns, 0);
   EXPECT_EQ(low->level, 2);
-  queue_.Age(10);
+  queue_.Age(10, kNobodyRuns, 0);
   EXPECT_EQ(low->level, 1);
   EXPECT_EQ(behind->level, 2) << "only the first of a flow rises";
-  queue_.Age(18);
+  queue_.Age(18, kNobodyRuns, 0);
   EXPECT_EQ(low->level, 1);
-  EXPECT_EQ(queue_.First()->id, 1u) << "of its new level it is the oldest";
-  queue_.Age(20);
+  queue_.Age(20, kNobodyRuns, 0);
   EXPECT_EQ(low->level, 0);
+  EXPECT_EQ(behind->level, 1) << "its turn, a whole period later";
+  EXPECT_EQ(queue_.First()->id, 1u) << "of its new level it is the oldest";
+  queue_.Age(100, kNobodyRuns, 0);
+  EXPECT_EQ(low->level, 0) << "nobody rises above the best";
+}
+
+TEST_F(WaitingQueueTest, ABacklogDoesNotRiseAsOne) {
+  for (uint64_t id = 1; id <= 20; ++id) Add(id, 1, &a_);
+  Add(21, 0, &b_);
+  for (int64_t step = 1; step <= 25; ++step) queue_.Age(step, kNobodyRuns, 0);
+  int risen = 0;
+  for (const Sequence& sequence : sequences_) risen += sequence.level == 0 ? 1 : 0;
+  EXPECT_EQ(risen, 1 + 2) << "b's, and one in each period";
+}
+
+TEST_F(WaitingQueueTest, NoPriorityTakesForEver) {
+  Sequence* low = Add(1, int64_t{1} << 31, &a_);
+  Add(2, -(int64_t{1} << 31), &b_);
+  int64_t step = 0;
+  while (queue_.First() != low && step < 1000) queue_.Age(++step, kNobodyRuns, 0);
+  EXPECT_LE(step, 33 * 10);
+}
+
+// Waiting alone lifts nobody: who comes later, and has received less, is next.
+TEST_F(WaitingQueueTest, EqualsKeepTheirLevel) {
+  a_.service = 1000;
+  for (uint64_t id = 1; id <= 5; ++id) Add(id, 3, &a_);
+  for (int64_t step = 1; step <= 500; ++step) queue_.Age(step, 3, a_.service);
+  Sequence* newcomer = Add(6, 3, &b_);
+  EXPECT_EQ(queue_.First(), newcomer);
 }
 
 TEST_F(WaitingQueueTest, AFlowOfWhichSomethingWasTakenDoesNotAge) {
-  Add(1, 0, &a_);
-  Sequence* next = Add(2, 0, &a_);
+  Add(1, 5, &a_);
+  Sequence* next = Add(2, 5, &a_);
   queue_.TakeFirst(9);
-  queue_.Age(18);
-  EXPECT_EQ(next->level, 0);
-  queue_.Age(19);
-  EXPECT_EQ(next->level, -1);
+  queue_.Age(18, 0, 0);
+  EXPECT_EQ(next->level, 5);
+  queue_.Age(19, 0, 0);
+  EXPECT_EQ(next->level, 2) << "half of the way to those that run";
 }
 
 TEST_F(WaitingQueueTest, OneShotClientsCannotStarveAnother) {
@@ -90,7 +122,7 @@ TEST_F(WaitingQueueTest, OneShotClientsCannotStarveAnother) {
   int64_t step = 0;
   for (uint64_t id = 2; id < 100; ++id, ++step) {
     Add(id, 0, &others.emplace_back(), step);
-    queue_.Age(step);
+    queue_.Age(step, 0, 0);
     if (queue_.First() == waits) break;
     queue_.TakeFirst(step);
   }
