@@ -13,6 +13,9 @@
 namespace tessera {
 namespace {
 
+constexpr const char* kNoMemory =
+    "Memory ran out while the request was served; ask again later, or lower max_running.";
+
 using Clock = std::chrono::steady_clock;
 
 double SecondsSince(Clock::time_point start) {
@@ -180,33 +183,46 @@ Error EngineCore::TooLong(int64_t prompt_tokens) const {
 }
 
 void EngineCore::Add(uint64_t id, Request request, UpdateCallback callback) {
-  StopChecker checker(request.sampling, std::move(request.rules), plan_.max_model_len);
-  OutputProcessor output(parts_.tokenizer.get(), request.sampling, std::move(checker));
-  const uint64_t seed = request.sampling.seed.value_or(seed_ + id);
-  Sequence sequence;
-  sequence.id = id;
-  sequence.level = request.priority;
-  sequence.client = std::move(request.client);
-  sequence.num_prompt_tokens = static_cast<int32_t>(request.prompt.size());
-  sequence.prompt_logits_from = request.sampling.prompt_logprobs ? 0 : sequence.num_prompt_tokens;
-  sequence.tokens = std::move(request.prompt);
-  auto state = std::make_unique<State>(State{std::move(sequence),
-                                             std::move(request.sampling),
-                                             std::move(callback),
-                                             seed,
-                                             std::move(output),
-                                             {},
-                                             request.deadline,
-                                             {},
-                                             std::nullopt,
-                                             0});
-  if (request.grammar != nullptr) state->constraint.emplace(std::move(request.grammar));
-  if (state->params.prompt_logprobs) {
-    state->prompt_logprobs.resize(static_cast<size_t>(state->sequence.num_prompt_tokens));
+  try {
+    StopChecker checker(request.sampling, std::move(request.rules), plan_.max_model_len);
+    OutputProcessor output(parts_.tokenizer.get(), request.sampling, std::move(checker));
+    const uint64_t seed = request.sampling.seed.value_or(seed_ + id);
+    Sequence sequence;
+    sequence.id = id;
+    sequence.level = request.priority;
+    sequence.client = std::move(request.client);
+    sequence.num_prompt_tokens = static_cast<int32_t>(request.prompt.size());
+    sequence.prompt_logits_from = request.sampling.prompt_logprobs ? 0 : sequence.num_prompt_tokens;
+    sequence.tokens = std::move(request.prompt);
+    auto state = std::make_unique<State>(State{std::move(sequence),
+                                               std::move(request.sampling),
+                                               {},
+                                               seed,
+                                               std::move(output),
+                                               {},
+                                               request.deadline,
+                                               {},
+                                               std::nullopt,
+                                               0});
+    if (request.grammar != nullptr) state->constraint.emplace(std::move(request.grammar));
+    if (state->params.prompt_logprobs) {
+      state->prompt_logprobs.resize(static_cast<size_t>(state->sequence.num_prompt_tokens));
+    }
+    State* const added = requests_.emplace(id, std::move(state)).first->second.get();
+    if (request.deadline) deadlines_.emplace(*request.deadline, id);
+    scheduler_->Add(&added->sequence);
+    added->callback = std::move(callback);
+  } catch (const std::bad_alloc&) {
+    requests_.erase(id);
+    if (request.deadline) deadlines_.erase({*request.deadline, id});
+    if (!callback) return;
+    RequestUpdate update;
+    update.id = id;
+    update.finish = FinishReason::kError;
+    update.error = kNoMemory;
+    update.error_code = ErrorCode::kOutOfMemory;
+    callback(update);
   }
-  scheduler_->Add(&state->sequence);
-  if (request.deadline) deadlines_.emplace(*request.deadline, id);
-  requests_.emplace(id, std::move(state));
 }
 
 void EngineCore::Cancel(uint64_t id) {
@@ -235,7 +251,17 @@ void EngineCore::Finish(State* state, RequestUpdate update) {
   update.output_tokens = state->output.num_output();
   update.cached_tokens = state->cached_tokens;
   update.started = state->started;
-  if (state->callback) state->callback(update);
+  if (!state->callback) return;
+  try {
+    state->callback(update);
+  } catch (const std::bad_alloc&) {  // it must hear of the end all the same
+    RequestUpdate end;
+    end.id = update.id;
+    end.finish = FinishReason::kError;
+    end.error = kNoMemory;
+    end.error_code = ErrorCode::kOutOfMemory;
+    state->callback(end);
+  }
 }
 
 void EngineCore::ExpireRequests() {
@@ -434,10 +460,16 @@ Result<std::optional<TokenSampler::Choice>> EngineCore::SampleToken(int worker,
 void EngineCore::Emit() {
   for (Row& row : rows_) {
     if (requests_.find(row.id) == requests_.end()) continue;  // an earlier row has failed
-    const bool goes_on = row.choices.empty() || EmitTokens(row.state, std::move(row.choices));
-    if (!goes_on) continue;
-    if (row.error) FinishWithError(row.state, *row.error);
-    if (row.complete) FinishComplete(row.state);
+    try {
+      const bool goes_on = row.choices.empty() || EmitTokens(row.state, std::move(row.choices));
+      if (!goes_on) continue;
+      if (row.error) FinishWithError(row.state, *row.error);
+      if (row.complete) FinishComplete(row.state);
+    } catch (const std::bad_alloc&) {
+      // Of this request alone, which has lost tokens and cannot go on.
+      const auto found = requests_.find(row.id);
+      if (found != requests_.end()) FinishWithError(found->second.get(), OutOfMemory(kNoMemory));
+    }
   }
 }
 

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <chrono>
 #include <limits>
+#include <new>
 #include <random>
 #include <thread>
 
@@ -53,6 +54,37 @@ TEST(Engine, GeneratesWhatTheModelSays) {
   EXPECT_EQ(stats.waiting + stats.running, 0);
   EXPECT_GT(stats.prefill_seconds, 0);
   EXPECT_GT(stats.decode_seconds, 0);
+}
+
+// Whoever's memory runs out as it hears of a token, or of its end, ends alone.
+TEST(Engine, AListenerWithoutMemoryEndsAlone) {
+  FakeCounters counters;
+  Outcomes outcomes;
+  const auto engine = MakeFakeEngine(SmallOptions(), &counters);
+  for (size_t i = 0; i < 3; ++i) {
+    int heard = 0;
+    auto record = outcomes.Callback(i);
+    ASSERT_TRUE(engine
+                    ->Submit(GreedyRequest({1, 2, 3}, 10),
+                             [=](const RequestUpdate& update) mutable {
+                               ++heard;
+                               if ((i == 0 && heard == 4) || (i == 1 && heard == 10)) {
+                                 throw std::bad_alloc();
+                               }
+                               record(update);
+                             })
+                    .ok());
+  }
+  engine->WaitIdle();
+  for (size_t i = 0; i < 2; ++i) {
+    EXPECT_EQ(outcomes[i].finish, FinishReason::kError);
+    EXPECT_EQ(outcomes[i].finishes, 1);
+    EXPECT_THAT(outcomes[i].error, ::testing::HasSubstr("Memory ran out"));
+  }
+  EXPECT_EQ(outcomes[0].tokens, Greedy({1, 2, 3}, 3));
+  EXPECT_EQ(outcomes[1].tokens, Greedy({1, 2, 3}, 9));
+  EXPECT_EQ(outcomes[2].tokens, Greedy({1, 2, 3}, 10));
+  EXPECT_EQ(engine->stats().blocks_used, 0);
 }
 
 TEST(Engine, ManyRequestsInLittleMemoryGiveTheSameTokens) {
