@@ -105,34 +105,48 @@ bool Scheduler::GivesWay(const Sequence& running, const Sequence& waiting) const
 // Whether some did.
 bool Scheduler::TakeTurns() {
   if (waiting_.empty()) return false;
-  const Sequence& next = *waiting_.First();
-  // As if the prefix cache knew nothing of it.
-  int64_t free_blocks = pool_->num_free() - BlocksFor(next.size());
-  int32_t running = num_running();
+  Sequence* const next = waiting_.First();
   const auto missing = [this](const Sequence& sequence) {
     return BlocksFor(sequence.size()) - static_cast<int64_t>(sequence.blocks.size());
   };
+  const auto rows_of = [](const Sequence& sequence) {
+    return int64_t{sequence.size()} - sequence.num_computed;
+  };
   std::vector<Sequence*> leaving;
+  int64_t missing_blocks = 0;
+  int64_t rows = 0;  // that those who run have to compute
   for (const auto& [order, sequence] : running_) {
-    free_blocks -= missing(*sequence);
-    if (GivesWay(*sequence, next)) leaving.push_back(sequence);
+    missing_blocks += missing(*sequence);
+    rows += rows_of(*sequence);
+    if (GivesWay(*sequence, *next)) leaving.push_back(sequence);
   }
+  if (leaving.empty()) return false;
   std::sort(leaving.begin(), leaving.end(), [](const Sequence* a, const Sequence* b) {
     return std::tuple(a->level, a->account->service, a->id) >
            std::tuple(b->level, b->account->service, b->id);
   });
-  const auto fits = [&] { return running < options_.max_running && running <= free_blocks; };
+  MatchPrefix(next);
+  int32_t running = num_running();
+  int64_t free_blocks = pool_->num_free() - missing_blocks - missing(*next);
+  const auto fits = [&] {
+    return running < options_.max_running && running <= free_blocks &&
+           rows < options_.max_batch_tokens;
+  };
   size_t count = 0;
   for (; !fits() && count < leaving.size(); ++count) {
     free_blocks += missing(*leaving[count]);
+    rows -= rows_of(*leaving[count]);
+    // What the newcomer found in the prefix cache is held by it as well.
     for (const int32_t block : leaving[count]->blocks) {
       free_blocks += pool_->references(block) == 1 ? 1 : 0;
     }
     --running;
   }
-  if (!fits()) return false;
+  const bool some_leave = count > 0 && fits();
+  Release(next);  // of what was matched
+  if (!some_leave) return false;
   for (size_t i = 0; i < count; ++i) Preempt(leaving[i]);
-  return count > 0;
+  return true;
 }
 
 // Makes the blocks of a running sequence hold all its tokens, at the expense of those behind it.
@@ -284,7 +298,8 @@ void Scheduler::Complete(const ScheduledStep& step) {
 void Scheduler::Age() {
   if (waiting_.empty()) return;
   constexpr int64_t kNobody = std::numeric_limits<int64_t>::max();
-  waiting_.Age(step_, running_.empty() ? kNobody : running_.begin()->first.first, clients_.Least());
+  waiting_.Age(step_, running_.empty() ? kNobody : running_.begin()->first.first,
+               [this] { return clients_.Least(); });
 }
 
 Status Scheduler::CheckIntegrity() const {

@@ -261,6 +261,44 @@ TEST(Scheduler, ANewcomersWaitDoesNotGrow) {
   }
 }
 
+// A prompt under way takes all rows of the steps to come: nobody could use the place.
+TEST(Scheduler, NobodyGivesWayInVain) {
+  Simulation sim(1000, {.block_size = 4,
+                        .max_batch_tokens = 8,
+                        .max_running = 2,
+                        .max_logit_rows = 8,
+                        .turn_tokens = 4});
+  sim.Add({.prompt = 4, .level = 1, .client = "short"});
+  for (int i = 0; i < 10; ++i) sim.Step();
+  const Sequence* const prompt = sim.Add({.prompt = 200, .client = "long"});
+  sim.Step();
+  ASSERT_TRUE(prompt->running);
+  const Sequence* const one = sim.Add({.prompt = 4, .client = "one"});
+  while (!one->running) {
+    const bool under_way = prompt->num_computed < 190;
+    sim.Step();
+    ASSERT_TRUE(!under_way || sim.scheduler.num_running() == 2);
+  }
+  EXPECT_EQ(sim.scheduler.num_preemptions(), 1);
+}
+
+// Its prefix lies in the cache: there is room enough for the rest, and nobody has to go.
+TEST(Scheduler, WhatIsCachedNeedsNoPlace) {
+  Simulation sim(30, {.block_size = 4,
+                      .max_batch_tokens = 100,
+                      .max_running = 4,
+                      .max_logit_rows = 8,
+                      .prefix_caching = true});
+  const Sequence* const low = sim.Add({.prompt = 60, .level = 1});
+  sim.Step();
+  sim.Step();
+  const Sequence* const high = sim.Add({.prompt = 60});
+  sim.Step();
+  EXPECT_TRUE(low->running);
+  EXPECT_TRUE(high->running);
+  EXPECT_EQ(sim.scheduler.num_preemptions(), 0);
+}
+
 TEST(Scheduler, PriorityTakesAPlaceAtOnce) {
   Simulation sim(7, {4, 32, 2, 8});
   sim.Add({.prompt = 4, .level = 5});

@@ -49,7 +49,7 @@ void WaitingQueue::TakeFirst(int64_t step) {
   Remove(first);
 }
 
-void WaitingQueue::Age(int64_t step, int64_t running_level, int64_t least) {
+void WaitingQueue::Age(int64_t step, int64_t running_level, const std::function<int64_t()>& least) {
   if (empty()) return;
   const int64_t best = std::min(running_level, levels_.begin()->first);
   std::vector<Sequence*> rising;
@@ -59,7 +59,7 @@ void WaitingQueue::Age(int64_t step, int64_t running_level, int64_t least) {
       if (level == best) {
         if (taken_ - flow.progress_taken < patience_) continue;
         flow.progress_taken = taken_;
-        account->service = least;
+        account->service = least();
       } else if (step - std::max(flow.progress_step, head->waiting_since) >= patience_) {
         flow.progress_step = step;
         rising.push_back(head);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 
 #include "engine/sequence.h"
@@ -31,8 +32,8 @@ class WaitingQueue {
   void TakeFirst(int64_t step);
 
   // Applies these rules. The best level is that of whoever waits or, as `running_level`, runs;
-  // `least` is what the client that is here and has received least has received. O(flows).
-  void Age(int64_t step, int64_t running_level, int64_t least);
+  // `least` tells what the client that is here and has received least has received. O(flows).
+  void Age(int64_t step, int64_t running_level, const std::function<int64_t()>& least);
 
   bool empty() const { return size_ == 0; }
   int32_t size() const { return size_; }
