@@ -186,14 +186,14 @@ asio::awaitable<bool> Connection::ReadBody(Parser* parser) {
   parser->eager(true);
   // Beast reads as much at a time as there is room for.
   buffer_.reserve(kBodyReadSize);
-  const Clock::time_point start = Clock::now();
+  Clock::time_point paid_until = Clock::now() + options_.body_timeout;
   uint64_t received = 0;
   SystemError error;
   while (!parser->is_done()) {
-    SetTransferDeadline(options_.body_timeout, start, received);
+    SetTransferDeadline(options_.body_timeout, received, &paid_until);
     reading_ = true;
-    received += co_await http::async_read_some(socket_, buffer_, *parser,
-                                               asio::redirect_error(asio::use_awaitable, error));
+    received = co_await http::async_read_some(socket_, buffer_, *parser,
+                                              asio::redirect_error(asio::use_awaitable, error));
     reading_ = false;
     ClearDeadline();
     if (error) co_return co_await AnswerReadError(error);
@@ -255,16 +255,21 @@ asio::awaitable<void> Connection::Handle() {
     co_return;
   }
   LongWork& work = *context_->long_work;
-  asio::post(bytes <= options_.large_body_bytes ? work.small : work.large,
-             [self = shared_from_this()] {
-               HttpAnswer answer = self->CallHandler();
-               asio::post(self->socket_.get_executor(), [self, done = std::move(answer)]() mutable {
-                 self->answer_.emplace(std::move(done));
-                 self->Wake();
-               });
-             });
-  // Where the connection is over before its turn, request_ stays as it is until the work is done.
+  TurnQueue& queue = bytes <= options_.large_body_bytes ? work.small : work.large;
+  queue.Post(request_.peer, [self = shared_from_this()] {
+    if (self->abandoned_) return;
+    HttpAnswer answer = self->CallHandler();
+    asio::post(self->socket_.get_executor(), [self, done = std::move(answer)]() mutable {
+      self->answer_.emplace(std::move(done));
+      self->Wake();
+    });
+  });
+  StartWatching();
   while (!answer_ && !gone_ && !closing_) co_await WaitForWake();
+  co_await StopWatching();
+  // Where the connection is over before its turn, request_ stays as it is: work that has begun
+  // reads it.
+  if (!answer_) abandoned_ = true;
 }
 
 // What a library throws, and memory that has run out, end the request and nothing else.
@@ -278,11 +283,29 @@ HttpAnswer Connection::CallHandler() {
   }
 }
 
+// What the exchange gives; false where it fails, which record_ tells.
+bool Connection::Take(Exchange* exchange, Exchange::Output* output) {
+  try {
+    *output = closing_ ? exchange->Cut() : exchange->Poll();
+    return true;
+  } catch (const std::bad_alloc&) {
+    record_.failure = "Memory ran out; try again later, or ask for less.";
+  } catch (const std::exception& error) {
+    record_.failure = std::string("The server failed unexpectedly: ") + error.what();
+  }
+  return false;
+}
+
 asio::awaitable<bool> Connection::RunExchange(Exchange* exchange) {
   bool has_head = false;
   bool chunked = false;
   while (!gone_) {
-    Exchange::Output output = closing_ ? exchange->Cut() : exchange->Poll();
+    Exchange::Output output;
+    if (!Take(exchange, &output)) {
+      keep_alive_ = false;
+      if (has_head) co_return false;  // the client sees that the answer has no end
+      co_return co_await Refuse(500, record_.failure);
+    }
     if (closing_) {
       keep_alive_ = false;
       if (!has_head && !output.head) output.head = handler_->Refuse(503, kShuttingDown);
@@ -335,11 +358,13 @@ asio::awaitable<bool> Connection::Write(const std::string& text) {
   SystemError error;
   size_t sent = socket_.write_some(asio::buffer(text), error);
   if (error == asio::error::would_block) error.clear();
-  const Clock::time_point start = Clock::now();
+  Clock::time_point paid_until = Clock::now() + options_.write_timeout;
+  uint64_t moved = 0;
   while (!error && sent < text.size()) {
-    SetTransferDeadline(options_.write_timeout, start, sent);
-    sent += co_await socket_.async_write_some(asio::buffer(text) + sent,
+    SetTransferDeadline(options_.write_timeout, moved, &paid_until);
+    moved = co_await socket_.async_write_some(asio::buffer(text) + sent,
                                               asio::redirect_error(asio::use_awaitable, error));
+    sent += moved;
     ClearDeadline();
   }
   if (error) gone_ = true;
@@ -412,11 +437,14 @@ asio::awaitable<void> Connection::StopWatching() {
 }
 
 // Renewed with every piece, but who sends or reads a few bytes from time to time is not waited for
-// endlessly: all of it must come at the lowest rate at least.
-void Connection::SetTransferDeadline(std::chrono::milliseconds timeout, Clock::time_point start,
-                                     uint64_t bytes) {
-  const std::chrono::milliseconds earned(1000 * bytes / options_.min_bytes_per_second);
-  SetDeadline(std::min(Clock::now() + timeout, start + timeout + earned));
+// endlessly: bytes pay for time at the lowest rate. Not far ahead: who was fast at first may not be
+// slow for hours.
+void Connection::SetTransferDeadline(std::chrono::milliseconds timeout, uint64_t bytes,
+                                     Clock::time_point* paid_until) {
+  const Clock::time_point limit = Clock::now() + timeout;
+  *paid_until += std::chrono::milliseconds(1000 * bytes / options_.min_bytes_per_second);
+  *paid_until = std::min(*paid_until, limit);
+  SetDeadline(*paid_until);
 }
 
 void Connection::SetDeadline(Clock::time_point deadline) {

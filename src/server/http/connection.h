@@ -1,11 +1,11 @@
 // One connection: requests are read, handled and answered one after another.
 #pragma once
 
+#include <atomic>
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/steady_timer.hpp>
-#include <boost/asio/thread_pool.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/http/parser.hpp>
 #include <boost/beast/http/string_body.hpp>
@@ -17,13 +17,14 @@
 #include "server/http/body_budget.h"
 #include "server/http/http_message.h"
 #include "server/http/http_server.h"
+#include "server/http/turn_queue.h"
 
 namespace tessera {
 
 // Threads for requests that take long. Small ones do not wait for large ones.
 struct LongWork {
-  boost::asio::thread_pool small{1};
-  boost::asio::thread_pool large{1};
+  TurnQueue small;
+  TurnQueue large;
 };
 
 // What the connections of a server have in common; it outlives them.
@@ -87,10 +88,12 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void StartWatching();
   Awaitable<void> StopWatching();
 
+  bool Take(Exchange* exchange, Exchange::Output* output);
+
   void SetDeadline(Clock::time_point deadline);
-  // Of a transfer that began at `start` and has moved `bytes` by now.
-  void SetTransferDeadline(std::chrono::milliseconds timeout, Clock::time_point start,
-                           uint64_t bytes);
+  // Of a transfer that has just moved `bytes`, and is paid for until `paid_until`.
+  void SetTransferDeadline(std::chrono::milliseconds timeout, uint64_t bytes,
+                           Clock::time_point* paid_until);
   void ClearDeadline() { deadline_ = Clock::time_point::max(); }
   void WaitForDeadline();
 
@@ -114,9 +117,10 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
   boost::asio::steady_timer wake_timer_;  // never expires: its cancellation is the event
   bool woken_ = false;
-  bool gone_ = false;     // the client, or the connection is to be closed
-  bool closing_ = false;  // no further request is served
-  bool reading_ = false;  // a request
+  bool gone_ = false;                    // the client, or the connection is to be closed
+  std::atomic<bool> abandoned_ = false;  // nobody waits for the work that is queued
+  bool closing_ = false;                 // no further request is served
+  bool reading_ = false;                 // a request
   std::optional<HttpAnswer> answer_;
 
   bool watching_ = false;

@@ -192,6 +192,72 @@ TEST_F(ConnectionTest, UploadsMustMakeProgress) {
   }
 }
 
+// Bytes that came quickly do not pay for long silence behind them.
+TEST_F(ConnectionTest, SpeedAtFirstBuysNoHours) {
+  options_.body_timeout = milliseconds(600);
+  options_.min_bytes_per_second = 1000;
+  const uint16_t port = Start();
+  HttpClient client(port);
+  const std::string request = PostText("/", std::string(2000000, 'x'));
+  client.Send(std::string_view(request).substr(0, 1900000));
+  std::atomic<bool> answered = false;
+  std::thread sender([&] {
+    for (size_t i = 1900000; i < 1900000 + 500 && !answered; ++i) {
+      std::this_thread::sleep_for(milliseconds(50));
+      client.Send(std::string_view(request).substr(i, 1));
+    }
+  });
+  EXPECT_EQ(client.Receive().status, 408);
+  answered = true;
+  sender.join();
+}
+
+TEST_F(ConnectionTest, WorkOfWhoHasLeftIsNotBegun) {
+  handler_.takes_long = true;
+  std::atomic<bool> begun = false, go_on = false;
+  std::atomic<int> handled = 0;
+  handler_.handle = [&](const HttpRequest& request) {
+    if (request.path == "/first") {
+      begun = true;
+      while (!go_on) std::this_thread::sleep_for(milliseconds(1));
+    }
+    ++handled;
+    return Text(request.path);
+  };
+  const uint16_t port = Start();
+  HttpClient first(port);
+  first.Send(GetText("/first"));
+  ASSERT_TRUE(Eventually([&] { return begun.load(); }));
+  {
+    std::vector<std::unique_ptr<HttpClient>> leaving;
+    for (int i = 0; i < 20; ++i) {
+      leaving.push_back(std::make_unique<HttpClient>(port));
+      leaving.back()->Send(GetText("/leaving"));
+    }
+    ASSERT_TRUE(Eventually([&] { return server_->num_connections() == 21; }));
+  }
+  ASSERT_TRUE(Eventually([&] { return server_->num_connections() == 1; }));
+  HttpClient last(port);
+  last.Send(GetText("/last"));
+  go_on = true;
+  EXPECT_EQ(first.Receive().body, "/first");
+  EXPECT_EQ(last.Receive().body, "/last");
+  EXPECT_EQ(handled, 2);
+}
+
+// An exchange that fails ends its answer and says so.
+TEST_F(ConnectionTest, ExchangesMayFail) {
+  struct Failing : public Exchange {
+    Output Poll() override { throw std::bad_alloc(); }
+    Output Cut() override { throw std::bad_alloc(); }
+  };
+  handler_.handle = [](const HttpRequest&) { return std::make_unique<Failing>(); };
+  const uint16_t port = Start();
+  const ClientResponse response = Ask(port, GetText("/"));
+  EXPECT_EQ(response.status, 500);
+  EXPECT_THAT(response.body, HasSubstr("Memory ran out"));
+}
+
 TEST_F(ConnectionTest, WhoSendsTooMuchAheadIsCutOff) {
   AnswerWith({Part(Text(""), "begin")});
   const uint16_t port = Start();

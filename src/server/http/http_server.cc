@@ -93,8 +93,8 @@ class HttpServer::Impl {
 
   void Stop() {
     if (threads_.empty()) return;
-    long_work_.small.stop();  // what waits there is not begun any more
-    long_work_.large.stop();
+    long_work_.small.Stop();  // what waits there is not begun any more
+    long_work_.large.Stop();
     asio::post(strand_, [this] {
       stopping_ = true;
       SystemError ignored;
@@ -113,8 +113,8 @@ class HttpServer::Impl {
     work_.reset();
     for (std::thread& thread : threads_) thread.join();
     threads_.clear();
-    long_work_.small.join();
-    long_work_.large.join();
+    long_work_.small.Join();
+    long_work_.large.Join();
     // The answer that came too late for its connection ends both.
     io_.restart();
     io_.poll();
@@ -160,43 +160,48 @@ class HttpServer::Impl {
       co_await listener->acceptor.async_accept(socket,
                                                asio::redirect_error(asio::use_awaitable, error));
       if (stopping_) break;
-      if (!error) {
-        Serve(std::move(socket));
-        continue;
-      }
-      // Out of descriptors, mostly: others end meanwhile.
+      if (!error && TryServe(std::move(socket))) continue;
+      // Out of descriptors or memory, mostly: others end meanwhile.
       listener->pause.expires_after(kAcceptPause);
       co_await listener->pause.async_wait(asio::redirect_error(asio::use_awaitable, error));
     }
   }
 
-  void Serve(tcp::socket socket) {
-    std::optional<HttpResponse> refusal;
+  // False where there is no memory for the connection, which ends then.
+  bool TryServe(tcp::socket socket) {
     const uint64_t number = ++last_number_;
-    std::shared_ptr<Connection> connection;
-    {
-      const std::lock_guard lock(mutex_);
-      const int64_t served = static_cast<int64_t>(connections_.size()) - num_turned_away_;
-      const bool is_surplus = served >= context_.options.max_connections;
-      if (is_surplus && num_turned_away_ >= kMaxTurnedAway) return;
-      if (is_surplus) {
-        ++num_turned_away_;
-        refusal = context_.handler->Refuse(
-            503,
-            "This server has as many connections as it may have; try again later "
-            "(--max-connections sets the limit).");
+    bool is_surplus = false;
+    try {
+      std::optional<HttpResponse> refusal;
+      std::shared_ptr<Connection> connection;
+      {
+        const std::lock_guard lock(mutex_);
+        const int64_t served = static_cast<int64_t>(connections_.size()) - num_turned_away_;
+        is_surplus = served >= context_.options.max_connections;
+        if (is_surplus && num_turned_away_ >= kMaxTurnedAway) return true;
+        if (is_surplus) {
+          refusal = context_.handler->Refuse(
+              503,
+              "This server has as many connections as it may have; try again later "
+              "(--max-connections sets the limit).");
+        }
+        connection = std::make_shared<Connection>(
+            std::move(socket), &context_,
+            [this, number, is_surplus] { Remove(number, is_surplus); }, std::move(refusal));
+        connections_.emplace(number, connection);
+        if (is_surplus) ++num_turned_away_;
       }
-      connection = std::make_shared<Connection>(
-          std::move(socket), &context_, [this, number, is_surplus] { Remove(number, is_surplus); },
-          std::move(refusal));
-      connections_.emplace(number, connection);
+      connection->Start();
+      return true;
+    } catch (const std::bad_alloc&) {
+      Remove(number, is_surplus);
+      return false;
     }
-    connection->Start();
   }
 
   void Remove(uint64_t number, bool is_surplus) {
     const std::lock_guard lock(mutex_);
-    connections_.erase(number);
+    if (connections_.erase(number) == 0) return;
     if (is_surplus) --num_turned_away_;
     if (connections_.empty()) all_ended_.notify_all();
   }

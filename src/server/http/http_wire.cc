@@ -93,7 +93,7 @@ std::string AnswerHead(const HttpResponse& response, const HttpHeaders& more,
   if (!response.content_type.empty()) head += "Content-Type: " + response.content_type + "\r\n";
   if (framing.chunked) {
     head += "Transfer-Encoding: chunked\r\n";
-  } else if (framing.keep_alive || !framing.http_1_0) {
+  } else if (response.status != 204 && (framing.keep_alive || !framing.http_1_0)) {
     head += "Content-Length: " + std::to_string(response.body.size()) + "\r\n";
   }
   if (!framing.keep_alive) {
