@@ -1,32 +1,38 @@
 // Work that takes long, on a thread of its own.
 #pragma once
 
-#include <boost/asio/thread_pool.hpp>
+#include <condition_variable>
 #include <deque>
 #include <functional>
 #include <map>
 #include <mutex>
 #include <string>
+#include <thread>
 
 namespace tessera {
 
 // Clients take turns: one that has much to do holds up itself. Of one client, the first comes
-// first. Thread-safe.
+// first. Thread-safe, Join() aside.
 class TurnQueue {
  public:
+  TurnQueue();
+  ~TurnQueue();
+
   // Whoever is gone by its turn finds that out itself: nothing is taken back.
   void Post(const std::string& client, std::function<void()> work);
 
-  void Stop() { thread_.stop(); }  // what waits is not begun any more
-  void Join() { thread_.join(); }
+  void Stop();  // what waits is not begun any more
+  void Join();  // after Stop(): what has begun is done
 
  private:
-  void RunNext();
+  void Loop();
 
   std::mutex mutex_;
+  std::condition_variable changed_;
   std::map<std::string, std::deque<std::function<void()>>> waiting_;  // no empty ones
   std::string last_;                                                  // whose turn was the last
-  boost::asio::thread_pool thread_{1};  // last: what it runs uses all the others
+  bool stopping_ = false;
+  std::thread thread_;  // last: it uses all the others
 };
 
 }  // namespace tessera
