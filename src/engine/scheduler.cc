@@ -329,7 +329,7 @@ Status Scheduler::CheckIntegrity() const {
       status = Internal("Sequence " + std::to_string(sequence.id) + " waits and holds blocks.");
     }
   });
-  TESSERA_RETURN_IF_ERROR(status);
+  if (!status.ok()) return status;
   for (int32_t block = 0; block < pool_->num_blocks(); ++block) {
     if (holders[static_cast<size_t>(block)] != pool_->references(block)) {
       return Internal("Block " + std::to_string(block) + " has " +

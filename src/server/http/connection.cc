@@ -99,10 +99,10 @@ asio::awaitable<void> Connection::Run(std::shared_ptr<Connection> self) {
   self->socket_.set_option(asio::socket_base::send_buffer_size(kSendBuffer), ignored);
   self->socket_.non_blocking(true, ignored);
   bool more = true;
-  if (self->refusal_) {
+  if (const std::optional<HttpResponse>& refusal = self->refusal_) {
     self->ReadPeer();
     self->request_start_ = Clock::now();
-    const bool sent = co_await self->Send(*self->refusal_);
+    const bool sent = co_await self->Send(*refusal);
     self->gone_ = !sent;
     self->ReportAnswer();
     more = false;

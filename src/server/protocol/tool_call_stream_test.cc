@@ -250,7 +250,8 @@ Json MessageOf(const std::string& stream) {
       arguments = arguments.get<std::string>() + part["function"]["arguments"].get<std::string>();
     }
   }
-  if (message.contains("tool_calls") && message["content"] == "") message["content"] = nullptr;
+  if (message.contains("tool_calls") && message["content"].get<std::string>().empty())
+    message["content"] = nullptr;
   return {{"message", message}, {"finish_reason", reason}};
 }
 
