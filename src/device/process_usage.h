@@ -15,8 +15,8 @@ struct ProcessUsage {
   double cpu_seconds = 0;   // of all its threads, in user mode and in the kernel
 };
 
-// Reads /proc and the allocator, which holds each of its locks for a moment: for now and then, not
-// for every request. Thread-safe.
+// Reads /proc and the allocator, which holds each of its locks for a moment: too slow to be asked
+// with every request. Thread-safe.
 ProcessUsage ReadProcessUsage();
 
 }  // namespace tessera
