@@ -10,8 +10,8 @@
 
 #include "model/logits_runner.h"
 #include "model/safetensors.h"
-#include "model/safetensors_builder.h"
-#include "model/slow_ops.h"
+#include "model/testing/safetensors_builder.h"
+#include "model/testing/slow_ops.h"
 #include "tessera/registry.h"
 
 namespace tessera {

@@ -1,8 +1,8 @@
 // What scripts/check_gpu_builds.sh compiles: the attention kernel's instances of one machine, for
 // heads of 128 and, general ones with an 8-bit cache, of 128 and 256.
-#include "attention/kernel/block_shapes.h"
-#include "attention/kernel/merge_simt.h"
-#include "attention/kernel/tiles_simt.h"
+#include "attention/kernel/gpu/block_shapes.h"
+#include "attention/kernel/gpu/merge_simt.h"
+#include "attention/kernel/gpu/tiles_simt.h"
 
 using tessera::DType;
 using tessera::kernel::KernelArgs;

@@ -2,9 +2,9 @@
 #include <cstdio>
 #include <cstdlib>
 
-#include "attention/kernel/block_shapes.h"
-#include "attention/kernel/merge_simt.h"
-#include "attention/kernel/tiles_simt.h"
+#include "attention/kernel/gpu/block_shapes.h"
+#include "attention/kernel/gpu/merge_simt.h"
+#include "attention/kernel/gpu/tiles_simt.h"
 #include "cuda_attention.h"
 
 namespace tessera {

@@ -9,7 +9,7 @@
 #include <memory>
 #include <vector>
 
-#include "attention/kernel/simt_instances.h"
+#include "attention/kernel/gpu/simt_instances.h"
 #include "attention/planned_work.h"
 #include "tessera/attention_spec.h"
 

@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "attention/host_backend.h"
-#include "attention/kernel/simt_instances.h"
+#include "attention/kernel/gpu/simt_instances.h"
 #include "attention/planned_work.h"
 #include "cuda_attention.h"
 

@@ -7,8 +7,8 @@ build=${BUILD_DIR:-build/gpu}
 arch=${2:-90a}
 mkdir -p "$build"
 cuda=$(dirname "$(dirname "$(readlink -f "$(command -v nvcc)")")")
-sources=(src/base/{result,dtype,thread_pool,cpu_affinity,control_group,memory}.cc
-  src/device/{cpu_info,cpu_features}.cc
+sources=(src/base/{result,dtype,cpu_affinity,control_group,memory}.cc
+  src/device/{cpu_info,cpu_features,thread_pool}.cc
   src/attention/{attention_spec,attention_batch,kv_cache,merge,planner,planned_work,cache_ops,packed_cache,feature_check}.cc
   src/attention/testing/{attention_case,attention_expectation}.cc bench/gpu/{check_cuda,cuda_backend}.cc)
 include=(-std=c++20 -Iinclude -Isrc -Ibench/gpu "-I$cuda/include")

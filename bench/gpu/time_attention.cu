@@ -14,7 +14,7 @@
 #include <string>
 #include <vector>
 
-#include "attention/kernel/simt.h"
+#include "attention/kernel/gpu/simt.h"
 #include "cuda_attention.h"
 
 namespace tessera {

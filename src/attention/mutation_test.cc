@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "attention/host_backend.h"
-#include "attention/kernel/tiles_scalar.h"
+#include "attention/kernel/cpu/tiles_scalar.h"
 #include "attention/planned_work.h"
 #include "attention/testing/attention_case.h"
 #include "attention/testing/feature_cases.h"

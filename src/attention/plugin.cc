@@ -4,7 +4,7 @@
 #include <string_view>
 #include <utility>
 
-#include "device/shared_library.h"
+#include "base/shared_library.h"
 
 namespace tessera {
 namespace {

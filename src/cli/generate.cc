@@ -14,7 +14,7 @@
 #include "cli/request.h"
 #include "cli/sampling_flags.h"
 #include "cli/text.h"
-#include "model/tokenizer/tokenizer.h"
+#include "text/tokenizer/tokenizer.h"
 
 namespace tessera {
 namespace {

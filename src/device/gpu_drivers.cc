@@ -5,7 +5,7 @@
 #include <string_view>
 #include <system_error>
 
-#include "device/shared_library.h"
+#include "base/shared_library.h"
 
 namespace tessera {
 namespace {

@@ -10,10 +10,10 @@
 #include "engine/engine.h"
 #include "engine/layer_groups.h"
 #include "model/model.h"
-#include "model/tokenizer/tokenizer.h"
 #include "ops/ops.h"
 #include "tessera/registry.h"
 #include "tessera/thread_pool.h"
+#include "text/tokenizer/tokenizer.h"
 
 namespace tessera {
 

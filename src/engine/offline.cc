@@ -4,7 +4,7 @@
 #include <mutex>
 #include <utility>
 
-#include "model/tokenizer/tokenizer.h"
+#include "text/tokenizer/tokenizer.h"
 
 namespace tessera {
 namespace {

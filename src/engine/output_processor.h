@@ -8,7 +8,7 @@
 #include "engine/request.h"
 #include "engine/stop_checker.h"
 #include "engine/stop_strings.h"
-#include "model/tokenizer/tokenizer.h"
+#include "text/tokenizer/tokenizer.h"
 
 namespace tessera {
 

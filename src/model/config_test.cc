@@ -6,7 +6,7 @@
 #include <optional>
 #include <string>
 
-#include "model/safetensors_builder.h"
+#include "model/testing/safetensors_builder.h"
 
 namespace tessera {
 namespace {

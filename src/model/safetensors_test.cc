@@ -5,7 +5,7 @@
 
 #include <string>
 
-#include "model/safetensors_builder.h"
+#include "model/testing/safetensors_builder.h"
 
 namespace tessera {
 namespace {

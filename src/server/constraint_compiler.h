@@ -13,8 +13,8 @@
 
 #include "grammar/constraint_spec.h"
 #include "grammar/token_grammar.h"
-#include "model/tokenizer/tokenizer.h"
 #include "tessera/result.h"
+#include "text/tokenizer/tokenizer.h"
 
 namespace tessera {
 

@@ -9,7 +9,7 @@
 #include <string_view>
 #include <vector>
 
-#include "device/process_usage.h"
+#include "base/process_usage.h"
 #include "engine/engine.h"
 #include "engine/finish_reason.h"
 

@@ -8,10 +8,10 @@
 #include <vector>
 
 #include "engine/engine.h"
-#include "model/chat/chat_template.h"
-#include "model/tokenizer/tokenizer.h"
 #include "server/constraint_compiler.h"
 #include "server/protocol/generation_request.h"
+#include "text/chat/chat_template.h"
+#include "text/tokenizer/tokenizer.h"
 
 namespace tessera {
 

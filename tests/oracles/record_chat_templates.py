@@ -19,7 +19,7 @@ import jinja2.ext
 import jinja2.sandbox
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-TESTDATA = ROOT / "src/model/chat/testdata"
+TESTDATA = ROOT / "src/text/chat/testdata"
 NOW = datetime.datetime(2025, 3, 9, 14, 5, 6)
 
 

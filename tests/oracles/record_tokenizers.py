@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Records what Hugging Face's `tokenizers` makes of many texts, for src/model/tokenizer's tests.
+"""Records what Hugging Face's `tokenizers` makes of many texts, for src/text/tokenizer's tests.
 
     python tests/oracles/record_tokenizers.py [project root]
 
 needs the Python package `tokenizers`. Everything is generated from fixed seeds. It writes into
-src/model/tokenizer/testdata/:
+src/text/tokenizer/testdata/:
     NAME.tokenizer.json   small tokenizers, trained on text that is made here
     NAME.cases.json       [{"text" or "bytes" (hex), "ids", "plain" (ids without special tokens),
                             "decoded", "kept" (decoded with special tokens)}]
@@ -307,7 +307,7 @@ def char_class(pattern):
 
 def main():
     root = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else pathlib.Path(__file__).parents[2])
-    target = root / "src/model/tokenizer/testdata"
+    target = root / "src/text/tokenizer/testdata"
     target.mkdir(parents=True, exist_ok=True)
     tokenizers = build(training_text(random.Random(1)))
     for name, (tokenizer, specials, old) in tokenizers.items():

@@ -9,14 +9,14 @@
 #include <vector>
 
 #include "cli/bench/latency_svg.h"
+#include "cli/bench/load/load_client.h"
+#include "cli/bench/load/load_plan.h"
+#include "cli/bench/load/load_report.h"
 #include "cli/commands.h"
 #include "cli/engine_flags.h"
 #include "cli/exit_code.h"
 #include "cli/progress.h"
 #include "cli/text.h"
-#include "server/load/load_client.h"
-#include "server/load/load_plan.h"
-#include "server/load/load_report.h"
 
 namespace tessera {
 namespace {

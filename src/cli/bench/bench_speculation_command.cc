@@ -9,14 +9,14 @@
 #include <utility>
 #include <vector>
 
+#include "cli/bench/load/load_report.h"
 #include "cli/bench/math_prompts.h"
 #include "cli/commands.h"
 #include "cli/engine_flags.h"
 #include "cli/exit_code.h"
 #include "cli/progress.h"
 #include "cli/request.h"
-#include "model/tokenizer/tokenizer.h"
-#include "server/load/load_report.h"
+#include "text/tokenizer/tokenizer.h"
 
 namespace tessera {
 namespace {

@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "server/load/load_report.h"
+#include "cli/bench/load/load_report.h"
 
 namespace tessera {
 

@@ -7,7 +7,7 @@
 #include <string>
 #include <utility>
 
-#include "model/tokenizer/tokenizer.h"
+#include "text/tokenizer/tokenizer.h"
 
 namespace tessera {
 namespace {

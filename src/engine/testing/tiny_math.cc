@@ -5,7 +5,7 @@
 
 #include "base/testing/source_path.h"
 #include "engine/testing/outcomes.h"
-#include "model/tokenizer/tokenizer.h"
+#include "text/tokenizer/tokenizer.h"
 
 namespace tessera::testing {
 

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 
-#include "model/tokenizer/unicode.h"
+#include "text/tokenizer/unicode.h"
 
 namespace tessera {
 

@@ -11,7 +11,7 @@
 #include <hwy/foreach_target.h>  // IWYU pragma: keep
 #include <hwy/highway.h>
 
-#include "attention/kernel/tiles_simd-inl.h"
+#include "attention/kernel/cpu/tiles_simd-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace tessera {
@@ -62,7 +62,7 @@ HWY_AFTER_NAMESPACE();
 #include <algorithm>
 #include <cctype>
 
-#include "attention/kernel/tiles_scalar.h"
+#include "attention/kernel/cpu/tiles_scalar.h"
 
 namespace tessera {
 

@@ -4,9 +4,9 @@
 #include <utility>
 
 #include "attention/host_backend.h"
-#include "attention/kernel/merge_simt.h"
-#include "attention/kernel/simt_instances.h"
-#include "attention/kernel/tiles_simt.h"
+#include "attention/kernel/gpu/merge_simt.h"
+#include "attention/kernel/gpu/simt_instances.h"
+#include "attention/kernel/gpu/tiles_simt.h"
 #include "attention/planned_work.h"
 
 namespace tessera {

@@ -8,7 +8,7 @@
 #include "attention/backends/portable/cpu_kernels.h"
 #include "attention/feature_check.h"
 #include "attention/host_backend.h"
-#include "attention/kernel/wide_memory.h"
+#include "attention/kernel/cpu/wide_memory.h"
 #include "attention/planned_work.h"
 
 namespace tessera {
