@@ -12,8 +12,8 @@
 #include <vector>
 
 #include "device/bandwidth.h"
-#include "ops/cpu_ops.h"
-#include "ops/gemm.h"
+#include "ops/cpu/cpu_ops.h"
+#include "ops/cpu/gemm.h"
 #if TESSERA_BENCH_ONEDNN
 #include "onednn_linear.h"
 #endif
@@ -113,7 +113,9 @@ std::string OneDnnCells(const Shape&, DType, int64_t, int, double, double) { ret
 
 void Run(int num_threads, double budget) {
   ThreadPool threads(ThreadPool::Options{.num_threads = num_threads});
-  const std::unique_ptr<Ops> ops = CreateCpuOps(&threads);
+  const std::unique_ptr<Device> device = CreateCpuDevice();
+  const std::unique_ptr<Stream> stream = std::move(device->NewStream()).value();
+  const std::unique_ptr<Ops> ops = CreateCpuOps(device.get(), stream.get(), &threads);
   auto bandwidth = MeasureReadBandwidth(threads, int64_t{1} << 30);
   const double gigabytes = bandwidth.ok() ? bandwidth->best : 0;
   const GemmKernels native = BFloat16Kernels();
@@ -140,7 +142,8 @@ void Run(int num_threads, double budget) {
       {1000, 320, 2048}, {2000, 320, 1536}};
   for (const Shape& shape : shapes) {
     const std::vector<uint16_t> weights(static_cast<size_t>(shape.in * shape.out), 0x3c00);
-    const WeightView view{weights.data(), DType::kBFloat16, shape.out, shape.in};
+    const WeightSource source{
+        .values = weights.data(), .rows = shape.out, .cols = shape.in, .row_stride = shape.in};
     std::vector<float> x(static_cast<size_t>(shape.rows * shape.in), 1.0f);
     std::vector<float> y(static_cast<size_t>(shape.rows * shape.out));
     for (MatmulMode mode : {MatmulMode::kFloat32, MatmulMode::kBFloat16}) {
@@ -148,9 +151,9 @@ void Run(int num_threads, double budget) {
       // would.
       const int64_t bytes = shape.in * shape.out * 2;
       const auto copies = bytes < (4 << 20) || shape.rows > 64 ? int64_t{1} : (256 << 20) / bytes;
-      std::vector<std::unique_ptr<PackedLinear>> packed;
+      std::vector<std::unique_ptr<LinearWeights>> packed;
       for (int64_t i = 0; i < copies; ++i) {
-        auto one = ops->PackLinear({&view, 1}, {}, mode);
+        auto one = ops->Pack({&source, 1}, mode);
         if (!one.ok()) std::exit(1);
         packed.push_back(std::move(one).value());
       }

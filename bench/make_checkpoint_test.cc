@@ -8,8 +8,8 @@
 #include <iterator>
 #include <vector>
 
-#include "model/logits_runner.h"
 #include "model/safetensors.h"
+#include "model/testing/prompt_logits.h"
 #include "model/testing/safetensors_builder.h"
 #include "model/testing/slow_ops.h"
 #include "tessera/registry.h"
@@ -59,21 +59,21 @@ TEST(MakeCheckpoint, LogitsAreSane) {
     RandomCheckpoint options = Small(dir.path().string());
     options.tied = tied;
     ASSERT_TRUE(WriteRandomCheckpoint(options).ok());
-    SlowOps ops;
+    const std::unique_ptr<Device> device = CreateCpuDevice();
+    const std::unique_ptr<Stream> stream = std::move(device->NewStream()).value();
+    SlowOps ops(stream.get());
     ThreadPool threads({1, false, 0});
-    ModelOptions model_options;
-    model_options.dtype = DType::kFloat32;
-    const auto model = LoadModel(options.directory, &ops, model_options);
+    const auto model =
+        LoadModel(options.directory, device.get(), &ops,
+                  {.dtype = DType::kFloat32, .max_batch_tokens = 20, .max_logit_rows = 20});
     ASSERT_TRUE(model.ok()) << model.error().message;
     const auto selection =
-        SelectBackend({"reference", (*model)->layer_specs()[0], 16}, {DetectCpu(), &threads});
+        SelectBackend({"reference", (*model)->layer_specs()[0], 4}, {device.get(), &threads});
     ASSERT_TRUE(selection.ok()) << selection.error().message;
-    auto runner = LogitsRunner::Create(model->get(), selection->backend.get(), 1, 20, 16);
-    ASSERT_TRUE(runner.ok());
     std::vector<int32_t> prompt(20);
     for (int32_t i = 0; i < 20; ++i) prompt[static_cast<size_t>(i)] = i * 13 % 301;
-    const LogitsRunner::Piece piece = {0, prompt, -1};
-    const auto logits = runner->Step(std::span(&piece, 1));
+    const auto logits =
+        PromptLogits(model->get(), selection->backend.get(), device.get(), &ops, 20).Step(prompt);
     ASSERT_TRUE(logits.ok());
     double squares = 0;
     for (float logit : *logits) squares += static_cast<double>(logit) * logit;

@@ -1,16 +1,18 @@
 # The list of attention backends is the list of folders with a backend.cmake under src/attention/backends.
 
 # tessera_backend(NAME CLASS Prefix DESCRIPTION "one line" SOURCES ... [LIBS ...])
-# The folder defines `std::unique_ptr<Backend> Create<Prefix>Backend(const BackendContext&)` in namespace tessera.
+# The folder defines, in namespace tessera,
+#   Support Probe<Prefix>Backend(const DeviceInfo&)
+#   Result<std::unique_ptr<Backend>> Create<Prefix>Backend(const BackendContext&)
 function(tessera_backend NAME)
   cmake_parse_arguments(ARG "" "CLASS;DESCRIPTION" "SOURCES;LIBS" ${ARGN})
   list(TRANSFORM ARG_SOURCES PREPEND ${TESSERA_BACKEND_DIR}/)
   set_property(GLOBAL APPEND PROPERTY TESSERA_BACKEND_SOURCES ${ARG_SOURCES})
   set_property(GLOBAL APPEND PROPERTY TESSERA_BACKEND_LIBS ${ARG_LIBS})
   set_property(GLOBAL APPEND_STRING PROPERTY TESSERA_BACKEND_DECLARATIONS
-    "std::unique_ptr<Backend> Create${ARG_CLASS}Backend(const BackendContext& context);\n")
+    "Support Probe${ARG_CLASS}Backend(const DeviceInfo& device);\nResult<std::unique_ptr<Backend>> Create${ARG_CLASS}Backend(const BackendContext& context);\n")
   set_property(GLOBAL APPEND_STRING PROPERTY TESSERA_BACKEND_ENTRIES
-    "        {\"${NAME}\", \"${ARG_DESCRIPTION}\",\n         [](const BackendContext& context) { return Create${ARG_CLASS}Backend(context); }},\n")
+    "        {\"${NAME}\", \"${ARG_DESCRIPTION}\",\n         Probe${ARG_CLASS}Backend,\n         [](const BackendContext& context) { return Create${ARG_CLASS}Backend(context); }},\n")
 endfunction()
 
 macro(tessera_collect_backends FOLDER)

@@ -1,3 +1,13 @@
+# tessera_dense_code(SOURCES...)
+# For kernels that are unrolled into thousands of memory accesses: UndefinedBehaviorSanitizer leaves out what
+# AddressSanitizer finds as well at such an access. Five minutes of compiling a file are one then.
+function(tessera_dense_code)
+  if(TESSERA_SANITIZE MATCHES "undefined")
+    set_source_files_properties(${ARGN} PROPERTIES
+      COMPILE_OPTIONS -fno-sanitize=null,alignment,object-size,pointer-overflow)
+  endif()
+endfunction()
+
 # tessera_library(NAME SOURCES... [PUBLIC deps...] [PRIVATE deps...])
 # A static library `tessera_NAME`, alias `tessera::NAME`. Includes are written from src/ or include/.
 function(tessera_library NAME)
@@ -13,24 +23,33 @@ function(tessera_library NAME)
     PRIVATE $<BUILD_INTERFACE:tessera_compile_options> ${ARG_PRIVATE})
 endfunction()
 
-# tessera_test(NAME SOURCES... LIBS deps... [TIMEOUT seconds] [LABELS labels...])
+# tessera_test(NAME SOURCES... LIBS deps... [TIMEOUT seconds] [LABELS labels...] [DEVICES devices...])
 # A GoogleTest program beside the code it tests, registered with ctest as one test.
 # TESSERA_SOURCE_DIR in its environment is the root of the source tree. The target tests_LABEL builds
-# all tests of a label; `threads` marks those that ThreadSanitizer runs.
+# all tests of a label; `threads` marks those that ThreadSanitizer runs. For each of DEVICES the same program runs
+# once more, as NAME_on_DEVICE, with TESSERA_DEVICE in its environment.
 function(tessera_test NAME)
   if(NOT TESSERA_TESTS)
     return()
   endif()
-  cmake_parse_arguments(ARG "" "TIMEOUT" "SOURCES;LIBS;LABELS" ${ARGN})
+  cmake_parse_arguments(ARG "" "TIMEOUT" "SOURCES;LIBS;LABELS;DEVICES" ${ARGN})
   if(NOT ARG_TIMEOUT)
     set(ARG_TIMEOUT 900)  # sanitizers on two busy cores
   endif()
   add_executable(${NAME} ${ARG_SOURCES})
   target_link_libraries(${NAME} PRIVATE ${ARG_LIBS} tessera_compile_options GTest::gmock GTest::gtest_main)
-  add_test(NAME ${NAME} COMMAND ${NAME})
-  set_tests_properties(${NAME} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS}"
+  foreach(device "" ${ARG_DEVICES})
+    set(test ${NAME})
     # Frames on the heap would cost each fiber of the GPU emulator megabytes.
-    ENVIRONMENT "TESSERA_SOURCE_DIR=${PROJECT_SOURCE_DIR};ASAN_OPTIONS=detect_stack_use_after_return=0")
+    set(environment "TESSERA_SOURCE_DIR=${PROJECT_SOURCE_DIR};ASAN_OPTIONS=detect_stack_use_after_return=0")
+    if(device)
+      set(test ${NAME}_on_${device})
+      list(APPEND environment "TESSERA_DEVICE=${device}")
+    endif()
+    add_test(NAME ${test} COMMAND ${NAME})
+    set_tests_properties(${test} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS}"
+      ENVIRONMENT "${environment}")
+  endforeach()
   foreach(label ${ARG_LABELS})
     if(NOT TARGET tests_${label})
       add_custom_target(tests_${label})

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string_view>
 
 #include "model/config.h"
@@ -22,8 +23,12 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   tessera::ModelConfig usable = *config;
   const int64_t length = std::min<int64_t>(
       tessera::MaxSupportedLength(usable.rope, usable.max_position_embeddings), 3);
-  tessera::RopeCache cache(usable, length);
-  const tessera::RopeTable table = cache.Table(length);
+  const std::unique_ptr<tessera::Device> device = tessera::CreateCpuDevice();
+  const auto stream = device->NewStream();
+  tessera::DeviceRope rope(usable, length);
+  TESSERA_CHECK(stream.ok() && rope.Allocate(*device).ok());
+  rope.Fill(length, **stream);
+  const tessera::RopeTable table = rope.table();
   const int64_t half = table.rotary_size / 2;
   TESSERA_CHECK(table.rotary_size >= 2 && table.rotary_size <= usable.head_size);
   for (int64_t i = 0; i < length * half; ++i) {

@@ -12,12 +12,13 @@ packages=(
   libboost1.81-dev libgtest-dev libgmock-dev python3
 )
 # test.sh: sanitizers, fuzzing, static checks, and the cross build under emulation; oneDNN for gemm_bench, which compares
-# itself with it; clang 19, which compiles the kernel for AMD's GPUs.
+# itself with it; clang 19, which compiles the kernels for AMD's
+# GPUs, its linker, and llvm-objdump, whose text of the machine code rocm-emulated executes.
 test_packages=(
   libdnnl-dev
   clang-16 libclang-rt-16-dev clang-format-16 clang-tidy-16
   g++-aarch64-linux-gnu qemu-user-static
-  clang-19
+  clang-19 lld-19 llvm-19
 )
 # The browser that shows the server's page to its test, and what makes an environment for Playwright, which drives it.
 web_packages=(chromium python3-venv)

@@ -1,33 +1,29 @@
 #!/usr/bin/env bash
-# Builds the check and the benchmark for an NVIDIA GPU (sm_90a by default) with CUDA's nvcc, and runs both.
-#   bench/gpu/run.sh [cases] [architecture]      BUILD_ONLY=1: without running
+# Checks the portable backend on this machine's GPU, and times it.
+#   bench/gpu/run.sh [device] [cases]        "cuda" and 200, if they are not given
+#   BUILD_ONLY=1     builds without running; the folder build/gpu/bin then has all that a machine with a GPU needs: this
+#                    script, the programs and the libraries beside glibc's and g++'s that they use
+#   RUN_ONLY=1       runs what is in BIN (by default the folder of this script) without building
+# Building takes CMake, Ninja, g++, python3, Debian's libhwy-dev, and nvcc (or clang++-19 for AMD); no GPU.
+# TESSERA_DEVICE_ARCHS chooses the GPUs to build for: auto by default.
 set -euo pipefail
-cd "$(dirname "$0")/../.."
-build=${BUILD_DIR:-build/gpu}
-arch=${2:-90a}
-mkdir -p "$build"
-cuda=$(dirname "$(dirname "$(readlink -f "$(command -v nvcc)")")")
-sources=(src/base/{result,dtype,cpu_affinity,control_group,memory}.cc
-  src/device/{cpu_info,cpu_features,thread_pool}.cc
-  src/attention/{attention_spec,attention_batch,kv_cache,merge,planner,planned_work,cache_ops,packed_cache,feature_check}.cc
-  src/attention/testing/{attention_case,attention_expectation}.cc bench/gpu/{check_cuda,cuda_backend}.cc)
-include=(-std=c++20 -Iinclude -Isrc -Ibench/gpu "-I$cuda/include")
-nvcc=(nvcc -O3 --split-compile 0 ${NVCC_FLAGS:-} -gencode "arch=compute_$arch,code=sm_$arch" "${include[@]}")
-"${nvcc[@]}" -c bench/gpu/cuda_attention.cu -o "$build/cuda_attention.o" &
-kernels=$!
-"${nvcc[@]}" -c bench/gpu/time_attention.cu -o "$build/time_attention.o" &
-objects=()
-for source in "${sources[@]}"; do
-  object=$build/$(echo "$source" | tr / _).o
-  objects+=("$object")
-  if [[ $object -nt $source && -n ${KEEP_OBJECTS:-} ]]; then continue; fi
-  g++ -O2 "${include[@]}" -c "$source" -o "$object" &
-  if (( ${#objects[@]} % $(nproc) == 0 )); then wait -n; fi
-done
-wait "$kernels"
-wait
-nvcc "${objects[@]}" "$build/cuda_attention.o" -o "$build/check_cuda" -lpthread
-nvcc "${objects[@]:0:17}" "$build"/{cuda_attention,time_attention}.o -o "$build/time_attention" -lpthread
-if [[ -n ${BUILD_ONLY:-} ]]; then exit 0; fi
-"$build/check_cuda" "${1:-200}"
-"$build/time_attention"
+here=$(cd "$(dirname "$0")" && pwd)
+if [[ -z ${RUN_ONLY:-} ]]; then
+  cd "$here/../.."
+  cmake -S . -B build/gpu -G Ninja -DCMAKE_BUILD_TYPE=Release -DTESSERA_ENGINE=OFF \
+    -DTESSERA_DEVICE_ARCHS="${TESSERA_DEVICE_ARCHS:-auto}" > /dev/null
+  cmake --build build/gpu --target check_gpu time_attention gpu_device_test
+  BIN=build/gpu/bin
+  mkdir -p "$BIN"
+  cp build/gpu/bench/gpu/check_gpu build/gpu/bench/gpu/time_attention build/gpu/src/device/gpu_device_test \
+    bench/gpu/run.sh "$BIN"
+  ldd "$BIN"/check_gpu "$BIN"/gpu_device_test | awk '/libhwy|libgtest|libgmock/ { print $3 }' | sort -u |
+    while read -r library; do cp -L "$library" "$BIN"; done
+fi
+BIN=${BIN:-$here}
+[[ -z ${BUILD_ONLY:-} ]] || exit 0
+export LD_LIBRARY_PATH=$BIN:${LD_LIBRARY_PATH:-}
+device=${1:-cuda}
+TESSERA_TEST_DEVICE=$device "$BIN/gpu_device_test" --gtest_filter='GpuDeviceTest.*' --gtest_brief=1
+"$BIN/check_gpu" "$device" "${2:-200}"
+"$BIN/time_attention" "$device"

@@ -4,9 +4,11 @@
 //   tessera generate --attention-plugin build/libnaive_backend.so --attention-backend naive ...
 #include <tessera/plugin.h>
 
+#include <algorithm>
 #include <cmath>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace {
@@ -16,12 +18,23 @@ using tessera::AttentionPlan;
 using tessera::AttentionSpec;
 using tessera::KvCache;
 
-// This backend has nothing to plan.
-struct NoPlan : AttentionPlan {};
+// Nothing to divide; weights of the keys of one row for each thread.
+struct NaivePlan : AttentionPlan {
+  NaivePlan(const AttentionSpec& spec, const tessera::PlanCapacity& plan_capacity)
+      : AttentionPlan(spec), capacity(plan_capacity) {}
+  const tessera::PlanCapacity capacity;
+  std::vector<std::vector<double>> weights;
+};
 
 bool IsPlainFloat(tessera::DType type) {
   return type == tessera::DType::kFloat32 || type == tessera::DType::kFloat16 ||
          type == tessera::DType::kBFloat16;
+}
+
+tessera::Support Probe(const tessera::DeviceInfo& device) {
+  tessera::Support support;
+  if (device.kind != tessera::DeviceKind::kCpu) support.reasons.push_back("needs a CPU");
+  return support;
 }
 
 class NaiveBackend final : public tessera::Backend {
@@ -29,12 +42,6 @@ class NaiveBackend final : public tessera::Backend {
   explicit NaiveBackend(const tessera::BackendContext& context) : threads_(context.threads) {}
 
   std::string Name() const override { return "naive"; }
-
-  tessera::Support Probe(const tessera::DeviceInfo& device) const override {
-    tessera::Support support;
-    if (device.kind != tessera::DeviceKind::kCpu) support.reasons.push_back("needs a CPU");
-    return support;
-  }
 
   // What is not computed below must be refused here, with every reason.
   tessera::Support Supports(const AttentionSpec& spec, int32_t block_size) const override {
@@ -62,16 +69,34 @@ class NaiveBackend final : public tessera::Backend {
     return support;
   }
 
-  std::unique_ptr<AttentionPlan> Plan(const AttentionSpec& /*spec*/,
-                                      const AttentionBatch& /*batch*/,
-                                      std::unique_ptr<AttentionPlan> reuse) override {
-    return reuse != nullptr ? std::move(reuse) : std::make_unique<NoPlan>();
+  tessera::Result<std::unique_ptr<AttentionPlan>> NewPlan(
+      const AttentionSpec& spec, const tessera::PlanCapacity& capacity) override {
+    auto plan = std::make_unique<NaivePlan>(spec, capacity);
+    plan->weights.resize(static_cast<size_t>(threads_->num_threads()));
+    return std::unique_ptr<AttentionPlan>(std::move(plan));
   }
 
-  void WriteKv(const AttentionSpec& spec, const AttentionBatch& batch,
-               const tessera::WriteKvArgs& args, const KvCache& cache) override {
-    for (int64_t token = 0; token < batch.num_tokens; ++token) {
-      const int64_t slot = batch.slot_mapping[token];
+  // The place to allocate what Run() needs, from the host's arrays of the batch.
+  tessera::Status Prepare(AttentionPlan* plan, const AttentionBatch& batch,
+                          tessera::Stream& /*stream*/) override {
+    auto* const naive = static_cast<NaivePlan*>(plan);
+    TESSERA_RETURN_IF_ERROR(tessera::CheckCapacity(naive->capacity, batch));
+    for (std::vector<double>& weights : naive->weights) {
+      weights.resize(std::max(weights.size(), static_cast<size_t>(batch.max_seq_len)));
+    }
+    return {};
+  }
+
+  tessera::Status WriteKv(const AttentionPlan& plan, const AttentionBatch& batch,
+                          const tessera::WriteKvArgs& args, const KvCache& cache,
+                          tessera::Stream& stream) override {
+    const AttentionSpec& spec = plan.spec();
+    if (spec.shares_kv) return {};
+    // As long as it lives, code of the host may follow addresses of the device.
+    const tessera::HostAccess access(stream);
+    const int32_t tokens = batch.num_seqs > 0 ? batch.device.query_start_loc[batch.num_seqs] : 0;
+    for (int64_t token = 0; token < tokens; ++token) {
+      const int64_t slot = batch.device.slot_mapping[token];
       if (slot < 0) continue;
       for (int64_t head = 0; head < spec.num_kv_heads; ++head) {
         const int64_t to = cache.KOffset(slot / cache.block_size, head, slot % cache.block_size);
@@ -87,60 +112,51 @@ class NaiveBackend final : public tessera::Backend {
         }
       }
     }
+    return {};
   }
 
-  void Run(const AttentionPlan& /*plan*/, const AttentionSpec& spec, const AttentionBatch& batch,
-           const KvCache& cache, const tessera::RunArgs& args) override {
+  tessera::Status Run(AttentionPlan* plan, const AttentionBatch& batch, const KvCache& cache,
+                      const tessera::RunArgs& args, tessera::Stream& stream) override {
+    auto* const naive = static_cast<NaivePlan*>(plan);
+    const AttentionSpec& spec = naive->spec();
+    const tessera::HostAccess access(stream);
+    const int32_t* const starts = batch.device.query_start_loc;
     for (int32_t seq = 0; seq < batch.num_seqs; ++seq) {
-      threads_->ParallelFor(
-          int64_t{batch.QueryLen(seq)} * spec.num_heads, [&](int64_t index, int /*worker*/) {
-            RunRow(spec, batch, cache, args, seq, static_cast<int32_t>(index / spec.num_heads),
-                   static_cast<int32_t>(index % spec.num_heads));
-          });
+      const int32_t query_len = starts[seq + 1] - starts[seq];
+      if (!tessera::Includes(naive->capacity.phases, query_len)) continue;
+      threads_->ParallelFor(int64_t{query_len} * spec.num_heads, [&](int64_t index, int worker) {
+        const Row row{.seq = seq,
+                      .token = starts[seq] + index / spec.num_heads,
+                      .keys = batch.device.seq_lens[seq] - query_len + 1 +
+                              static_cast<int32_t>(index / spec.num_heads),
+                      .head = static_cast<int32_t>(index % spec.num_heads)};
+        RunRow(spec, batch, cache, args, row, naive->weights[static_cast<size_t>(worker)].data());
+      });
     }
-  }
-
-  void CopyBlocks(const AttentionSpec& spec, const KvCache& cache,
-                  const std::vector<tessera::BlockPair>& pairs) override {
-    SwapBlocks(spec, cache, cache, pairs);
-  }
-
-  void SwapBlocks(const AttentionSpec& spec, const KvCache& source, const KvCache& destination,
-                  const std::vector<tessera::BlockPair>& pairs) override {
-    for (const tessera::BlockPair& pair : pairs) {
-      for (int64_t head = 0; head < spec.num_kv_heads; ++head) {
-        for (int64_t token = 0; token < source.block_size; ++token) {
-          const int64_t from = source.KOffset(pair.source, head, token);
-          const int64_t to = destination.KOffset(pair.destination, head, token);
-          CopyContent(source, from, destination, to, spec.head_size);
-          CopyContent(source, from + source.v_offset, destination, to + destination.v_offset,
-                      spec.value_size());
-        }
-      }
-    }
+    return {};
   }
 
  private:
-  static void CopyContent(const KvCache& source, int64_t from, const KvCache& destination,
-                          int64_t to, int64_t count) {
-    for (int64_t i = 0; i < count; ++i) {
-      tessera::StoreFromFloat(destination.dtype, destination.data, to + i,
-                              tessera::LoadAsFloat(source.dtype, source.data, from + i));
-    }
-  }
+  // One row of the output: it sees the first `keys` keys of its request.
+  struct Row {
+    int32_t seq;
+    int64_t token;  // of the step
+    int32_t keys;
+    int32_t head;
+  };
 
   // Softmax of the scores of the row's keys, then the mean of the values by these weights.
   static void RunRow(const AttentionSpec& spec, const AttentionBatch& batch, const KvCache& cache,
-                     const tessera::RunArgs& args, int32_t seq, int32_t row, int32_t head) {
-    const int64_t token = batch.query_start_loc[seq] + row;
-    const int32_t keys = batch.seq_lens[seq] - batch.QueryLen(seq) + row + 1;
+                     const tessera::RunArgs& args, const Row& row, double* weights) {
+    const int64_t token = row.token;
+    const int32_t keys = row.keys;
+    const int32_t head = row.head;
     const int64_t query = token * args.query_token_stride + head * args.query_head_stride;
+    const int32_t* const blocks = batch.device.block_table + row.seq * batch.block_table_stride;
+    const int64_t kv_head = head / spec.group_size();
     const auto key_at = [&](int32_t key) {
-      const int32_t* blocks = batch.block_table + seq * batch.block_table_stride;
-      return cache.KOffset(blocks[key / cache.block_size], head / spec.group_size(),
-                           key % cache.block_size);
+      return cache.KOffset(blocks[key / cache.block_size], kv_head, key % cache.block_size);
     };
-    std::vector<double> weights(static_cast<size_t>(keys));
     double largest = -INFINITY;
     for (int32_t key = 0; key < keys; ++key) {
       double score = 0;
@@ -149,18 +165,19 @@ class NaiveBackend final : public tessera::Backend {
             static_cast<double>(tessera::LoadAsFloat(spec.query_dtype, args.query, query + i)) *
             tessera::LoadAsFloat(cache.dtype, cache.data, key_at(key) + i);
       }
-      weights[static_cast<size_t>(key)] = score * spec.softmax_scale();
-      largest = std::fmax(largest, weights[static_cast<size_t>(key)]);
+      weights[key] = score * spec.softmax_scale();
+      largest = std::fmax(largest, weights[key]);
     }
     double sum = 0;
     if (largest > -INFINITY) {  // else no key counts: the row is 0
-      for (double& weight : weights) sum += weight = std::exp(weight - largest);
+      for (int32_t key = 0; key < keys; ++key)
+        sum += weights[key] = std::exp(weights[key] - largest);
     }
     const int64_t output = token * args.output_token_stride + head * args.output_head_stride;
     for (int32_t i = 0; i < spec.value_size(); ++i) {
       double value = 0;
       for (int32_t key = 0; sum > 0 && key < keys; ++key) {
-        value += weights[static_cast<size_t>(key)] / sum *
+        value += weights[key] / sum *
                  tessera::LoadAsFloat(cache.dtype, cache.data, key_at(key) + cache.v_offset + i);
       }
       tessera::StoreFromFloat(spec.output_dtype, args.output, output + i,
@@ -177,6 +194,6 @@ class NaiveBackend final : public tessera::Backend {
 }  // namespace
 
 TESSERA_BACKEND_PLUGIN("naive", "plain loops, as an example of a backend outside of the program",
-                       [](const tessera::BackendContext& context) {
+                       Probe, [](const tessera::BackendContext& context) {
                          return std::make_unique<NaiveBackend>(context);
                        })

@@ -61,16 +61,21 @@ int main() {
   spec.head_size = kHeadSize;
   spec.query_dtype = spec.cache_dtype = spec.output_dtype = tessera::DType::kFloat32;
 
-  // Who computes it.
+  // Where, and who computes it. Memory of this device is the host's, so pointers to vectors will
+  // do.
+  const std::unique_ptr<tessera::Device> device = tessera::CreateCpuDevice();
   tessera::ThreadPool threads;
-  auto selection =
-      tessera::SelectBackend({"auto", spec, kBlockSize}, {tessera::DetectCpu(), &threads});
+  auto selection = tessera::SelectBackend({"auto", spec, kBlockSize}, {device.get(), &threads});
   if (!selection.ok()) {
     std::fprintf(stderr, "%s\n", selection.error().message.c_str());
     return 1;
   }
   tessera::Backend& backend = *selection->backend;
   std::printf("%s\n", selection->Explain().c_str());
+  auto stream = device->NewStream();
+  // One plan for all steps of up to 2 requests and 64 rows.
+  auto plan = backend.NewPlan(spec, {.max_seqs = 2, .max_tokens = 64});
+  if (!stream.ok() || !plan.ok()) return 1;
 
   // The cache, its memory ours.
   tessera::KvCacheShape shape;
@@ -123,11 +128,12 @@ int main() {
     tessera::AttentionBatch batch;
     batch.num_seqs = 2;
     batch.num_tokens = num_tokens;
-    batch.query_start_loc = query_start_loc.data();
-    batch.seq_lens = seq_lens.data();
-    batch.block_table = block_table.data();
+    batch.host.query_start_loc = query_start_loc.data();
+    batch.host.seq_lens = seq_lens.data();
+    batch.host.block_table = block_table.data();
+    batch.host.slot_mapping = slot_mapping.data();
+    batch.device = batch.host;  // for kernels; on a CPU the same arrays
     batch.block_table_stride = kPages;
-    batch.slot_mapping = slot_mapping.data();
     batch.max_query_len = max_query_len;
     batch.max_seq_len = *std::max_element(seq_lens.begin(), seq_lens.end());
 
@@ -137,8 +143,6 @@ int main() {
     write.dtype = tessera::DType::kFloat32;
     write.key_token_stride = write.value_token_stride = kKvHeads * kHeadSize;
     write.key_head_stride = write.value_head_stride = kHeadSize;
-    backend.WriteKv(spec, batch, write, cache);
-
     const std::vector<float> query =
         Numbers(static_cast<size_t>(num_tokens * kHeads * kHeadSize), 1);
     std::vector<float> output(query.size(), NAN);
@@ -147,14 +151,23 @@ int main() {
     run.output = output.data();
     run.query_token_stride = run.output_token_stride = kHeads * kHeadSize;
     run.query_head_stride = run.output_head_stride = kHeadSize;
-    const auto plan = backend.Plan(spec, batch, nullptr);
-    backend.Run(*plan, spec, batch, cache, run);
+    // A step of a model prepares once, then writes and runs layer by layer.
+    const auto compute = [&]() -> tessera::Status {
+      TESSERA_RETURN_IF_ERROR(backend.Prepare(plan->get(), batch, **stream));
+      TESSERA_RETURN_IF_ERROR(backend.WriteKv(**plan, batch, write, cache, **stream));
+      TESSERA_RETURN_IF_ERROR(backend.Run(plan->get(), batch, cache, run, **stream));
+      return (*stream)->Synchronize();
+    };
+    if (const tessera::Status status = compute(); !status.ok()) {
+      std::fprintf(stderr, "%s\n", status.error().message.c_str());
+      output.assign(output.size(), NAN);
+    }
     *query_out = query;
     return output;
   };
 
   // Step 1: request 0's first 32 tokens, all but the last of request 1. Step 2: the rest, 18 rows
-  // of request 0 behind its cached context and one row of request 1.
+  // of request 0 after its cached context and one row of request 1.
   std::vector<float> query;
   step({{0, 32}, {0, 32}}, &query);
   const std::vector<float> output = step({{32, 50}, {32, 33}}, &query);

@@ -11,6 +11,16 @@
 //  (with sinks: the sink). lse is natural-log based. Sinks count once, also under split-KV.
 //  6. Causal is bottom-right aligned; a window of w keeps w keys, the row's own among them.
 //  7. With spec.batch_invariant the result of a request does not depend on what runs beside it.
+//  8. Between Prepare() and the step's end nothing waits for the device, allocates, or follows an
+//  address of the device on the host. Backends that compute on a CPU do so under a HostAccess.
+//
+// One step of one layer:
+//
+//   TESSERA_ASSIGN_OR_RETURN(auto plan, backend.NewPlan(spec, {.max_seqs = 8, .max_tokens = 64}));
+//   TESSERA_RETURN_IF_ERROR(backend.Prepare(plan.get(), batch, stream));   // once for all layers
+//   TESSERA_RETURN_IF_ERROR(backend.WriteKv(*plan, batch, written, cache, stream));
+//   TESSERA_RETURN_IF_ERROR(backend.Run(plan.get(), batch, cache, args, stream));
+//   TESSERA_RETURN_IF_ERROR(stream.Synchronize());
 #pragma once
 
 #include <cstdint>
@@ -29,14 +39,14 @@ namespace tessera {
 
 // What a backend works with; it must outlive the backend.
 struct BackendContext {
-  DeviceInfo device;
+  Device* device = nullptr;
   ThreadPool* threads = nullptr;  // CPU backends run on these; one Run() at a time
-  // Selected backends end the program with a sentence where a caller hands in block ids, slots or
-  // lengths that are out of range. Builds without NDEBUG always do.
+  // Selected backends refuse a caller's block ids, slots or lengths that are out of range with a
+  // sentence. Builds without NDEBUG always do.
   bool check_inputs = false;
 };
 
-// The answer of Probe() and Supports().
+// The answer of BackendEntry::probe and Backend::Supports().
 struct Support {
   std::vector<std::string> reasons;  // why not, all of them; empty: yes
 
@@ -49,14 +59,48 @@ struct Support {
   bool ok() const { return reasons.empty(); }
 };
 
-// A step's plan: how its work is divided. Made once a step on the host, shared by all layers of one
-// spec.
-class AttentionPlan {
- public:
-  virtual ~AttentionPlan() = default;
+// Which requests a plan computes.
+enum class Phases : uint8_t {
+  kBoth,
+  kPrefill,  // those with more than one new token
+  kDecode,   // those with exactly one
 };
 
-// What one layer's attention reads and writes. Strides count elements.
+// Whether a plan for `phases` computes the rows of a request with so many new tokens.
+constexpr bool Includes(Phases phases, int32_t query_len) {
+  return phases == Phases::kBoth || (query_len == 1) == (phases == Phases::kDecode);
+}
+
+// How large a plan's steps may be.
+struct PlanCapacity {
+  int32_t max_seqs = 0;
+  int32_t max_tokens = 0;
+  // At most one row for each request: such steps may be captured in a graph, which then serves
+  // every later step of the plan.
+  bool decode_only = false;
+  // The plan computes only these requests' rows and leaves the output and lse of all others as they
+  // are: two plans of two backends then serve one batch. WriteKv() writes every row all the same.
+  Phases phases = Phases::kBoth;
+};
+
+// Fails if the batch exceeds the capacity: for Backend::Prepare().
+Status CheckCapacity(const PlanCapacity& capacity, const AttentionBatch& batch);
+
+// How a step's work is divided, and scratch memory for partial results: made once, prepared once a
+// step, shared by all layers of one spec that run one after another in one stream.
+class AttentionPlan {
+ public:
+  explicit AttentionPlan(const AttentionSpec& spec) : spec_(spec) {}
+  virtual ~AttentionPlan() = default;
+  const AttentionSpec& spec() const { return spec_; }
+  // Changes if what a graph recorded of this plan no longer holds (another backend's memory).
+  virtual uint64_t version() const { return 0; }
+
+ private:
+  const AttentionSpec spec_;
+};
+
+// What one layer's attention reads and writes, in memory of the device. Strides count elements.
 struct RunArgs {
   const void* query = nullptr;  // [num_tokens, num_heads, head_size] of spec.query_dtype
   int64_t query_token_stride = 0;
@@ -90,7 +134,7 @@ struct RunArgs {
   int64_t value_head_stride = 0;
 };
 
-// New keys and values for the cache.
+// New keys and values for the cache, in memory of the device.
 struct WriteKvArgs {
   const void* key = nullptr;    // [num_tokens, num_kv_heads, head_size] of `dtype`
   const void* value = nullptr;  // [num_tokens, num_kv_heads, value_size] of `dtype`
@@ -101,12 +145,7 @@ struct WriteKvArgs {
   int64_t value_head_stride = 0;
 };
 
-struct BlockPair {
-  int64_t source = 0;
-  int64_t destination = 0;
-};
-
-// Thread-safe for one step at a time; plans may be made while a run is under way.
+// Used by one thread at a time, Name() and Supports() aside.
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -114,32 +153,30 @@ class Backend {
   // Lower case, stable: "reference", "portable".
   virtual std::string Name() const = 0;
 
-  // Whether it can work on this device at all.
-  virtual Support Probe(const DeviceInfo& device) const = 0;
-
   // Whether it computes this layer with blocks of this size. `spec` is valid.
   virtual Support Supports(const AttentionSpec& spec, int32_t block_size) const = 0;
 
-  // `reuse` may hand back an earlier plan of this backend, whose memory is taken over.
-  virtual std::unique_ptr<AttentionPlan> Plan(const AttentionSpec& spec,
-                                              const AttentionBatch& batch,
-                                              std::unique_ptr<AttentionPlan> reuse) = 0;
+  // Allocates work lists and partial results, whose addresses stay. `spec` is one that Supports()
+  // accepts. Fails if memory runs out.
+  virtual Result<std::unique_ptr<AttentionPlan>> NewPlan(const AttentionSpec& spec,
+                                                         const PlanCapacity& capacity) = 0;
 
-  // Puts the batch's new rows where slot_mapping says (vLLM's reshape_and_cache).
-  virtual void WriteKv(const AttentionSpec& spec, const AttentionBatch& batch,
-                       const WriteKvArgs& args, const KvCache& cache) = 0;
+  // Divides a step's work, on the host; what kernels need of that is copied in `stream`. Not
+  // captured in graphs. Entries that the step leaves unused become empty items, so that a captured
+  // grid may run over them. Fails if the batch exceeds the plan's capacity.
+  virtual Status Prepare(AttentionPlan* plan, const AttentionBatch& batch, Stream& stream) = 0;
 
-  // The attention of one layer. `plan` was made by this backend for this spec and batch.
-  virtual void Run(const AttentionPlan& plan, const AttentionSpec& spec,
-                   const AttentionBatch& batch, const KvCache& cache, const RunArgs& args) = 0;
+  // Puts the batch's new rows where slot_mapping says (vLLM's reshape_and_cache), quantised where
+  // the cache is. Operations may write plain caches themselves: the layout is one.
+  //
+  // The Status of this and Run() says what the caller got wrong, before anything is launched; what
+  // the device gets wrong stays in the stream.
+  virtual Status WriteKv(const AttentionPlan& plan, const AttentionBatch& batch,
+                         const WriteKvArgs& args, const KvCache& cache, Stream& stream) = 0;
 
-  // Copies whole blocks inside a cache; sources and destinations do not overlap.
-  virtual void CopyBlocks(const AttentionSpec& spec, const KvCache& cache,
-                          const std::vector<BlockPair>& pairs) = 0;
-
-  // Copies whole blocks between two caches of one shape (to host memory and back).
-  virtual void SwapBlocks(const AttentionSpec& spec, const KvCache& source,
-                          const KvCache& destination, const std::vector<BlockPair>& pairs) = 0;
+  // The attention of one layer. `plan` was prepared for `batch` by this backend.
+  virtual Status Run(AttentionPlan* plan, const AttentionBatch& batch, const KvCache& cache,
+                     const RunArgs& args, Stream& stream) = 0;
 };
 
 }  // namespace tessera

@@ -36,12 +36,13 @@ AttentionSpec LocalSpec(const AttentionSpec& spec, const ContextShard& shard);
 // keys up to the row's position. Owns its arrays.
 class LocalBatch {
  public:
-  // `block_table` is the rank's own, one row for each request of `batch`; it and the batch's arrays
-  // must outlive the LocalBatch. `block_size` is the rank's.
+  // `block_table` is the rank's own, in memory of the host, one row for each request of `batch`,
+  // whose host arrays alone are read. `block_size` is the rank's.
   LocalBatch(const AttentionBatch& batch, const ContextShard& shard, const int32_t* block_table,
              int64_t block_table_stride, int32_t block_size);
 
-  // For Plan() and Run(). Its slot_mapping is the rank's: -1 for tokens of other ranks.
+  // Its slot_mapping is the rank's: -1 for tokens of other ranks. Its device arrays are its host
+  // arrays; a caller whose kernels cannot read those puts copies in their place.
   const AttentionBatch& batch() const { return batch_; }
 
  private:

@@ -22,8 +22,6 @@ enum class KvPacking : uint8_t {
   kXSplit,   // vLLM's paged attention: K [block, head, size/x, token, x], V [block, head, size,
              // token]
   kShuffle,  // AITER's: the same K, V [block, head, token/x, size, x]
-  kAmx,  // tiles of 16 keys: K [block, head, token/16, size/2, 16, 2], V [.., size/16, token/2, 16,
-         // 2]
 };
 
 struct KvCache {

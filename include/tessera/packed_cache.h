@@ -2,8 +2,7 @@
 //
 // A packed cache is all blocks of K, then all blocks of V; x is 16 bytes' worth of elements.
 // Shapes: vLLM's csrc/attention/attention_kernels.cuh (x-split), AITER's shuffled layout for its
-// assembly kernels, and for AMX the pairs that TDPBF16PS multiplies (Intel ISA extensions
-// reference, chapter 3): K's pairs run along the head, V's along the tokens.
+// assembly kernels.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +15,7 @@
 
 namespace tessera {
 
-const char* ToString(KvPacking packing);  // "standard", "x-split", "shuffle", "amx"
+const char* ToString(KvPacking packing);  // "standard", "x-split", "shuffle"
 
 // Whether blocks of this shape can be packed so: sizes must divide evenly.
 Status ValidatePacking(KvPacking packing, const KvCacheShape& shape, DType dtype);
@@ -30,6 +29,12 @@ int64_t KeyElement(const AttentionSpec& spec, const KvCache& cache, int64_t bloc
                    int64_t token, int64_t i);
 int64_t ValueElement(const AttentionSpec& spec, const KvCache& cache, int64_t block, int64_t head,
                      int64_t token, int64_t i);
+
+// Whole blocks to copy.
+struct BlockPair {
+  int64_t source = 0;
+  int64_t destination = 0;
+};
 
 // Whole blocks from a cache of one packing to one of another; types and block sizes agree. In host
 // memory.

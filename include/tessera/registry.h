@@ -15,7 +15,10 @@ namespace tessera {
 struct BackendEntry {
   std::string name;
   std::string description;  // one line
-  std::function<std::unique_ptr<Backend>(const BackendContext&)> create;
+  // Whether it can work on such a device at all. Loads nothing.
+  std::function<Support(const DeviceInfo&)> probe;
+  // For devices that `probe` accepts. Fails if the device then proves unusable.
+  std::function<Result<std::unique_ptr<Backend>>(const BackendContext&)> create;
 };
 
 // In order of name. Never changes.
@@ -37,7 +40,7 @@ struct SelectionRequest {
 
 struct Candidate {
   std::string name;
-  Support support;  // of Probe() and Supports() together
+  Support support;  // of `probe` and Supports() together
 };
 
 struct Selection {

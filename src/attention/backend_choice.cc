@@ -6,9 +6,9 @@
 namespace tessera {
 namespace {
 
-constexpr size_t kAll = 2;  // behind the last kind, and behind the last phase
+constexpr size_t kAll = 2;  // after the last kind, and after the last phase
 
-// Where an item's key points.
+// What an item's key names.
 struct Place {
   size_t kind = kAll;
   size_t phase = kAll;

@@ -1,6 +1,6 @@
 // What tessera/backend.h promises beyond the numbers of one run, which conformance_test.cc
-// compares: copying and converting into caches, plans used again, a sequence that changes its
-// backend, NaN that stays visible.
+// compares: converting into caches, plans used again, a sequence that changes its backend, NaN that
+// stays visible.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -15,7 +15,8 @@
 
 #include "attention/backends/portable/cpu_kernels.h"
 #include "attention/backends/portable/portable_backend.h"
-#include "tessera/registry.h"
+#include "attention/testing/test_device.h"
+#include "tessera/backend.h"
 
 namespace tessera {
 namespace {
@@ -30,10 +31,9 @@ struct Subject {
 class BackendRules : public ::testing::Test {
  protected:
   BackendRules() {
-    for (const BackendEntry& entry : BackendEntries()) {
-      std::unique_ptr<Backend> backend = entry.create(context_);
-      if (!backend->Probe(context_.device).ok()) continue;
-      subjects_.push_back({entry.name, std::move(backend)});
+    for (std::unique_ptr<Backend>& backend : testing::UsableBackends(context_)) {
+      std::string name = backend->Name();
+      subjects_.push_back({std::move(name), std::move(backend)});
     }
     for (const std::string& policy : CpuPolicies()) {
       subjects_.push_back(
@@ -48,8 +48,10 @@ class BackendRules : public ::testing::Test {
     return nullptr;
   }
 
+  const std::unique_ptr<Device> device_ = CreateCpuDevice();
+  const std::unique_ptr<Stream> stream_ = device_->NewStream().value();
   ThreadPool pool_{{.num_threads = 3, .pin = false}};
-  BackendContext context_{DetectCpu(), &pool_};
+  BackendContext context_{device_.get(), &pool_};
   std::vector<Subject> subjects_;
 };
 
@@ -107,38 +109,49 @@ class Request {
   // The keys of tokens first .. end-1 go into the cache.
   void Write(Backend* backend, int32_t first, int32_t end) {
     const Batch step(*this, first, end);
+    const std::unique_ptr<AttentionPlan> plan = NewPlan(backend);
     const int64_t key_stride = spec_.num_kv_heads * HeadStride();
     const int64_t value_stride = int64_t{spec_.num_kv_heads} * (spec_.value_size() + kPadding);
-    backend->WriteKv(spec_, step.batch,
-                     {.key = key_.data() + first * key_stride,
-                      .value = value_.data() + first * value_stride,
-                      .dtype = DType::kFloat32,
-                      .key_token_stride = key_stride,
-                      .key_head_stride = HeadStride(),
-                      .value_token_stride = value_stride,
-                      .value_head_stride = spec_.value_size() + kPadding},
-                     cache_);
+    Expect(backend->Prepare(plan.get(), step.batch, *stream_));
+    Expect(backend->WriteKv(*plan, step.batch,
+                            {.key = key_.data() + first * key_stride,
+                             .value = value_.data() + first * value_stride,
+                             .dtype = DType::kFloat32,
+                             .key_token_stride = key_stride,
+                             .key_head_stride = HeadStride(),
+                             .value_token_stride = value_stride,
+                             .value_head_stride = spec_.value_size() + kPadding},
+                            cache_, *stream_));
   }
 
-  // The attention of tokens first .. end-1. `plan` is reused, and holds the step's plan afterwards.
-  Output Attend(Backend* backend, int32_t first, int32_t end,
-                std::unique_ptr<AttentionPlan>* plan = nullptr, bool with_lse = true) {
+  // For steps of any length.
+  std::unique_ptr<AttentionPlan> NewPlan(Backend* backend) const {
+    return backend->NewPlan(spec_, {.max_seqs = 1, .max_tokens = 4000}).value();
+  }
+
+  // The attention of tokens first .. end-1, with a plan of its own or with `plan`.
+  Output Attend(Backend* backend, int32_t first, int32_t end, AttentionPlan* plan = nullptr,
+                bool with_lse = true) {
     const Batch step(*this, first, end);
     std::unique_ptr<AttentionPlan> own;
-    if (plan == nullptr) plan = &own;
-    *plan = backend->Plan(spec_, step.batch, std::move(*plan));
+    if (plan == nullptr) {
+      own = NewPlan(backend);
+      plan = own.get();
+    }
+    Expect(backend->Prepare(plan, step.batch, *stream_));
     Output output;
     const size_t rows = static_cast<size_t>(int64_t{end - first} * spec_.num_heads);
     output.values.resize(rows * static_cast<size_t>(spec_.value_size()));
     output.lse.resize(rows);
-    backend->Run(**plan, spec_, step.batch, cache_,
-                 {.query = query_.data() + first * spec_.num_heads * HeadStride(),
-                  .query_token_stride = spec_.num_heads * HeadStride(),
-                  .query_head_stride = HeadStride(),
-                  .output = output.values.data(),
-                  .output_token_stride = int64_t{spec_.num_heads} * spec_.value_size(),
-                  .output_head_stride = spec_.value_size(),
-                  .lse = with_lse ? output.lse.data() : nullptr});
+    Expect(backend->Run(plan, step.batch, cache_,
+                        {.query = query_.data() + first * spec_.num_heads * HeadStride(),
+                         .query_token_stride = spec_.num_heads * HeadStride(),
+                         .query_head_stride = HeadStride(),
+                         .output = output.values.data(),
+                         .output_token_stride = int64_t{spec_.num_heads} * spec_.value_size(),
+                         .output_head_stride = spec_.value_size(),
+                         .lse = with_lse ? output.lse.data() : nullptr},
+                        *stream_));
     return output;
   }
 
@@ -151,15 +164,16 @@ class Request {
                             kBlockSize +
                         token % kBlockSize);
       }
-      batch = {.num_seqs = 1,
-               .num_tokens = end - first,
-               .query_start_loc = starts,
-               .seq_lens = &seq_len,
-               .block_table = request.block_table_.data(),
-               .block_table_stride = static_cast<int64_t>(request.block_table_.size()),
-               .slot_mapping = slots.data(),
-               .max_query_len = end - first,
-               .max_seq_len = end};
+      batch =
+          testing::OnHost({.num_seqs = 1,
+                           .num_tokens = end - first,
+                           .max_query_len = end - first,
+                           .max_seq_len = end,
+                           .block_table_stride = static_cast<int64_t>(request.block_table_.size()),
+                           .host = {.query_start_loc = starts,
+                                    .seq_lens = &seq_len,
+                                    .block_table = request.block_table_.data(),
+                                    .slot_mapping = slots.data()}});
       EXPECT_TRUE(Validate(batch, request.cache_.num_blocks, kBlockSize).ok());
     }
     Batch(const Batch&) = delete;
@@ -171,7 +185,12 @@ class Request {
     AttentionBatch batch;
   };
 
+  static void Expect(const Status& status) { EXPECT_TRUE(status.ok()) << status.error().message; }
+
   int64_t HeadStride() const { return spec_.head_size + kPadding; }
+
+  const std::unique_ptr<Device> device_ = CreateCpuDevice();
+  const std::unique_ptr<Stream> stream_ = device_->NewStream().value();
 
   AttentionSpec spec_;
   std::vector<char> memory_;
@@ -208,21 +227,15 @@ TEST_F(BackendRules, ASequenceMayChangeItsBackend) {
   }
 }
 
-TEST_F(BackendRules, APlanIsReusedForAnotherSpecAndBatch) {
-  const AttentionSpec narrow{.num_heads = 4, .num_kv_heads = 1, .head_size = 16};
-  AttentionSpec wide = narrow;
-  wide.head_size_v = 96;
+TEST_F(BackendRules, PlansThatWerePreparedBeforeGiveWhatNewOnesGive) {
+  const AttentionSpec spec{.num_heads = 4, .num_kv_heads = 1, .head_size = 16, .head_size_v = 96};
   for (const Subject& subject : subjects_) {
     Backend* backend = subject.backend.get();
-    std::unique_ptr<AttentionPlan> plan;
-    struct {
-      const AttentionSpec& spec;
-      int32_t tokens;
-    } const steps[] = {{narrow, 4000}, {wide, 5}, {wide, 3000}, {narrow, 1}, {wide, 4000}};
-    for (const auto& [spec, tokens] : steps) {
+    const std::unique_ptr<AttentionPlan> plan = Request(spec, 1).NewPlan(backend);
+    for (int32_t tokens : {4000, 5, 3000, 1, 4000}) {
       Request request(spec, tokens);
       request.Write(backend, 0, tokens);
-      EXPECT_EQ(request.Attend(backend, tokens - 1, tokens, &plan),
+      EXPECT_EQ(request.Attend(backend, tokens - 1, tokens, plan.get()),
                 request.Attend(backend, tokens - 1, tokens))
           << subject.name << ", " << tokens << " tokens";
     }
@@ -304,21 +317,21 @@ TEST_F(BackendRules, TheLongestSequence) {
                       .v_offset = 16};
   const int32_t starts[] = {0, 1}, block_table[] = {0, 1};
   const int32_t seq_len = std::numeric_limits<int32_t>::max();
-  const AttentionBatch batch{.num_seqs = 1,
-                             .num_tokens = 1,
-                             .query_start_loc = starts,
-                             .seq_lens = &seq_len,
-                             .block_table = block_table,
-                             .block_table_stride = 2,
-                             .max_query_len = 1,
-                             .max_seq_len = seq_len};
+  const AttentionBatch batch = testing::OnHost(
+      {.num_seqs = 1,
+       .num_tokens = 1,
+       .max_query_len = 1,
+       .max_seq_len = seq_len,
+       .block_table_stride = 2,
+       .host = {.query_start_loc = starts, .seq_lens = &seq_len, .block_table = block_table}});
   const std::vector<float> query(16, 0.25f);
   for (const Subject& subject : subjects_) {
     std::vector<float> output(16);
     float lse = 0;
-    const auto plan = subject.backend->Plan(spec, batch, nullptr);
-    subject.backend->Run(*plan, spec, batch, cache,
-                         {.query = query.data(), .output = output.data(), .lse = &lse});
+    const RunArgs args{.query = query.data(), .output = output.data(), .lse = &lse};
+    const Status status =
+        testing::PlanAndRun(subject.backend.get(), spec, batch, cache, args, device_.get());
+    ASSERT_TRUE(status.ok()) << status.error().message;
     for (size_t i = 0; i < 16; ++i) EXPECT_NEAR(output[i], memory[48 + i], 1e-4f) << subject.name;
     // The sum over 16 elements that start at 24, times 0.25 / sqrt(16), of 101 equal keys.
     EXPECT_NEAR(lse, 504.0f * 0.0625f + std::log(101.0f), 1e-4f) << subject.name;
@@ -342,15 +355,15 @@ TEST_F(BackendRules, WriteKvConvertsAndSkips) {
     const int32_t starts[] = {0, 3}, block_table[] = {1, 0};
     const int32_t seq_len = 3;
     const int64_t slots[] = {3, -1, 0, 2};
-    const AttentionBatch batch{.num_seqs = 1,
-                               .num_tokens = 4,
-                               .query_start_loc = starts,
-                               .seq_lens = &seq_len,
-                               .block_table = block_table,
-                               .block_table_stride = 2,
-                               .slot_mapping = slots,
-                               .max_query_len = 3,
-                               .max_seq_len = 3};
+    const AttentionBatch batch = testing::OnHost({.num_seqs = 1,
+                                                  .num_tokens = 4,
+                                                  .max_query_len = 3,
+                                                  .max_seq_len = 3,
+                                                  .block_table_stride = 2,
+                                                  .host = {.query_start_loc = starts,
+                                                           .seq_lens = &seq_len,
+                                                           .block_table = block_table,
+                                                           .slot_mapping = slots}});
     for (bool shares_kv : {false, true}) {
       spec.shares_kv = shares_kv;
       for (const Subject& subject : subjects_) {
@@ -359,15 +372,16 @@ TEST_F(BackendRules, WriteKvConvertsAndSkips) {
           StoreFromFloat(type, memory.data(), i, 7.0f);
         }
         const KvCache cache = MakeKvCache(shape, type, memory.data());
-        subject.backend->WriteKv(spec, batch,
-                                 {.key = key.data(),
-                                  .value = value.data(),
-                                  .dtype = DType::kFloat32,
-                                  .key_token_stride = 8,
-                                  .key_head_stride = 4,
-                                  .value_token_stride = 10,
-                                  .value_head_stride = 5},
-                                 cache);
+        const WriteKvArgs args{.key = key.data(),
+                               .value = value.data(),
+                               .dtype = DType::kFloat32,
+                               .key_token_stride = 8,
+                               .key_head_stride = 4,
+                               .value_token_stride = 10,
+                               .value_head_stride = 5};
+        const auto plan = subject.backend->NewPlan(spec, {.max_seqs = 1, .max_tokens = 4}).value();
+        ASSERT_TRUE(subject.backend->Prepare(plan.get(), batch, *stream_).ok());
+        ASSERT_TRUE(subject.backend->WriteKv(*plan, batch, args, cache, *stream_).ok());
         for (int64_t slot = 0; slot < 4; ++slot) {
           const int64_t token = slot == 3 ? 0 : slot == 0 ? 2 : -1;
           for (int64_t head = 0; head < 2; ++head) {
@@ -384,43 +398,6 @@ TEST_F(BackendRules, WriteKvConvertsAndSkips) {
           }
         }
       }
-    }
-  }
-}
-
-TEST_F(BackendRules, CopiesAndSwapsWholeBlocks) {
-  AttentionSpec spec{.num_heads = 2, .num_kv_heads = 2, .head_size = 3, .head_size_v = 2};
-  const KvCacheShape shape{
-      .num_blocks = 4, .block_size = 5, .num_kv_heads = 2, .head_size = 3, .head_size_v = 2};
-  const int64_t block = KvCacheElements(shape) / shape.num_blocks;
-  const std::vector<BlockPair> pairs = {{3, 0}, {3, 1}};
-  // Padding between blocks belongs to somebody else.
-  constexpr int64_t kPadding = 7;
-  const auto make = [&](std::vector<uint16_t>* memory, uint16_t first) {
-    memory->resize(static_cast<size_t>(shape.num_blocks * (block + kPadding)));
-    std::iota(memory->begin(), memory->end(), first);
-    KvCache cache = MakeKvCache(shape, DType::kBFloat16, memory->data());
-    cache.block_stride += kPadding;
-    return cache;
-  };
-  for (const Subject& subject : subjects_) {
-    for (bool swap : {false, true}) {
-      std::vector<uint16_t> source, destination;
-      const KvCache from = make(&source, 0), to = make(&destination, 10000);
-      std::vector<uint16_t>& changed = swap ? destination : source;
-      std::vector<uint16_t> want = changed;
-      for (const BlockPair& pair : pairs) {
-        std::copy_n(source.begin() + pair.source * from.block_stride, block,
-                    want.begin() + pair.destination * from.block_stride);
-      }
-      const std::vector<uint16_t> untouched = swap ? source : destination;
-      if (swap) {
-        subject.backend->SwapBlocks(spec, from, to, pairs);
-      } else {
-        subject.backend->CopyBlocks(spec, from, pairs);
-      }
-      EXPECT_EQ(changed, want) << subject.name;
-      EXPECT_EQ(swap ? source : destination, untouched) << subject.name;
     }
   }
 }

@@ -9,9 +9,9 @@
 #include <vector>
 
 #include "attention/cache_ops.h"
+#include "attention/testing/test_device.h"
 #include "tessera/context_parallel.h"
 #include "tessera/packed_cache.h"
-#include "tessera/registry.h"
 
 namespace tessera {
 namespace {
@@ -40,7 +40,7 @@ KvCacheShape Shape(const AttentionSpec& spec, int64_t blocks, int32_t block_size
           .head_size_v = spec.value_size()};
 }
 
-constexpr KvPacking kPackings[] = {KvPacking::kXSplit, KvPacking::kShuffle, KvPacking::kAmx};
+constexpr KvPacking kPackings[] = {KvPacking::kXSplit, KvPacking::kShuffle};
 
 TEST(PackedCache, ElementsFillTheMemoryOnce) {
   for (KvPacking packing : kPackings) {
@@ -83,11 +83,6 @@ TEST(PackedCache, PlacesOfKnownElements) {
   // V [block, head, token/x 1, size 21, x 3]: token 11.
   EXPECT_EQ(ValueElement(spec, at(KvPacking::kShuffle), 1, 2, 11, 21),
             keys + (((1 * 3 + 2) * 2 + 1) * 32 + 21) * 8 + 3);
-  // K [block, head, token/16 0, size/2 21, 16: 7, 2: 1]; V [.., size/16 1, token/2 5, 16: 5, 2: 1].
-  EXPECT_EQ(KeyElement(spec, at(KvPacking::kAmx), 1, 2, 7, 43),
-            (1 * 3 + 2) * 16 * 64 + (21 * 16 + 7) * 2 + 1);
-  EXPECT_EQ(ValueElement(spec, at(KvPacking::kAmx), 1, 2, 11, 21),
-            keys + (1 * 3 + 2) * 16 * 32 + ((1 * 8 + 5) * 16 + 5) * 2 + 1);
 }
 
 TEST(PackedCache, WhatDoesNotFitIsRefused) {
@@ -95,9 +90,8 @@ TEST(PackedCache, WhatDoesNotFitIsRefused) {
   KvCacheShape shape = Shape(spec, 1, 5);
   EXPECT_TRUE(ValidatePacking(KvPacking::kXSplit, shape, DType::kBFloat16).ok());
   EXPECT_FALSE(ValidatePacking(KvPacking::kShuffle, shape, DType::kBFloat16).ok());
-  EXPECT_FALSE(ValidatePacking(KvPacking::kAmx, shape, DType::kBFloat16).ok());
   shape.block_size = 32;
-  EXPECT_FALSE(ValidatePacking(KvPacking::kAmx, shape, DType::kFloat32).ok());
+  EXPECT_TRUE(ValidatePacking(KvPacking::kShuffle, shape, DType::kBFloat16).ok());
   shape.head_size = 36;
   EXPECT_FALSE(ValidatePacking(KvPacking::kXSplit, shape, DType::kBFloat16).ok());
   shape.token_scales = true;
@@ -125,11 +119,10 @@ TEST(PackedCache, ConversionBothWaysAndWritingAgree) {
       std::vector<int64_t> slots(kTokens);
       std::iota(slots.begin(), slots.end(), 41);
       slots[3] = -1;
-      const AttentionBatch batch{.num_seqs = 1,
-                                 .num_tokens = kTokens,
-                                 .query_start_loc = starts,
-                                 .seq_lens = lens,
-                                 .slot_mapping = slots.data()};
+      const AttentionBatch batch{
+          .num_seqs = 1,
+          .num_tokens = kTokens,
+          .device = {.query_start_loc = starts, .seq_lens = lens, .slot_mapping = slots.data()}};
       const WriteKvArgs args{.key = key.data(),
                              .value = value.data(),
                              .dtype = DType::kFloat32,
@@ -142,7 +135,7 @@ TEST(PackedCache, ConversionBothWaysAndWritingAgree) {
       const std::vector<BlockPair> all = {{0, 0}, {1, 1}, {2, 2}, {3, 3}};
       ConvertBlocks(spec, standard, packed, all);
       EXPECT_EQ(b, d) << ToString(packing);
-      HostCopyBlocks(spec, packed, back, all);
+      ConvertBlocks(spec, packed, back, all);
       EXPECT_EQ(a, c) << ToString(packing);
     }
   }
@@ -167,11 +160,10 @@ TEST(GatherCache, GivesWhatWasWritten) {
     const int32_t starts[] = {0, 12}, lens[] = {12}, blocks[] = {2, 0, 3};
     std::vector<int64_t> slots;
     for (int64_t t = 0; t < 12; ++t) slots.push_back(blocks[t / 5] * 5 + t % 5);
-    const AttentionBatch batch{.num_seqs = 1,
-                               .num_tokens = 12,
-                               .query_start_loc = starts,
-                               .seq_lens = lens,
-                               .slot_mapping = slots.data()};
+    const AttentionBatch batch{
+        .num_seqs = 1,
+        .num_tokens = 12,
+        .device = {.query_start_loc = starts, .seq_lens = lens, .slot_mapping = slots.data()}};
     HostWriteKv(spec, batch,
                 {.key = key.data(),
                  .value = value.data(),
@@ -224,10 +216,11 @@ TEST(ContextParallel, RanksTogetherComputeWhatOneDoes) {
   const std::vector<float> query = RandomFloats(static_cast<size_t>(tokens * kHeads * kSize), 3);
   const std::vector<float> sinks = RandomFloats(kHeads, 4);
 
-  const auto run = [&](const ContextShard& shard, const BackendEntry& entry,
+  const auto run = [&](const ContextShard& shard, const std::string& name,
                        std::vector<float>* output, std::vector<float>* lse) {
+    const std::unique_ptr<Device> device = CreateCpuDevice();
     ThreadPool pool({.num_threads = 1, .pin = false});
-    auto backend = entry.create({DetectCpu(), &pool});
+    const auto backend = testing::CreateByName(name, {device.get(), &pool});
     const AttentionSpec local = shard.ranks == 1 ? spec : LocalSpec(spec, shard);
     constexpr int32_t kPages = 16;
     const KvCacheShape shape{.num_blocks = 3 * kPages,
@@ -254,44 +247,41 @@ TEST(ContextParallel, RanksTogetherComputeWhatOneDoes) {
         }
       }
     }
-    const AttentionBatch whole{.num_seqs = 3,
-                               .num_tokens = tokens,
-                               .query_start_loc = starts.data(),
-                               .seq_lens = lens.data(),
-                               .block_table = table.data(),
-                               .block_table_stride = kPages,
-                               .max_query_len = 5,
-                               .max_seq_len = 100};
+    const AttentionBatch whole = testing::OnHost({.num_seqs = 3,
+                                                  .num_tokens = tokens,
+                                                  .max_query_len = 5,
+                                                  .max_seq_len = 100,
+                                                  .block_table_stride = kPages,
+                                                  .host = {.query_start_loc = starts.data(),
+                                                           .seq_lens = lens.data(),
+                                                           .block_table = table.data()}});
     const LocalBatch part(whole, shard, table.data(), kPages, kBlock);
     const AttentionBatch& batch = shard.ranks == 1 ? whole : part.batch();
     ASSERT_TRUE(Validate(local, batch, cache).ok());
     ASSERT_TRUE(backend->Supports(local, kBlock).ok());
     output->resize(query.size());
     lse->resize(static_cast<size_t>(tokens * kHeads));
-    const auto plan = backend->Plan(local, batch, nullptr);
-    backend->Run(*plan, local, batch, cache,
-                 {.query = query.data(),
-                  .query_token_stride = kHeads * kSize,
-                  .query_head_stride = kSize,
-                  .output = output->data(),
-                  .output_token_stride = kHeads * kSize,
-                  .output_head_stride = kSize,
-                  .lse = lse->data(),
-                  .sinks = sinks.data()});
+    const RunArgs args{.query = query.data(),
+                       .query_token_stride = kHeads * kSize,
+                       .query_head_stride = kSize,
+                       .output = output->data(),
+                       .output_token_stride = kHeads * kSize,
+                       .output_head_stride = kSize,
+                       .lse = lse->data(),
+                       .sinks = sinks.data()};
+    ASSERT_TRUE(testing::PlanAndRun(backend.get(), local, batch, cache, args, device.get()).ok());
   };
 
-  for (const BackendEntry& entry : BackendEntries()) {
-    {
-      ThreadPool pool({.num_threads = 1, .pin = false});
-      const BackendContext context{DetectCpu(), &pool};
-      const auto backend = entry.create(context);
-      const bool usable = backend->Probe(context.device).ok() &&
-                          backend->Supports(spec, kBlock).ok() &&
-                          backend->Supports(LocalSpec(spec, {0, 2, 1}), kBlock).ok();
-      if (!usable) continue;
+  const std::unique_ptr<Device> cpu = CreateCpuDevice();
+  ThreadPool one({.num_threads = 1, .pin = false});
+  for (const auto& backend : testing::UsableBackends({cpu.get(), &one})) {
+    const std::string name = backend->Name();
+    if (!backend->Supports(spec, kBlock).ok() ||
+        !backend->Supports(LocalSpec(spec, {0, 2, 1}), kBlock).ok()) {
+      continue;
     }
     std::vector<float> want, want_lse;
-    run({0, 1, 1}, entry, &want, &want_lse);
+    run({0, 1, 1}, name, &want, &want_lse);
     for (int32_t ranks : {2, 3, 5}) {
       for (int32_t interleave : {1, 16}) {
         std::vector<std::vector<float>> outputs(static_cast<size_t>(ranks)),
@@ -299,7 +289,7 @@ TEST(ContextParallel, RanksTogetherComputeWhatOneDoes) {
         std::vector<std::thread> threads;
         for (int32_t rank = 0; rank < ranks; ++rank) {
           threads.emplace_back([&, rank] {
-            run({rank, ranks, interleave}, entry, &outputs[static_cast<size_t>(rank)],
+            run({rank, ranks, interleave}, name, &outputs[static_cast<size_t>(rank)],
                 &lses[static_cast<size_t>(rank)]);
           });
         }
@@ -310,7 +300,7 @@ TEST(ContextParallel, RanksTogetherComputeWhatOneDoes) {
         }
         std::vector<float> got(want.size()), got_lse(want_lse.size());
         MergeRanks(results, tokens * kHeads, kSize, got.data(), got_lse.data());
-        for (size_t i = 0; i < want.size(); ++i) ASSERT_NEAR(got[i], want[i], 2e-6) << entry.name;
+        for (size_t i = 0; i < want.size(); ++i) ASSERT_NEAR(got[i], want[i], 2e-6) << name;
         for (size_t i = 0; i < want_lse.size(); ++i) ASSERT_NEAR(got_lse[i], want_lse[i], 2e-6);
       }
     }

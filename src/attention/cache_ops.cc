@@ -39,21 +39,53 @@ float LargestOf(DType type) {
   }
 }
 
-// `values` / scale, where `scale` is chosen and stored if there is room for one of the row's own.
-void QuantiseRow(DType type, float* values, int32_t count, float scale, char* own_scale,
-                 char* destination) {
-  if (own_scale != nullptr) {
+// Calls use(first, values, count) for pieces of a row of `count` elements, converted to float32.
+template <typename Use>
+void ForEachPiece(DType type, const char* row, int32_t count, const Use& use) {
+  constexpr int32_t kPiece = 256;
+  float values[kPiece];
+  for (int32_t first = 0; first < count; first += kPiece) {
+    const int32_t n = std::min(kPiece, count - first);
+    ConvertToFloat(type, row + static_cast<size_t>(first) * SizeOf(type), n, values);
+    use(first, values, n);
+  }
+}
+
+// One token's K or V under one head, as it comes and where it is kept.
+struct QuantisedRow {
+  DType from;
+  const char* source;
+  int32_t count;
+  DType to;
+  char* destination;
+  float scale;      // the cache's
+  char* own_scale;  // or where the row's own is kept, which is then chosen; else null
+};
+
+void QuantiseRow(const QuantisedRow& row) {
+  float scale = row.scale;
+  if (row.own_scale != nullptr) {
     float largest = 0.0f;
-    for (int32_t i = 0; i < count; ++i) largest = std::max(largest, std::abs(values[i]));
+    ForEachPiece(row.from, row.source, row.count, [&](int32_t, const float* values, int32_t n) {
+      for (int32_t i = 0; i < n; ++i) largest = std::max(largest, std::abs(values[i]));
+    });
     // A smaller scale could be 0, and 0 / 0 no number.
     constexpr float kSmallestScale = 0x1p-100f;
     scale = largest > 0.0f && std::isfinite(largest)
-                ? std::max(largest / LargestOf(type), kSmallestScale)
+                ? std::max(largest / LargestOf(row.to), kSmallestScale)
                 : 1.0f;
-    std::memcpy(own_scale, &scale, sizeof(scale));
+    std::memcpy(row.own_scale, &scale, sizeof(scale));
   }
-  for (int32_t i = 0; i < count; ++i) values[i] /= scale;
-  ConvertFromFloat(type, values, count, destination);
+  ForEachPiece(row.from, row.source, row.count, [&](int32_t first, float* values, int32_t n) {
+    for (int32_t i = 0; i < n; ++i) values[i] /= scale;
+    ConvertFromFloat(row.to, values, n,
+                     row.destination + static_cast<size_t>(first) * SizeOf(row.to));
+  });
+}
+
+// The batch's query rows; the rest up to num_tokens is padding.
+int32_t RowsOf(const AttentionBatch& batch) {
+  return batch.num_seqs > 0 ? batch.device.query_start_loc[batch.num_seqs] : 0;
 }
 
 char* At(const KvCache& cache, int64_t offset) {
@@ -65,28 +97,31 @@ void HostQuantiseKv(const AttentionSpec& spec, const AttentionBatch& batch, cons
   TESSERA_CHECK(cache.packing == KvPacking::kStandard,
                 "quantised caches are of the standard layout");
   const int64_t element = static_cast<int64_t>(SizeOf(args.dtype));
-  const int32_t tokens = batch.num_seqs > 0 ? batch.query_start_loc[batch.num_seqs] : 0;
+  const int32_t tokens = RowsOf(batch);
   const bool own = spec.kv_scales == ScaleMode::kPerTokenHead;
   const int32_t head_scales = spec.kv_scales == ScaleMode::kPerHead;
   threads->ParallelFor(tokens, [&](int64_t token, int) {
-    const int64_t slot = batch.slot_mapping[token];
+    const int64_t slot = batch.device.slot_mapping[token];
     if (slot < 0) return;
-    std::vector<float> row(static_cast<size_t>(std::max(spec.head_size, spec.value_size())));
     for (int32_t head = 0; head < spec.num_kv_heads; ++head) {
       const int64_t k = token * args.key_token_stride + head * args.key_head_stride;
       const int64_t v = token * args.value_token_stride + head * args.value_head_stride;
       const int64_t place = cache.KOffset(slot / cache.block_size, head, slot % cache.block_size);
       char* key = At(cache, place);
-      ConvertToFloat(args.dtype, static_cast<const char*>(args.key) + k * element, spec.head_size,
-                     row.data());
-      QuantiseRow(cache.dtype, row.data(), spec.head_size,
-                  own ? 1.0f : cache.k_scale[head * head_scales],
-                  own ? key + cache.k_scale_offset : nullptr, key);
-      ConvertToFloat(args.dtype, static_cast<const char*>(args.value) + v * element,
-                     spec.value_size(), row.data());
-      QuantiseRow(cache.dtype, row.data(), spec.value_size(),
-                  own ? 1.0f : cache.v_scale[head * head_scales],
-                  own ? key + cache.v_scale_offset : nullptr, At(cache, place + cache.v_offset));
+      QuantiseRow({.from = args.dtype,
+                   .source = static_cast<const char*>(args.key) + k * element,
+                   .count = spec.head_size,
+                   .to = cache.dtype,
+                   .destination = key,
+                   .scale = own ? 1.0f : cache.k_scale[head * head_scales],
+                   .own_scale = own ? key + cache.k_scale_offset : nullptr});
+      QuantiseRow({.from = args.dtype,
+                   .source = static_cast<const char*>(args.value) + v * element,
+                   .count = spec.value_size(),
+                   .to = cache.dtype,
+                   .destination = At(cache, place + cache.v_offset),
+                   .scale = own ? 1.0f : cache.v_scale[head * head_scales],
+                   .own_scale = own ? key + cache.v_scale_offset : nullptr});
     }
   });
 }
@@ -95,9 +130,9 @@ void HostQuantiseKv(const AttentionSpec& spec, const AttentionBatch& batch, cons
 // the definition of what they write.
 void HostWritePackedKv(const AttentionSpec& spec, const AttentionBatch& batch,
                        const WriteKvArgs& args, const KvCache& cache) {
-  const int32_t tokens = batch.num_seqs > 0 ? batch.query_start_loc[batch.num_seqs] : 0;
+  const int32_t tokens = RowsOf(batch);
   for (int64_t token = 0; token < tokens; ++token) {
-    const int64_t slot = batch.slot_mapping[token];
+    const int64_t slot = batch.device.slot_mapping[token];
     if (slot < 0) continue;
     const int64_t block = slot / cache.block_size, in_block = slot % cache.block_size;
     for (int64_t head = 0; head < spec.num_kv_heads; ++head) {
@@ -123,12 +158,12 @@ void HostWriteKv(const AttentionSpec& spec, const AttentionBatch& batch, const W
   if (spec.kv_scales != ScaleMode::kNone) return HostQuantiseKv(spec, batch, args, cache, threads);
   if (cache.packing != KvPacking::kStandard) return HostWritePackedKv(spec, batch, args, cache);
   const int64_t element = static_cast<int64_t>(SizeOf(args.dtype));
-  const int32_t tokens = batch.num_seqs > 0 ? batch.query_start_loc[batch.num_seqs] : 0;
+  const int32_t tokens = RowsOf(batch);
   constexpr int32_t kTokensPerTask = 64;
   threads->ParallelFor((tokens + kTokensPerTask - 1) / kTokensPerTask, [&](int64_t task, int) {
     const int32_t begin = static_cast<int32_t>(task) * kTokensPerTask;
     for (int32_t token = begin; token < std::min(tokens, begin + kTokensPerTask); ++token) {
-      const int64_t slot = batch.slot_mapping[token];
+      const int64_t slot = batch.device.slot_mapping[token];
       if (slot < 0) continue;
       for (int32_t head = 0; head < spec.num_kv_heads; ++head) {
         const int64_t k = token * args.key_token_stride + head * args.key_head_stride;
@@ -142,33 +177,6 @@ void HostWriteKv(const AttentionSpec& spec, const AttentionBatch& batch, const W
       }
     }
   });
-}
-
-void HostCopyBlocks(const AttentionSpec& spec, const KvCache& source, const KvCache& destination,
-                    const std::vector<BlockPair>& pairs) {
-  TESSERA_CHECK(source.dtype == destination.dtype && source.block_size == destination.block_size,
-                "blocks are copied between caches of one shape");
-  if (source.packing != KvPacking::kStandard || destination.packing != KvPacking::kStandard) {
-    return ConvertBlocks(spec, source, destination, pairs);
-  }
-  const size_t element = SizeOf(source.dtype);
-  for (const BlockPair& pair : pairs) {
-    for (int32_t head = 0; head < spec.num_kv_heads; ++head) {
-      for (int32_t token = 0; token < source.block_size; ++token) {
-        const int64_t from = source.KOffset(pair.source, head, token);
-        const int64_t to = destination.KOffset(pair.destination, head, token);
-        std::memcpy(At(destination, to), At(source, from),
-                    static_cast<size_t>(spec.head_size) * element);
-        std::memcpy(At(destination, to + destination.v_offset), At(source, from + source.v_offset),
-                    static_cast<size_t>(spec.value_size()) * element);
-        if (spec.kv_scales != ScaleMode::kPerTokenHead) continue;
-        std::memcpy(At(destination, to) + destination.k_scale_offset,
-                    At(source, from) + source.k_scale_offset, sizeof(float));
-        std::memcpy(At(destination, to) + destination.v_scale_offset,
-                    At(source, from) + source.v_scale_offset, sizeof(float));
-      }
-    }
-  }
 }
 
 }  // namespace tessera

@@ -1,19 +1,14 @@
-// Writing, copying, moving and gathering of cache blocks in host memory, for every backend whose
-// cache lies there.
+// Writing of new keys and values with code of the host, for every backend that computes there.
 #pragma once
-
-#include <vector>
 
 #include "tessera/backend.h"
 
 namespace tessera {
 
 // Quantises where the cache does: by the cache's own scales, or by one for each token and head that
-// makes the largest magnitude the type's largest value.
+// makes the largest magnitude the type's largest value. Follows the batch's device arrays: on a
+// CPU, under a HostAccess. Allocates nothing.
 void HostWriteKv(const AttentionSpec& spec, const AttentionBatch& batch, const WriteKvArgs& args,
                  const KvCache& cache, ThreadPool* threads);
-
-void HostCopyBlocks(const AttentionSpec& spec, const KvCache& source, const KvCache& destination,
-                    const std::vector<BlockPair>& pairs);
 
 }  // namespace tessera

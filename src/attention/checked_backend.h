@@ -8,9 +8,9 @@
 
 namespace tessera {
 
-// Plan() and Run() end the program with a sentence where the spec or the batch is wrong: block ids
-// and slots out of range, lengths that do not fit, missing arrays. Costs a pass over the block
-// table.
+// Returns a backend whose functions fail with a sentence if the spec or the batch is wrong: block
+// ids and slots out of range, lengths that do not fit, missing arrays. Reads the batch's host
+// arrays alone, as far as they are there. Costs a pass over the block table.
 std::unique_ptr<Backend> MakeChecked(std::unique_ptr<Backend> backend);
 
 }  // namespace tessera

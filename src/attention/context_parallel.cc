@@ -46,14 +46,14 @@ LocalBatch::LocalBatch(const AttentionBatch& batch, const ContextShard& shard,
     const int32_t query_len = batch.QueryLen(seq);
     const int32_t* blocks = block_table + seq * block_table_stride;
     for (int32_t t = 0; t < query_len; ++t) {
-      const int32_t position = batch.seq_lens[seq] - query_len + t;
+      const int32_t position = batch.host.seq_lens[seq] - query_len + t;
       const int32_t length = shard.LocalLength(position + 1);
       query_start_loc_.push_back(query_start_loc_.back() + 1);
       seq_lens_.push_back(length);
       block_table_.insert(block_table_.end(), blocks, blocks + block_table_stride);
-      const bool owned =
-          shard.Owns(position) && (batch.slot_mapping == nullptr ||
-                                   batch.slot_mapping[batch.query_start_loc[seq] + t] >= 0);
+      const bool owned = shard.Owns(position) &&
+                         (batch.host.slot_mapping == nullptr ||
+                          batch.host.slot_mapping[batch.host.query_start_loc[seq] + t] >= 0);
       slot_mapping_.push_back(owned ? int64_t{blocks[(length - 1) / block_size]} * block_size +
                                           (length - 1) % block_size
                                     : -1);
@@ -63,11 +63,12 @@ LocalBatch::LocalBatch(const AttentionBatch& batch, const ContextShard& shard,
   batch_.num_seqs = static_cast<int32_t>(seq_lens_.size());
   batch_.num_tokens = batch_.num_seqs;
   slot_mapping_.resize(static_cast<size_t>(batch_.num_tokens), -1);
-  batch_.query_start_loc = query_start_loc_.data();
-  batch_.seq_lens = seq_lens_.data();
-  batch_.block_table = block_table_.data();
   batch_.block_table_stride = block_table_stride;
-  batch_.slot_mapping = slot_mapping_.data();
+  batch_.host = {.query_start_loc = query_start_loc_.data(),
+                 .seq_lens = seq_lens_.data(),
+                 .block_table = block_table_.data(),
+                 .slot_mapping = slot_mapping_.data()};
+  batch_.device = batch_.host;
   batch_.max_query_len = 1;
 }
 

@@ -36,6 +36,20 @@ void CheckHeadSize(const FeatureSet& features, int32_t size, std::vector<std::st
 
 }  // namespace
 
+FeatureSet FeatureSet::All() {
+  const std::vector<DType> floats = {DType::kFloat32, DType::kFloat16,  DType::kBFloat16,
+                                     DType::kE4M3FN,  DType::kE4M3FNUZ, DType::kE5M2};
+  FeatureSet all;
+  all.query_dtypes = all.cache_dtypes = all.output_dtypes = floats;
+  all.cache_dtypes.push_back(DType::kInt8);
+  all.max_head_size = 1024;
+  all.per_request_causality = all.window = all.chunks = all.soft_cap = all.alibi = all.sinks = true;
+  all.query_query_bias = all.prefix_ranges = all.encoder = all.cross = all.fp8_output = true;
+  all.scale_modes = {ScaleMode::kNone, ScaleMode::kPerTensor, ScaleMode::kPerHead,
+                     ScaleMode::kPerTokenHead};
+  return all;
+}
+
 std::vector<std::string> RefusalReasons(const FeatureSet& features, const AttentionSpec& spec,
                                         int32_t block_size) {
   std::vector<std::string> reasons;

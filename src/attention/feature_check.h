@@ -10,13 +10,18 @@
 
 namespace tessera {
 
+// Nothing but plain causal attention, until it is said.
 struct FeatureSet {
+  // Every type and feature there is, with heads of 1 to 1024: backends then take away what they do
+  // not compute.
+  static FeatureSet All();
+
   std::vector<DType> query_dtypes;
   std::vector<DType> cache_dtypes;
   std::vector<DType> output_dtypes;
   int32_t min_head_size = 1;
   int32_t max_head_size = 512;
-  std::vector<int32_t> head_sizes = {};  // where only some of that range are compiled; empty: all
+  std::vector<int32_t> head_sizes = {};  // if only some of that range are compiled; empty: all
   bool differing_value_size = true;
   bool full_attention = true;  // Causality::kFull
   bool per_request_causality = false;

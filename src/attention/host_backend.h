@@ -1,7 +1,5 @@
-// What backends whose cache lies in host memory have in common: writing and moving it.
+// What backends that compute with code of the host have in common: writing the cache.
 #pragma once
-
-#include <vector>
 
 #include "attention/cache_ops.h"
 #include "tessera/backend.h"
@@ -10,25 +8,19 @@ namespace tessera {
 
 class HostBackend : public Backend {
  public:
-  void WriteKv(const AttentionSpec& spec, const AttentionBatch& batch, const WriteKvArgs& args,
-               const KvCache& cache) override {
-    HostWriteKv(spec, batch, args, cache, threads_);
-  }
-
-  void CopyBlocks(const AttentionSpec& spec, const KvCache& cache,
-                  const std::vector<BlockPair>& pairs) override {
-    HostCopyBlocks(spec, cache, cache, pairs);
-  }
-
-  void SwapBlocks(const AttentionSpec& spec, const KvCache& source, const KvCache& destination,
-                  const std::vector<BlockPair>& pairs) override {
-    HostCopyBlocks(spec, source, destination, pairs);
+  Status WriteKv(const AttentionPlan& plan, const AttentionBatch& batch, const WriteKvArgs& args,
+                 const KvCache& cache, Stream& stream) override {
+    const HostAccess access(stream);
+    HostWriteKv(plan.spec(), batch, args, cache, threads_);
+    return {};
   }
 
  protected:
-  explicit HostBackend(const BackendContext& context) : threads_(context.threads) {}
+  explicit HostBackend(const BackendContext& context)
+      : device_(context.device), threads_(context.threads) {}
 
-  ThreadPool* threads_;
+  Device* const device_;
+  ThreadPool* const threads_;
 };
 
 }  // namespace tessera

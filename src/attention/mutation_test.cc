@@ -113,20 +113,27 @@ class MutantBackend : public HostBackend {
  public:
   explicit MutantBackend(const BackendContext& context) : HostBackend(context) {}
   std::string Name() const override { return kNames[static_cast<size_t>(kMutation)]; }
-  Support Probe(const DeviceInfo&) const override { return {}; }
   Support Supports(const AttentionSpec&, int32_t) const override { return {}; }
 
-  std::unique_ptr<AttentionPlan> Plan(const AttentionSpec& spec, const AttentionBatch& batch,
-                                      std::unique_ptr<AttentionPlan> reuse) override {
-    return PlanStep(spec, batch,
-                    {.workers = 4, .max_rows = 16, .key_step = 16, .min_split_keys = 32},
-                    std::move(reuse));
+  Result<std::unique_ptr<AttentionPlan>> NewPlan(const AttentionSpec& spec,
+                                                 const PlanCapacity& capacity) override {
+    return std::unique_ptr<AttentionPlan>(
+        NewPlannedWork(spec, capacity,
+                       {.workers = 4, .max_rows = 16, .key_step = 16, .min_split_keys = 32},
+                       device_, kernel::WideMemory::Bytes(spec.head_size, spec.value_size()))
+            .value());
   }
 
-  void Run(const AttentionPlan& plan, const AttentionSpec& spec, const AttentionBatch& batch,
-           const KvCache& cache, const RunArgs& run_args) override {
-    auto& work = const_cast<PlannedWork&>(static_cast<const PlannedWork&>(plan));
-    kernel::KernelArgs args = MakeKernelArgs(spec, batch, cache, run_args, &work);
+  Status Prepare(AttentionPlan* plan, const AttentionBatch& batch, Stream&) override {
+    return PrepareWork(batch, static_cast<PlannedWork*>(plan));
+  }
+
+  Status Run(AttentionPlan* plan, const AttentionBatch& batch, const KvCache& cache,
+             const RunArgs& run_args, Stream&) override {
+    const auto& work = *static_cast<const PlannedWork*>(plan);
+    const AttentionSpec& spec = work.spec();
+    memory_ = work.worker_memory.data();
+    kernel::KernelArgs args = MakeKernelArgs(batch, cache, run_args, work);
     const std::vector<int32_t> table = BreakArguments(spec, batch, cache, run_args, &args);
     for (kernel::WorkItem item : work.work.items) {
       if (kMutation == Mutation::kSinkInEveryPart) item.first_part = 1;
@@ -134,6 +141,7 @@ class MutantBackend : public HostBackend {
       RunItem(spec, args, item);
     }
     for (const kernel::MergeItem& merge : work.work.merges) MergeRows(spec, args, merge);
+    return {};
   }
 
  private:
@@ -153,8 +161,8 @@ class MutantBackend : public HostBackend {
     }
     std::vector<int32_t> table;
     if (kMutation == Mutation::kBlockTableOff && args->block_table != nullptr) {
-      table.assign(batch.block_table,
-                   batch.block_table + batch.num_seqs * batch.block_table_stride);
+      table.assign(batch.device.block_table,
+                   batch.device.block_table + batch.num_seqs * batch.block_table_stride);
       for (int32_t& block : table) block = block < 0 ? block : (block + 1) % cache.num_blocks;
       args->block_table = table.data();
     }
@@ -179,9 +187,7 @@ class MutantBackend : public HostBackend {
   void RunElement(const AttentionSpec& spec, const kernel::KernelArgs& args,
                   const kernel::WorkItem& item) {
     using Tiles = MutantTiles<Element, kMutation>;
-    memory_.resize(static_cast<size_t>(
-        kernel::WideMemory::Bytes(spec.head_size, spec.value_size()) / int64_t{sizeof(float)}));
-    Tiles tiles(args, item, memory_.data());
+    Tiles tiles(args, item, memory_);
     switch (LogitsOf(spec)) {
       case kernel::Logits::kScaled:
         return kernel::scalar::Attend<Tiles, kernel::Logits::kScaled>(tiles, args, item);
@@ -192,16 +198,17 @@ class MutantBackend : public HostBackend {
     }
   }
 
-  std::vector<float> memory_, slopes_;
+  void* memory_ = nullptr;
+  std::vector<float> slopes_;
 };
 
 // How many of the problems see a difference beyond the conformance test's own tolerance.
-int Noticed(Backend* backend, const std::vector<CaseOptions>& cases) {
+int Noticed(Backend* backend, Device* device, const std::vector<CaseOptions>& cases) {
   int noticed = 0;
   for (const CaseOptions& options : cases) {
     const bool narrow = SizeOf(options.spec.output_dtype) == 1;
-    const auto errors =
-        AttentionCase(options).Check(backend, narrow ? 2.3e-4 : 3e-5, narrow ? 0.0631 : 1e-5);
+    const auto errors = AttentionCase(options).Check(backend, {device}, narrow ? 2.3e-4 : 3e-5,
+                                                     narrow ? 0.0631 : 1e-5);
     noticed += !errors.problem.empty() || !(errors.output <= 1.0) || !(errors.lse <= 1e-4);
   }
   return noticed;
@@ -212,7 +219,7 @@ void CheckAll(const BackendContext& context, const std::vector<CaseOptions>& cas
               std::index_sequence<kIndices...>) {
   const auto check = [&]<size_t kIndex>() {
     MutantBackend<static_cast<Mutation>(kIndex)> backend(context);
-    const int noticed = Noticed(&backend, cases);
+    const int noticed = Noticed(&backend, context.device, cases);
     std::cout << "  " << backend.Name() << ": noticed by " << noticed << " of " << cases.size()
               << " problems\n";
     if (kIndex == 0) {
@@ -225,8 +232,9 @@ void CheckAll(const BackendContext& context, const std::vector<CaseOptions>& cas
 }
 
 TEST(Mutation, EveryBrokenRuleIsNoticed) {
+  const std::unique_ptr<Device> device = CreateCpuDevice();
   ThreadPool pool({.num_threads = 1});
-  CheckAll({DetectCpu(), &pool}, FeatureCases(),
+  CheckAll({device.get(), &pool}, FeatureCases(),
            std::make_index_sequence<static_cast<size_t>(Mutation::kCount)>());
 }
 

@@ -7,8 +7,6 @@ namespace tessera {
 
 namespace {
 
-constexpr int64_t kTile = 16;  // keys or head dimensions of an AMX tile
-
 int64_t ElementsOf16Bytes(DType dtype) { return 16 / static_cast<int64_t>(SizeOf(dtype)); }
 
 void CopyElement(DType dtype, const char* source, int64_t from, char* destination, int64_t to) {
@@ -52,8 +50,6 @@ const char* ToString(KvPacking packing) {
       return "x-split";
     case KvPacking::kShuffle:
       return "shuffle";
-    case KvPacking::kAmx:
-      return "amx";
   }
   return "unknown";
 }
@@ -61,22 +57,11 @@ const char* ToString(KvPacking packing) {
 Status ValidatePacking(KvPacking packing, const KvCacheShape& shape, DType dtype) {
   if (packing == KvPacking::kStandard) return {};
   const int64_t x = ElementsOf16Bytes(dtype);
-  const int64_t values = shape.head_size_v > 0 ? shape.head_size_v : shape.head_size;
   const auto refuse = [&](const std::string& what) {
     return Unsupported(std::string("a cache of ") + ToString(dtype) + " cannot be packed as " +
                        ToString(packing) + ": " + what);
   };
   if (shape.token_scales) return refuse("scales by token and head have no place in it");
-  if (packing == KvPacking::kAmx) {
-    if (SizeOf(dtype) != 2) return refuse("its pairs are of 16-bit elements");
-    if (shape.head_size % 2 != 0 || values % kTile != 0 || shape.block_size % kTile != 0) {
-      return refuse("head size " + std::to_string(shape.head_size) +
-                    " must be even, that of values (" + std::to_string(values) +
-                    ") and the block size (" + std::to_string(shape.block_size) +
-                    ") multiples of 16");
-    }
-    return {};
-  }
   if (shape.head_size % x != 0) {
     return refuse("head size " + std::to_string(shape.head_size) + " is no multiple of " +
                   std::to_string(x));
@@ -106,9 +91,6 @@ int64_t KeyElement(const AttentionSpec& spec, const KvCache& cache, int64_t bloc
   if (cache.packing == KvPacking::kStandard) return cache.KOffset(block, head, token) + i;
   const int64_t size = spec.head_size, tokens = cache.block_size;
   const int64_t page = block * cache.block_stride + head * tokens * size;
-  if (cache.packing == KvPacking::kAmx) {
-    return page + ((token / kTile * (size / 2) + i / 2) * kTile + token % kTile) * 2 + i % 2;
-  }
   const int64_t x = ElementsOf16Bytes(cache.dtype);
   return page + (i / x * tokens + token) * x + i % x;
 }
@@ -120,9 +102,6 @@ int64_t ValueElement(const AttentionSpec& spec, const KvCache& cache, int64_t bl
   }
   const int64_t size = spec.value_size(), tokens = cache.block_size;
   const int64_t page = cache.v_offset + (block * spec.num_kv_heads + head) * tokens * size;
-  if (cache.packing == KvPacking::kAmx) {
-    return page + ((i / kTile * (tokens / 2) + token / 2) * kTile + i % kTile) * 2 + token % 2;
-  }
   if (cache.packing == KvPacking::kXSplit) return page + i * tokens + token;
   const int64_t x = ElementsOf16Bytes(cache.dtype);
   return page + (token / x * size + i) * x + token % x;

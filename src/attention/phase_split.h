@@ -7,10 +7,9 @@
 
 namespace tessera {
 
-// A mixed batch is cut into runs of neighbouring requests of one phase, and each run goes to its
-// backend as a batch of its own; both share the cache. Schedulers that put decodes side by side
-// cause two runs. Without batch invariance: how a prompt is divided into steps decides which of the
-// two computes its last row.
+// Both get the whole batch and share the cache; the plan of each computes the rows of its phase
+// (PlanCapacity::phases). Without batch invariance: how a prompt is divided into steps decides
+// which of the two computes its last row.
 std::unique_ptr<Backend> CreatePhaseSplit(std::unique_ptr<Backend> prefill,
                                           std::unique_ptr<Backend> decode);
 

@@ -7,56 +7,46 @@
 #include <vector>
 
 #include "attention/testing/attention_case.h"
-#include "tessera/registry.h"
+#include "attention/testing/test_device.h"
 
 namespace tessera {
 namespace {
 
 using testing::AttentionCase;
 using testing::CaseOptions;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-std::unique_ptr<Backend> Create(const std::string& name, const BackendContext& context) {
-  for (const BackendEntry& entry : BackendEntries()) {
-    if (entry.name == name) return entry.create(context);
-  }
-  return nullptr;
-}
-
-// What reached a backend: [batches][query lengths].
-using Log = std::vector<std::vector<int32_t>>;
+// The phases of the plans that a backend was asked for, and the requests of the batches it got.
+struct Log {
+  std::vector<Phases> plans;
+  std::vector<int32_t> num_seqs;
+};
 
 class Recorder final : public Backend {
  public:
   Recorder(std::unique_ptr<Backend> inner, Log* log) : inner_(std::move(inner)), log_(log) {}
 
   std::string Name() const override { return inner_->Name(); }
-  Support Probe(const DeviceInfo& device) const override { return inner_->Probe(device); }
   Support Supports(const AttentionSpec& spec, int32_t block_size) const override {
     return inner_->Supports(spec, block_size);
   }
-  std::unique_ptr<AttentionPlan> Plan(const AttentionSpec& spec, const AttentionBatch& batch,
-                                      std::unique_ptr<AttentionPlan> reuse) override {
-    std::vector<int32_t> lengths;
-    for (int32_t seq = 0; seq < batch.num_seqs; ++seq) lengths.push_back(batch.QueryLen(seq));
-    log_->push_back(std::move(lengths));
-    return inner_->Plan(spec, batch, std::move(reuse));
+  Result<std::unique_ptr<AttentionPlan>> NewPlan(const AttentionSpec& spec,
+                                                 const PlanCapacity& capacity) override {
+    log_->plans.push_back(capacity.phases);
+    return inner_->NewPlan(spec, capacity);
   }
-  void WriteKv(const AttentionSpec& spec, const AttentionBatch& batch, const WriteKvArgs& args,
-               const KvCache& cache) override {
-    inner_->WriteKv(spec, batch, args, cache);
+  Status Prepare(AttentionPlan* plan, const AttentionBatch& batch, Stream& stream) override {
+    log_->num_seqs.push_back(batch.num_seqs);
+    return inner_->Prepare(plan, batch, stream);
   }
-  void Run(const AttentionPlan& plan, const AttentionSpec& spec, const AttentionBatch& batch,
-           const KvCache& cache, const RunArgs& args) override {
-    inner_->Run(plan, spec, batch, cache, args);
+  Status WriteKv(const AttentionPlan& plan, const AttentionBatch& batch, const WriteKvArgs& args,
+                 const KvCache& cache, Stream& stream) override {
+    return inner_->WriteKv(plan, batch, args, cache, stream);
   }
-  void CopyBlocks(const AttentionSpec& spec, const KvCache& cache,
-                  const std::vector<BlockPair>& pairs) override {
-    inner_->CopyBlocks(spec, cache, pairs);
-  }
-  void SwapBlocks(const AttentionSpec& spec, const KvCache& source, const KvCache& destination,
-                  const std::vector<BlockPair>& pairs) override {
-    inner_->SwapBlocks(spec, source, destination, pairs);
+  Status Run(AttentionPlan* plan, const AttentionBatch& batch, const KvCache& cache,
+             const RunArgs& args, Stream& stream) override {
+    return inner_->Run(plan, batch, cache, args, stream);
   }
 
  private:
@@ -67,8 +57,9 @@ class Recorder final : public Backend {
 class PhaseSplitTest : public ::testing::Test {
  protected:
   std::unique_ptr<Backend> Split() {
-    return CreatePhaseSplit(std::make_unique<Recorder>(Create("portable", context_), &prefills_),
-                            std::make_unique<Recorder>(Create("reference", context_), &decodes_));
+    return CreatePhaseSplit(
+        std::make_unique<Recorder>(testing::CreateByName("portable", context_), &prefill_),
+        std::make_unique<Recorder>(testing::CreateByName("reference", context_), &decode_));
   }
 
   static AttentionSpec Spec() {
@@ -79,9 +70,10 @@ class PhaseSplitTest : public ::testing::Test {
     return spec;
   }
 
+  const std::unique_ptr<Device> device_ = CreateFencedDevice();
   ThreadPool pool_{{.num_threads = 2, .pin = false}};
-  BackendContext context_{DetectCpu(), &pool_};
-  Log prefills_, decodes_;
+  BackendContext context_{device_.get(), &pool_};
+  Log prefill_, decode_;
 };
 
 TEST_F(PhaseSplitTest, EachPhaseGoesToItsBackendAndNothingElseChanges) {
@@ -107,33 +99,46 @@ TEST_F(PhaseSplitTest, EachPhaseGoesToItsBackendAndNothingElseChanges) {
     }
     options.query_padding = 3;
     options.padded_tokens = 2;
-    prefills_.clear();
-    decodes_.clear();
+    prefill_ = decode_ = {};
     const std::unique_ptr<Backend> backend = Split();
     ASSERT_TRUE(backend->Supports(spec, 16).ok());
     AttentionCase problem(options);
-    const AttentionCase::Errors errors = problem.Check(backend.get(), 1e-4, 1e-4);
+    const AttentionCase::Errors errors = problem.Check(backend.get(), {device_.get()}, 1e-4, 1e-4);
     EXPECT_EQ(errors.problem, "");
     EXPECT_LE(errors.output, 1.0);
     EXPECT_LE(errors.lse, 1e-3);
-    EXPECT_EQ(prefills_, (Log{{5}, {3, 7}}));
-    EXPECT_EQ(decodes_, (Log{{1}, {1, 1}, {0, 1}}));
+    EXPECT_THAT(prefill_.plans, ElementsAre(Phases::kPrefill));
+    EXPECT_THAT(decode_.plans, ElementsAre(Phases::kDecode));
+    EXPECT_THAT(prefill_.num_seqs, ElementsAre(8));
+    EXPECT_THAT(decode_.num_seqs, ElementsAre(8));
   }
 }
 
-TEST_F(PhaseSplitTest, PlansAreUsedAgainAcrossOtherDivisions) {
+TEST_F(PhaseSplitTest, OnePlanServesStepsOfOtherDivisions) {
   const std::unique_ptr<Backend> backend = Split();
-  std::unique_ptr<AttentionPlan> plan;
+  const auto plan = backend->NewPlan(Spec(), {.max_seqs = 3, .max_tokens = 6}).value();
   for (const std::vector<testing::Sequence>& sequences :
        {std::vector<testing::Sequence>{{1, 9}, {5, 40}}, {{4, 4}}, {{1, 1}, {2, 2}, {1, 3}}, {}}) {
-    CaseOptions options;
-    options.spec = Spec();
-    options.sequences = sequences;
-    const AttentionCase problem(options);
-    plan = backend->Plan(options.spec, problem.batch(), std::move(plan));
+    AttentionCase problem({.spec = Spec(), .sequences = sequences});
+    const auto errors =
+        problem.Check(backend.get(), {.device = device_.get(), .plan = plan.get()}, 1e-4, 1e-4);
+    EXPECT_EQ(errors.problem, "");
+    EXPECT_LE(errors.output, 1.0);
   }
-  EXPECT_EQ(prefills_.size(), 3u);
-  EXPECT_EQ(decodes_.size(), 3u);
+  EXPECT_EQ(prefill_.plans.size(), 1u);
+  EXPECT_EQ(decode_.plans.size(), 1u);
+}
+
+TEST_F(PhaseSplitTest, PlansThatOnlyDecodeAreTheDecodeBackendsAlone) {
+  const std::unique_ptr<Backend> backend = Split();
+  const auto plan =
+      backend->NewPlan(Spec(), {.max_seqs = 3, .max_tokens = 3, .decode_only = true}).value();
+  AttentionCase problem({.spec = Spec(), .sequences = {{1, 9}, {0, 5}, {1, 40}}});
+  const auto errors =
+      problem.Check(backend.get(), {.device = device_.get(), .plan = plan.get()}, 1e-4, 1e-4);
+  EXPECT_EQ(errors.problem, "");
+  EXPECT_LE(errors.output, 1.0);
+  EXPECT_TRUE(prefill_.plans.empty());
 }
 
 TEST_F(PhaseSplitTest, RefusesWhatOneOfThemRefusesAndBatchInvariance) {
@@ -141,7 +146,7 @@ TEST_F(PhaseSplitTest, RefusesWhatOneOfThemRefusesAndBatchInvariance) {
   EXPECT_EQ(backend->Name(), "prefill=portable,decode=reference");
   AttentionSpec spec = Spec();
   spec.batch_invariant = true;
-  EXPECT_THAT(backend->Supports(spec, 16).reasons, ::testing::ElementsAre(HasSubstr("invariance")));
+  EXPECT_THAT(backend->Supports(spec, 16).reasons, ElementsAre(HasSubstr("invariance")));
   const Support support = backend->Supports(Spec(), 0);
   EXPECT_THAT(support.reasons, ::testing::Contains(::testing::StartsWith("prefill: ")));
   EXPECT_THAT(support.reasons, ::testing::Contains(::testing::StartsWith("decode: ")));

@@ -1,22 +1,61 @@
 #include "attention/planned_work.h"
 
+#include <algorithm>
 #include <memory>
+#include <new>
+#include <string>
+#include <utility>
 
-#include "tessera/merge.h"
+#include "attention/merge_states.h"
 
 namespace tessera {
+namespace {
 
-std::unique_ptr<PlannedWork> PlanStep(const AttentionSpec& spec, const AttentionBatch& batch,
-                                      const PlannerOptions& options,
-                                      std::unique_ptr<AttentionPlan> reuse) {
-  auto plan = reuse != nullptr
-                  ? std::unique_ptr<PlannedWork>(static_cast<PlannedWork*>(reuse.release()))
-                  : std::make_unique<PlannedWork>();
-  PlanWork(spec, batch, options, &plan->work);
-  const size_t rows = static_cast<size_t>(plan->work.partial_rows);
-  plan->partial_output.resize(rows * static_cast<size_t>(spec.value_size()));
-  plan->partial_lse.resize(rows);
+// Workers' pieces are whole pages apart, so that none has its lines beside another's.
+constexpr int64_t kPage = 4096;
+
+// Makes room for so many floats; what was there is lost if it has to grow.
+Status Reserve(int64_t floats, Device* device, Buffer* buffer) {
+  const int64_t bytes = floats * static_cast<int64_t>(sizeof(float));
+  if (bytes <= buffer->bytes()) return {};
+  const int64_t grown = std::max(bytes, buffer->bytes() + buffer->bytes() / 2);
+  *buffer = Buffer();
+  TESSERA_ASSIGN_OR_RETURN(*buffer, device->Allocate(grown, MemoryKind::kDevice));
+  return {};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<PlannedWork>> NewPlannedWork(const AttentionSpec& spec,
+                                                    const PlanCapacity& capacity,
+                                                    const PlannerOptions& options, Device* device,
+                                                    int64_t worker_bytes) {
+  auto plan = std::make_unique<PlannedWork>(spec, capacity, options, device);
+  plan->options.phases = capacity.phases;
+  plan->worker_stride = (worker_bytes + kPage - 1) / kPage * kPage;
+  TESSERA_ASSIGN_OR_RETURN(
+      plan->worker_memory,
+      device->Allocate(plan->worker_stride * options.workers, MemoryKind::kDevice));
   return plan;
+}
+
+Status PrepareWork(const AttentionBatch& batch, PlannedWork* plan) {
+  TESSERA_RETURN_IF_ERROR(CheckCapacity(plan->capacity, batch));
+  const int64_t value_size = plan->spec().value_size();
+  try {
+    PlanWork(plan->spec(), batch, plan->options, &plan->work);
+  } catch (const std::bad_alloc&) {
+    plan->work = {};
+    return OutOfMemory("there is no memory for the work list of a step of " +
+                       std::to_string(batch.num_seqs) + " requests; make steps smaller");
+  }
+  const int64_t rows = plan->work.partial_rows;
+  const Status status = [&]() -> Status {
+    TESSERA_RETURN_IF_ERROR(Reserve(rows * value_size, plan->device, &plan->partial_output));
+    return Reserve(rows, plan->device, &plan->partial_lse);
+  }();
+  if (!status.ok()) plan->work = {};
+  return status;
 }
 
 kernel::Logits LogitsOf(const AttentionSpec& spec) {
@@ -24,8 +63,9 @@ kernel::Logits LogitsOf(const AttentionSpec& spec) {
   return spec.soft_cap > 0.0f ? kernel::Logits::kSoftCapped : kernel::Logits::kScaled;
 }
 
-kernel::KernelArgs MakeKernelArgs(const AttentionSpec& spec, const AttentionBatch& batch,
-                                  const KvCache& cache, const RunArgs& args, PlannedWork* plan) {
+kernel::KernelArgs MakeKernelArgs(const AttentionBatch& batch, const KvCache& cache,
+                                  const RunArgs& args, const PlannedWork& plan) {
+  const AttentionSpec& spec = plan.spec();
   const char* data = static_cast<const char*>(cache.data);
   const int64_t element = static_cast<int64_t>(SizeOf(spec.cache_dtype));
   const bool paged = spec.type == AttentionType::kDecoder || spec.type == AttentionType::kCross;
@@ -40,8 +80,8 @@ kernel::KernelArgs MakeKernelArgs(const AttentionSpec& spec, const AttentionBatc
       .output_token_stride = args.output_token_stride,
       .output_head_stride = args.output_head_stride,
       .lse = args.lse,
-      .partial_output = plan->partial_output.data(),
-      .partial_lse = plan->partial_lse.data(),
+      .partial_output = plan.partial_output.As<float>(),
+      .partial_lse = plan.partial_lse.As<float>(),
       .keys = paged ? data : args.key,
       .values = paged ? data + cache.v_offset * element : args.value,
       .block_stride = cache.block_stride,
@@ -49,9 +89,9 @@ kernel::KernelArgs MakeKernelArgs(const AttentionSpec& spec, const AttentionBatc
       .key_token_stride = paged ? cache.token_stride : args.key_token_stride,
       .value_head_stride = paged ? cache.head_stride : args.value_head_stride,
       .value_token_stride = paged ? cache.token_stride : args.value_token_stride,
-      .query_start_loc = batch.query_start_loc,
-      .seq_lens = batch.seq_lens,
-      .block_table = paged ? batch.block_table : nullptr,
+      .query_start_loc = batch.device.query_start_loc,
+      .seq_lens = batch.device.seq_lens,
+      .block_table = paged ? batch.device.block_table : nullptr,
       .block_table_stride = batch.block_table_stride,
       .block_size = cache.block_size,
       .num_heads = spec.num_heads,
@@ -60,7 +100,7 @@ kernel::KernelArgs MakeKernelArgs(const AttentionSpec& spec, const AttentionBatc
       .value_size = spec.value_size(),
       .scale = spec.softmax_scale() * args.query_scale,
       .soft_cap = spec.soft_cap,
-      .mask = MakeMaskRule(spec, batch),
+      .mask = MakeMaskRule(spec, batch, batch.device),
       .alibi_slopes = spec.alibi != Alibi::kNone ? args.alibi_slopes : nullptr,
       .alibi_sqrt = spec.alibi == Alibi::kSqrt,
       .sinks = spec.sinks ? args.sinks : nullptr,
@@ -80,27 +120,28 @@ kernel::KernelArgs MakeKernelArgs(const AttentionSpec& spec, const AttentionBatc
 
 void MergeRows(const AttentionSpec& spec, const kernel::KernelArgs& args,
                const kernel::MergeItem& merge) {
-  std::vector<PartialState> states(static_cast<size_t>(merge.parts + merge.shared_parts));
-  std::vector<float> row(static_cast<size_t>(args.value_size));
   for (int32_t r = 0; r < merge.row_count; ++r) {
-    for (int32_t part = 0; part < merge.parts; ++part) {
-      const int64_t partial = merge.partial_row + int64_t{part} * merge.row_count + r;
-      states[static_cast<size_t>(part)] = {args.partial_output + partial * args.value_size,
-                                           args.partial_lse[partial]};
-    }
-    for (int32_t part = 0; part < merge.shared_parts; ++part) {
-      const int64_t partial = merge.shared_row + part * merge.shared_stride + r;
-      states[static_cast<size_t>(merge.parts + part)] = {
-          args.partial_output + partial * args.value_size, args.partial_lse[partial]};
-    }
-    const float lse = MergeStates(states, args.value_size, row.data());
-    for (float& x : row) x *= args.inverse_output_scale;
+    const auto partial_row = [&](int32_t part) {
+      return part < merge.parts ? merge.partial_row + int64_t{part} * merge.row_count + r
+                                : merge.shared_row + (part - merge.parts) * merge.shared_stride + r;
+    };
+    // Into the first part's own row: nobody reads it afterwards.
+    float* const row = args.partial_output + partial_row(0) * args.value_size;
+    const float lse = MergeStatesOf(
+        merge.parts + merge.shared_parts,
+        [&](int32_t part) {
+          const int64_t partial = partial_row(part);
+          return PartialState{args.partial_output + partial * args.value_size,
+                              args.partial_lse[partial]};
+        },
+        args.value_size, row);
+    for (int32_t i = 0; i < args.value_size; ++i) row[i] *= args.inverse_output_scale;
     const int64_t token =
         int64_t{args.query_start_loc[merge.seq]} + (merge.row_begin + r) / args.group;
     const int64_t head = int64_t{merge.kv_head} * args.group + (merge.row_begin + r) % args.group;
     const int64_t offset = token * args.output_token_stride + head * args.output_head_stride;
     ConvertFromFloat(
-        spec.output_dtype, row.data(), args.value_size,
+        spec.output_dtype, row, args.value_size,
         static_cast<char*>(args.output) + offset * static_cast<int64_t>(SizeOf(spec.output_dtype)));
     if (args.lse != nullptr) args.lse[token * args.num_heads + head] = lse;
   }

@@ -32,7 +32,7 @@ void AppendTiles(const AttentionSpec& spec, const AttentionBatch& batch,
                  const kernel::MaskRule& mask, int32_t seq, int32_t max_rows, int32_t skip_keys,
                  std::vector<Tile>* tiles) {
   const int32_t query_len = batch.QueryLen(seq);
-  const int32_t seq_len = batch.seq_lens[seq];
+  const int32_t seq_len = batch.host.seq_lens[seq];
   const int32_t context_len = seq_len - query_len;
   const int32_t group = spec.group_size();
   const int64_t rows = int64_t{query_len} * group;
@@ -60,7 +60,7 @@ int32_t CascadeKeys(const AttentionSpec& spec, const AttentionBatch& batch,
   for (int32_t seq = 0; seq < batch.num_seqs; ++seq) {
     if (batch.QueryLen(seq) == 0) continue;
     ++seqs;
-    keys = std::min(keys, batch.seq_lens[seq] - batch.QueryLen(seq));
+    keys = std::min(keys, batch.host.seq_lens[seq] - batch.QueryLen(seq));
   }
   return seqs >= options.cascade_min_seqs && keys >= options.cascade_min_keys ? keys : 0;
 }
@@ -74,11 +74,10 @@ int32_t PartEnd(int32_t begin, int32_t part_keys, int32_t end) {
   return end - begin <= part_keys ? end : begin + part_keys;
 }
 
-// Keys per part, so that no item is much dearer than a fair share.
+// Keys per part. Splits keys so that no item costs much more than its fair share.
 int32_t PartKeys(const Tile& tile, double share, const AttentionSpec& spec,
                  const PlannerOptions& options) {
   const int32_t whole = std::max(1, tile.length());
-  if (!options.split_keys) return whole;
   if (spec.batch_invariant) return options.invariant_split_keys;
   const double cost = Cost(tile, tile.length(), options);
   if (cost <= share) return whole;
@@ -92,8 +91,8 @@ int32_t PartCount(const Tile& tile, int32_t part_keys) {
       std::max<int64_t>(1, (int64_t{tile.length()} + part_keys - 1) / part_keys));
 }
 
-// How long `workers` take for all tiles of one KV head, the dearest item first, if none may cost
-// more than `share`. Ends early where there are more items than `max_items`: 0 then.
+// Returns how long `workers` take for all tiles of one KV head, the costliest item first, if none
+// may cost more than `share`; 0 if there are more items than `max_items`.
 double Makespan(const std::vector<Tile>& tiles, double share, int32_t workers, size_t max_items,
                 const AttentionSpec& spec, const PlannerOptions& options) {
   std::vector<double> costs;
@@ -164,7 +163,7 @@ Cascade AppendCascade(const AttentionSpec& spec, const AttentionBatch& batch, in
   if (keys == 0) return cascade;
   int32_t first_seq = 0;  // whose blocks are read
   while (batch.QueryLen(first_seq) == 0) ++first_seq;
-  cascade.rows = int64_t{batch.query_start_loc[batch.num_seqs]} * spec.group_size();
+  cascade.rows = int64_t{batch.host.query_start_loc[batch.num_seqs]} * spec.group_size();
   const int32_t tile_rows = static_cast<int32_t>(std::min<int64_t>(options.max_rows, cascade.rows));
   cascade.part_keys = PartKeys({-1, 0, tile_rows, {0, keys}}, share, spec, options);
   cascade.parts = PartCount({-1, 0, tile_rows, {0, keys}}, cascade.part_keys);
@@ -197,13 +196,14 @@ Cascade AppendCascade(const AttentionSpec& spec, const AttentionBatch& batch, in
 
 }  // namespace
 
-kernel::MaskRule MakeMaskRule(const AttentionSpec& spec, const AttentionBatch& batch) {
+kernel::MaskRule MakeMaskRule(const AttentionSpec& spec, const AttentionBatch& batch,
+                              const BatchArrays& arrays) {
   return {.causal = spec.causality == Causality::kCausal,
           .window_left = spec.window_left,
           .window_right = spec.window_right,
           .chunk_size = spec.chunk_size,
-          .causal_by_seq = spec.causality == Causality::kPerRequest ? batch.causal : nullptr,
-          .prefix_ranges = batch.prefix_ranges,
+          .causal_by_seq = spec.causality == Causality::kPerRequest ? arrays.causal : nullptr,
+          .prefix_ranges = arrays.prefix_ranges,
           .max_prefix_ranges = spec.prefix_ranges ? batch.max_prefix_ranges : 0};
 }
 
@@ -213,18 +213,17 @@ void PlanWork(const AttentionSpec& spec, const AttentionBatch& batch, const Plan
   list->merges.clear();
   list->partial_rows = 0;
 
-  const kernel::MaskRule mask = MakeMaskRule(spec, batch);
+  const kernel::MaskRule mask = MakeMaskRule(spec, batch, batch.host);
   const int32_t cascade_keys = CascadeKeys(spec, batch, options);
   std::vector<Tile> tiles;
   for (int32_t seq = 0; seq < batch.num_seqs; ++seq) {
-    const bool decode = batch.QueryLen(seq) == 1;
-    if (options.phases == (decode ? Phases::kPrefill : Phases::kDecode)) continue;
+    if (!Includes(options.phases, batch.QueryLen(seq))) continue;
     AppendTiles(spec, batch, mask, seq, options.max_rows, cascade_keys, &tiles);
   }
   double total = 0;
   for (const Tile& tile : tiles) total += Cost(tile, tile.length(), options);
   if (cascade_keys > 0) {
-    const double rows = double{1} * batch.query_start_loc[batch.num_seqs] * spec.group_size();
+    const double rows = double{1} * batch.host.query_start_loc[batch.num_seqs] * spec.group_size();
     total += cascade_keys * (rows + std::ceil(rows / options.max_rows) * options.load_cost);
   }
   total *= spec.num_kv_heads;
@@ -249,7 +248,7 @@ void PlanWork(const AttentionSpec& spec, const AttentionBatch& batch, const Plan
                                 .parts = parts};
         if (cascade.keys > 0) {
           merge.shared_row = head * cascade.rows +
-                             int64_t{batch.query_start_loc[tile.seq]} * spec.group_size() +
+                             int64_t{batch.host.query_start_loc[tile.seq]} * spec.group_size() +
                              tile.row_begin;
           merge.shared_stride = shared_rows / cascade.parts;
           merge.shared_parts = cascade.parts;
@@ -274,8 +273,8 @@ void PlanWork(const AttentionSpec& spec, const AttentionBatch& batch, const Plan
       }
     }
   }
-  // The dearest first, so that the last ones to be taken are small; equal ones stay in order, which
-  // keeps neighbours of one KV head together in the cache.
+  // Longest first, to shorten the tail. The sort is stable: items of one KV head stay adjacent in
+  // cache.
   std::stable_sort(ranked.begin(), ranked.end(),
                    [](const Ranked& a, const Ranked& b) { return a.cost > b.cost; });
   list->items.reserve(ranked.size());

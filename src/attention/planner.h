@@ -8,15 +8,9 @@
 #include "attention/kernel/kernel_args.h"
 #include "tessera/attention_batch.h"
 #include "tessera/attention_spec.h"
+#include "tessera/backend.h"
 
 namespace tessera {
-
-// The requests that a plan is for.
-enum class Phases : uint8_t {
-  kBoth,
-  kPrefill,  // with more than one new token
-  kDecode,   // with one
-};
 
 struct PlannerOptions {
   Phases phases = Phases::kBoth;
@@ -28,13 +22,12 @@ struct PlannerOptions {
   double load_cost = 8.0;
   // Cost of an item as such: fetching the query, writing the result.
   double item_cost = 64.0;
-  // GPUs: all `workers` begin together, and a last wave of a few items leaves most of them idle, so
-  // the division with the shortest predicted makespan is looked for.
+  // GPUs: all `workers` begin together, and a last wave of a few items leaves most of them idle.
+  // Searches for the division with the shortest predicted makespan.
   bool whole_waves = false;
   double merge_cost = 0.0;  // of one row of one part, where key ranges are split (whole_waves)
   // Keys per item under spec.batch_invariant, where the division may depend on the request alone.
   int32_t invariant_split_keys = 2048;
-  bool split_keys = true;  // false: every row's keys in one item
   // Cascade: the shared prefix of so many requests and tokens at least is computed once for all.
   int32_t cascade_min_seqs = 4;
   int32_t cascade_min_keys = 256;
@@ -48,10 +41,12 @@ struct WorkList {
   int64_t partial_rows = 0;  // rows of the partial buffers
 };
 
-// The rule of visibility that the spec and the batch make together.
-kernel::MaskRule MakeMaskRule(const AttentionSpec& spec, const AttentionBatch& batch);
+// The rule of visibility that the spec and the batch make together, over one of the batch's arrays:
+// the host's for planning, the device's for kernels.
+kernel::MaskRule MakeMaskRule(const AttentionSpec& spec, const AttentionBatch& batch,
+                              const BatchArrays& arrays);
 
-// `list` is overwritten; its memory is taken over.
+// Overwrites `list` and recycles its memory. Reads the host's arrays alone.
 void PlanWork(const AttentionSpec& spec, const AttentionBatch& batch, const PlannerOptions& options,
               WorkList* list);
 

@@ -26,8 +26,8 @@ struct Step {
     }
     batch.num_seqs = static_cast<int32_t>(sequences.size());
     batch.num_tokens = query_start_loc.back();
-    batch.query_start_loc = query_start_loc.data();
-    batch.seq_lens = seq_lens.data();
+    batch.host.query_start_loc = query_start_loc.data();
+    batch.host.seq_lens = seq_lens.data();
   }
 };
 
@@ -43,7 +43,7 @@ void ExpectExactCover(const AttentionSpec& spec, const AttentionBatch& batch,
   }
   size_t rows = 0;
   for (int32_t seq = 0; seq < batch.num_seqs; ++seq) {
-    const int32_t context_len = batch.seq_lens[seq] - batch.QueryLen(seq);
+    const int32_t context_len = batch.host.seq_lens[seq] - batch.QueryLen(seq);
     for (int32_t head = 0; head < spec.num_kv_heads; ++head) {
       for (int32_t row = 0; row < batch.QueryLen(seq) * spec.group_size(); ++row, ++rows) {
         auto found = by_row.find({seq, head, row});
@@ -52,8 +52,8 @@ void ExpectExactCover(const AttentionSpec& spec, const AttentionBatch& batch,
         std::sort(items.begin(), items.end(),
                   [](const auto& a, const auto& b) { return a.key_begin < b.key_begin; });
         const kernel::KeyRange keys =
-            kernel::VisibleKeys(MakeMaskRule(spec, batch), seq, row / spec.group_size(),
-                                context_len, batch.seq_lens[seq]);
+            kernel::VisibleKeys(MakeMaskRule(spec, batch, batch.host), seq, row / spec.group_size(),
+                                context_len, batch.host.seq_lens[seq]);
         EXPECT_LE(items.front().key_begin, keys.begin);
         EXPECT_GE(items.back().key_end, keys.end);
         for (size_t i = 1; i < items.size(); ++i) {

@@ -17,28 +17,32 @@ bool IsName(std::string_view name) {
          std::all_of(name.begin(), name.end(), allowed);
 }
 
+Error OtherVersion(const std::string& start, uint32_t version) {
+  return Unsupported(start + " was built for version " + std::to_string(version) +
+                     " of the interface, but this program has version " +
+                     std::to_string(kBackendPluginVersion) + ": rebuild it with its headers");
+}
+
 }  // namespace
 
 Result<BackendEntry> LoadBackendPlugin(const std::string& path) {
   const std::string start = "the attention plugin " + path;
   auto symbol = LoadSymbol(path, kBackendPluginEntryPoint);
   if (!symbol.ok()) {
+    if (LoadSymbol(path, kOldBackendPluginEntryPoint).ok()) return OtherVersion(start, 1);
     return Error{symbol.error().code, "an attention plugin: " + symbol.error().message};
   }
-  const auto entry_point = reinterpret_cast<const BackendPluginV1* (*)()>(*symbol);
-  const BackendPluginV1* const plugin = entry_point();
+  const auto entry_point = reinterpret_cast<const BackendPluginV2* (*)()>(*symbol);
+  const BackendPluginV2* const plugin = entry_point();
   if (plugin == nullptr) return Corrupt(start + " returns nothing from its entry point");
-  if (plugin->version != kBackendPluginVersion) {
-    return Unsupported(start + " was made for version " + std::to_string(plugin->version) +
-                       " of the interface, but this program has version " +
-                       std::to_string(kBackendPluginVersion) + ": build it again with its headers");
-  }
+  if (plugin->version != kBackendPluginVersion) return OtherVersion(start, plugin->version);
   if (plugin->layout != BackendLayout()) {
     return Unsupported(start +
                        " was built with other headers or another standard library than this "
-                       "program: build it again with its headers");
+                       "program: rebuild it with its headers");
   }
-  if (plugin->create == nullptr || plugin->name == nullptr || !IsName(plugin->name)) {
+  if (plugin->probe == nullptr || plugin->create == nullptr || plugin->name == nullptr ||
+      !IsName(plugin->name)) {
     return Corrupt(start +
                    " brings no backend with a name of lower case letters, digits, '-' and '_'");
   }
@@ -51,8 +55,12 @@ Result<BackendEntry> LoadBackendPlugin(const std::string& path) {
                              "', but this build has one of that name");
     }
   }
-  entry.create = [create = plugin->create](const BackendContext& context) {
-    return std::unique_ptr<Backend>(create(context));
+  entry.probe = plugin->probe;
+  entry.create = [start, create = plugin->create](
+                     const BackendContext& context) -> Result<std::unique_ptr<Backend>> {
+    std::unique_ptr<Backend> backend(create(context));
+    if (backend == nullptr) return Internal(start + " could not make its backend on this device");
+    return backend;
   };
   return entry;
 }

@@ -27,8 +27,9 @@ TEST(BackendPlugin, ComputesAndIsChosenByName) {
   EXPECT_EQ(entry->name, "naive");
   EXPECT_THAT(entry->description, HasSubstr("plain loops"));
 
+  const std::unique_ptr<Device> device = CreateFencedDevice();
   ThreadPool pool({.num_threads = 2, .pin = false});
-  const BackendContext context{DetectCpu(), &pool};
+  const BackendContext context{device.get(), &pool};
   SelectionRequest request;
   request.backend = "naive";
   request.spec = {.num_heads = 4, .num_kv_heads = 2, .head_size = 32};
@@ -43,9 +44,12 @@ TEST(BackendPlugin, ComputesAndIsChosenByName) {
   options.sequences = {{1, 9}, {5, 40}, {3, 3}, {0, 4}, {1, 100}};
   options.query_padding = 3;
   testing::AttentionCase problem(options);
-  const auto errors = problem.Check(selection->backend.get(), 1.5e-2, 1e-2);
-  EXPECT_EQ(errors.problem, "");
-  EXPECT_LE(errors.output, 1.0);
+  for (Phases phases : {Phases::kBoth, Phases::kPrefill, Phases::kDecode}) {
+    const auto errors = problem.Check(selection->backend.get(),
+                                      {.device = device.get(), .phases = phases}, 1.5e-2, 1e-2);
+    EXPECT_EQ(errors.problem, "");
+    EXPECT_LE(errors.output, 1.0);
+  }
 
   request.spec.sinks = true;
   EXPECT_THAT(SelectBackend(request, context).error().message, HasSubstr("sinks"));
@@ -65,9 +69,12 @@ TEST(BackendPlugin, RefusesWhatIsNoPlugin) {
       {"libnaive_backend.so", ErrorCode::kNotFound, "give the path"},
       {"", ErrorCode::kNotFound, "there is no file"},
       {"/tmp", ErrorCode::kNotFound, "there is no file"},
-      {Plugin("broken_entry_point"), ErrorCode::kCorrupt, "lacks the function tessera_backend_v1"},
+      {Plugin("broken_entry_point"), ErrorCode::kCorrupt, "lacks the function tessera_backend"},
+      {Plugin("broken_old"), ErrorCode::kUnsupported,
+       "was built for version 1 of the interface, but this program has version 2: rebuild it"},
       {Plugin("broken_null"), ErrorCode::kCorrupt, "returns nothing"},
-      {Plugin("broken_version"), ErrorCode::kUnsupported, "version 2 of the interface"},
+      {Plugin("broken_version"), ErrorCode::kUnsupported,
+       "was built for version 3 of the interface"},
       {Plugin("broken_layout"), ErrorCode::kUnsupported, "other headers"},
       {Plugin("broken_name"), ErrorCode::kCorrupt, "lower case letters"},
       {Plugin("broken_taken"), ErrorCode::kInvalidArgument, "one of that name"},

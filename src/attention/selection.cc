@@ -14,14 +14,14 @@ namespace tessera {
 
 namespace {
 
-// What was asked for, and where, for messages.
-struct Wish {
+// What was asked for, and by what, for messages.
+struct RequestedBackend {
   std::string text;
   std::string source;  // "TESSERA_ATTENTION_BACKEND", ...
 };
 
-// A candidate and what it is made of.
-struct Judged {
+// A candidate and its instance, if the device and its creation allow one.
+struct RatedCandidate {
   Candidate candidate;
   std::unique_ptr<Backend> backend;
 };
@@ -40,41 +40,52 @@ std::string Join(const std::vector<std::string>& list, const char* separator) {
   return text;
 }
 
-void Append(std::vector<std::string> more, std::vector<std::string>* list) {
-  for (std::string& item : more) {
+void Append(const std::vector<std::string>& more, std::vector<std::string>* list) {
+  for (const std::string& item : more) {
     if (std::find(list->begin(), list->end(), item) == list->end()) list->push_back(item);
   }
 }
 
-// The environment's wish. vLLM's variables count where none of Tessera's says anything.
-Result<Wish> FindWish(const SelectionRequest& request, const Environment& environment,
-                      const DeviceInfo& device, std::vector<std::string>* warnings) {
-  if (!request.backend.empty()) return Wish{request.backend, "the attention backend"};
+// Returns the request's own choice, or else the environment's. vLLM's variables count if none of
+// Tessera's says anything.
+Result<RequestedBackend> ResolveRequest(const SelectionRequest& request,
+                                        const Environment& environment, const DeviceInfo& device,
+                                        std::vector<std::string>* warnings) {
+  if (!request.backend.empty()) return RequestedBackend{request.backend, "the attention backend"};
   if (auto value = environment.String("TESSERA_ATTENTION_BACKEND")) {
-    return Wish{*value, "TESSERA_ATTENTION_BACKEND"};
+    return RequestedBackend{*value, "TESSERA_ATTENTION_BACKEND"};
   }
-  if (!HasVllmChoice(environment)) return Wish{"auto", ""};
+  if (!HasVllmChoice(environment)) return RequestedBackend{"auto", ""};
   const std::string name = environment.String("VLLM_ATTENTION_BACKEND").value_or("");
   TESSERA_ASSIGN_OR_RETURN(VllmChoice choice, ChooseAsVllm(name, environment, device));
   Append(std::move(choice.warnings), warnings);
-  return Wish{choice.backend, "the choice of vLLM's variables"};
+  return RequestedBackend{choice.backend, "the choice of vLLM's variables"};
 }
 
-// Tessera's name for one of vLLM's; any other comes back as it is.
-Result<std::string> OwnName(const std::string& name, const Environment& environment,
-                            const DeviceInfo& device, std::vector<std::string>* warnings) {
+// Returns Tessera's name for one of vLLM's, and any other as it is.
+Result<std::string> TranslateVllmName(const std::string& name, const Environment& environment,
+                                      const DeviceInfo& device,
+                                      std::vector<std::string>* warnings) {
   if (!IsVllmName(name)) return name;
   TESSERA_ASSIGN_OR_RETURN(VllmChoice choice, ChooseAsVllm(name, environment, device));
   Append(std::move(choice.warnings), warnings);
   return choice.backend;
 }
 
-Support Judge(const Backend& backend, const BackendContext& context,
-              const SelectionRequest& request) {
-  Support support = backend.Supports(request.spec, request.block_size);
-  Support probe = backend.Probe(context.device);
-  support.reasons.insert(support.reasons.begin(), probe.reasons.begin(), probe.reasons.end());
-  return support;
+// Asks the entry's probe first: what it refuses is not created.
+RatedCandidate Rate(const BackendEntry& entry, const BackendContext& context,
+                    const SelectionRequest& request) {
+  RatedCandidate rated{{entry.name, entry.probe(context.device->info())}, nullptr};
+  if (!rated.candidate.support.ok()) return rated;
+  Result<std::unique_ptr<Backend>> backend = entry.create(context);
+  if (!backend.ok()) {
+    rated.candidate.support.reasons.push_back(backend.error().message);
+    return rated;
+  }
+  rated.backend = std::move(backend).value();
+  if (context.check_inputs || kCheckedBuild) rated.backend = MakeChecked(std::move(rated.backend));
+  rated.candidate.support = rated.backend->Supports(request.spec, request.block_size);
+  return rated;
 }
 
 // One number to rank by. A server spends its time in both phases.
@@ -83,9 +94,9 @@ double Cost(const Support& support, Phase phase) {
          (phase == Phase::kPrefill ? 0 : support.decode_ns_per_key);
 }
 
-std::string NamesOf(const std::vector<Judged>& judged) {
+std::string NamesOf(const std::vector<RatedCandidate>& rated) {
   std::string text = "auto";
-  for (const Judged& j : judged) text += ", " + j.candidate.name;
+  for (const RatedCandidate& r : rated) text += ", " + r.candidate.name;
   return text;
 }
 
@@ -108,10 +119,11 @@ Error CannotServe(const std::vector<Candidate>& candidates, const std::string& n
 }
 
 // All candidates, the chosen one first. `name` is "auto" or one of theirs.
-Result<std::vector<Candidate>> Rank(const std::vector<Judged>& judged, const std::string& name,
-                                    Phase phase, const AttentionSpec& spec) {
+Result<std::vector<Candidate>> Rank(const std::vector<RatedCandidate>& rated,
+                                    const std::string& name, Phase phase,
+                                    const AttentionSpec& spec) {
   std::vector<Candidate> candidates;
-  for (const Judged& j : judged) candidates.push_back(j.candidate);
+  for (const RatedCandidate& r : rated) candidates.push_back(r.candidate);
   std::stable_sort(candidates.begin(), candidates.end(),
                    [&](const Candidate& a, const Candidate& b) {
                      if ((a.name == name) != (b.name == name)) return a.name == name;
@@ -122,9 +134,9 @@ Result<std::vector<Candidate>> Rank(const std::vector<Judged>& judged, const std
   return candidates;
 }
 
-std::unique_ptr<Backend> Take(std::vector<Judged>* judged, const std::string& name) {
-  for (Judged& j : *judged) {
-    if (j.candidate.name == name) return std::move(j.backend);
+std::unique_ptr<Backend> Take(std::vector<RatedCandidate>* rated, const std::string& name) {
+  for (RatedCandidate& r : *rated) {
+    if (r.candidate.name == name) return std::move(r.backend);
   }
   return nullptr;
 }
@@ -157,52 +169,51 @@ Result<Selection> SelectBackend(const SelectionRequest& request, const BackendCo
   const Environment environment = Environment::OfProcess();
   Selection selection;
   selection.warnings = AttentionVariableWarnings(environment);
-  TESSERA_ASSIGN_OR_RETURN(const Wish wish,
-                           FindWish(request, environment, context.device, &selection.warnings));
+  const DeviceInfo& device = context.device->info();
+  TESSERA_ASSIGN_OR_RETURN(const RequestedBackend requested,
+                           ResolveRequest(request, environment, device, &selection.warnings));
   TESSERA_ASSIGN_OR_RETURN(const BackendChoice choice,
-                           BackendChoice::Parse(wish.text, wish.source));
+                           BackendChoice::Parse(requested.text, requested.source));
   PhaseNames names = choice.For(KindOf(request.spec));
 
-  std::vector<Judged> judged;
+  std::vector<RatedCandidate> rated;
   for (const std::vector<BackendEntry>* entries : {&BackendEntries(), &request.plugins}) {
     for (const BackendEntry& entry : *entries) {
-      std::unique_ptr<Backend> backend = entry.create(context);
-      if (context.check_inputs || kCheckedBuild) backend = MakeChecked(std::move(backend));
-      Support support = Judge(*backend, context, request);
-      judged.push_back({{entry.name, std::move(support)}, std::move(backend)});
+      rated.push_back(Rate(entry, context, request));
     }
   }
   for (std::string* name : {&names.prefill, &names.decode}) {
     const std::string said = *name;
     TESSERA_ASSIGN_OR_RETURN(*name,
-                             OwnName(said, environment, context.device, &selection.warnings));
+                             TranslateVllmName(said, environment, device, &selection.warnings));
     const bool known =
-        *name == "auto" || std::any_of(judged.begin(), judged.end(),
-                                       [&](const Judged& j) { return j.candidate.name == *name; });
+        *name == "auto" || std::any_of(rated.begin(), rated.end(), [&](const RatedCandidate& r) {
+          return r.candidate.name == *name;
+        });
     if (!known) {
-      return NotFound(wish.source + " '" + said + "' " +
+      return NotFound(requested.source + " '" + said + "' " +
                       (*name == said ? "is unknown to" : "means " + *name + ", which") +
                       " this build" + (*name == said ? "; it has " : " lacks; it has ") +
-                      NamesOf(judged));
+                      NamesOf(rated));
     }
   }
   selection.automatic = names.prefill == "auto" && names.decode == "auto";
   if (!names.apart) {
     TESSERA_ASSIGN_OR_RETURN(selection.candidates,
-                             Rank(judged, names.prefill, Phase::kBoth, request.spec));
-    selection.backend = Take(&judged, selection.candidates.front().name);
+                             Rank(rated, names.prefill, Phase::kBoth, request.spec));
+    selection.backend = Take(&rated, selection.candidates.front().name);
     return selection;
   }
   TESSERA_ASSIGN_OR_RETURN(selection.candidates,
-                           Rank(judged, names.prefill, Phase::kPrefill, request.spec));
+                           Rank(rated, names.prefill, Phase::kPrefill, request.spec));
   TESSERA_ASSIGN_OR_RETURN(selection.decode_candidates,
-                           Rank(judged, names.decode, Phase::kDecode, request.spec));
-  selection.backend = Take(&judged, selection.candidates.front().name);
+                           Rank(rated, names.decode, Phase::kDecode, request.spec));
+  selection.backend = Take(&rated, selection.candidates.front().name);
   if (selection.decode_candidates.front().name == selection.candidates.front().name) {
     return selection;
   }
   selection.backend = CreatePhaseSplit(std::move(selection.backend),
-                                       Take(&judged, selection.decode_candidates.front().name));
+                                       Take(&rated, selection.decode_candidates.front().name));
   const Support support = selection.backend->Supports(request.spec, request.block_size);
   if (!support.ok()) {
     return Unsupported("'" + selection.backend->Name() + "' cannot serve " +

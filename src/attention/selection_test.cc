@@ -26,17 +26,28 @@ class SelectionTest : public ::testing::Test {
     return SelectBackend({.backend = backend, .spec = spec_}, context_);
   }
 
-  // The platform's own backend where this machine has what it needs.
+  // The platform's own backend if this machine has what it needs.
   std::string Best() const {
     for (const BackendEntry& entry : BackendEntries()) {
-      if (entry.name == "x86" && entry.create(context_)->Probe(context_.device).ok()) return "x86";
+      if (entry.name == "x86" && entry.probe(device_->info()).ok()) return "x86";
     }
     return "portable";
   }
 
   AttentionSpec spec_{.num_heads = 8, .num_kv_heads = 2, .head_size = 64};
+  // A device that nobody has at hand.
+  void UseDevice(DeviceKind kind, const std::string& name, const std::string& arch) {
+    DeviceInfo info = DetectCpu();
+    info.kind = kind;
+    info.name = name;
+    info.arch = arch;
+    device_ = CreateCpuDevice(info);
+    context_.device = device_.get();
+  }
+
+  std::unique_ptr<Device> device_ = CreateCpuDevice();
   ThreadPool pool_{{.num_threads = 1}};
-  BackendContext context_{DetectCpu(), &pool_};
+  BackendContext context_{device_.get(), &pool_};
 };
 
 TEST_F(SelectionTest, AutoTakesTheCheapestAndNamesTheOthers) {
@@ -80,8 +91,7 @@ TEST_F(SelectionTest, UnderstandsVllmNames) {
 }
 
 TEST_F(SelectionTest, VllmNamesOfBackendsThatThisBuildLacks) {
-  context_.device.kind = DeviceKind::kHip;
-  context_.device.arch = "gfx942";
+  UseDevice(DeviceKind::kHip, "AMD Instinct MI300X", "gfx942");
   auto selection = Select("ROCM_ATTN");
   ASSERT_FALSE(selection.ok());
   EXPECT_EQ(selection.error().code, ErrorCode::kNotFound);
@@ -173,6 +183,7 @@ TEST_F(SelectionTest, ABackendWithoutFeaturesRefusesEachByName) {
   spec_.kv_scales = ScaleMode::kPerHead;
   spec_.fp8_output_scale = true;
   spec_.head_size_v = 32;
+  EXPECT_TRUE(RefusalReasons(FeatureSet::All(), spec_, 1).empty());
   FeatureSet none;
   none.differing_value_size = false;
   EXPECT_EQ(RefusalReasons(none, spec_, 0).size(), 16u);  // with three types and the block size
@@ -188,11 +199,29 @@ TEST_F(SelectionTest, NobodyCanServe) {
 }
 
 TEST_F(SelectionTest, ForeignDevice) {
-  context_.device.kind = DeviceKind::kHip;
-  context_.device.name = "AMD Instinct MI300X";
+  UseDevice(DeviceKind::kHip, "AMD Instinct MI300X", "gfx942");
   auto selection = Select("auto");
   ASSERT_FALSE(selection.ok());
   EXPECT_THAT(selection.error().message, HasSubstr("MI300X"));
+}
+
+TEST_F(SelectionTest, WhatTheProbeRefusesIsNotCreated) {
+  int created = 0;
+  const auto create = [&](const BackendContext&) -> Result<std::unique_ptr<Backend>> {
+    ++created;
+    return Unsupported("its module does not load");
+  };
+  const SelectionRequest request{
+      .backend = "auto",
+      .spec = spec_,
+      .plugins = {
+          {"refused", "", [](const DeviceInfo&) { return Support{{"no such GPU"}}; }, create},
+          {"broken", "", [](const DeviceInfo&) { return Support(); }, create}}};
+  const auto selection = SelectBackend(request, context_);
+  ASSERT_TRUE(selection.ok()) << selection.error().message;
+  EXPECT_EQ(created, 1);
+  EXPECT_THAT(selection->Explain(), HasSubstr("refused: no, no such GPU"));
+  EXPECT_THAT(selection->Explain(), HasSubstr("broken: no, its module does not load"));
 }
 
 TEST_F(SelectionTest, SenselessSpecIsRefused) {

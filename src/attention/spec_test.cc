@@ -81,13 +81,13 @@ TEST(AttentionBatch, ValidateChecksEveryIndex) {
   std::vector<int64_t> slots = {3, 4, 47};
   AttentionBatch batch{.num_seqs = 2,
                        .num_tokens = 3,
-                       .query_start_loc = query_start_loc.data(),
-                       .seq_lens = seq_lens.data(),
-                       .block_table = block_table.data(),
-                       .block_table_stride = 2,
-                       .slot_mapping = slots.data(),
                        .max_query_len = 2,
-                       .max_seq_len = 17};
+                       .max_seq_len = 17,
+                       .block_table_stride = 2,
+                       .host = {.query_start_loc = query_start_loc.data(),
+                                .seq_lens = seq_lens.data(),
+                                .block_table = block_table.data(),
+                                .slot_mapping = slots.data()}};
   EXPECT_TRUE(Validate(batch, 3, 16).ok());  // entry 9 lies past the first request's end
   block_table[3] = 3;
   EXPECT_THAT(Validate(batch, 3, 16).error().message, HasSubstr("block_table[1][1] = 3"));
@@ -106,6 +106,12 @@ TEST(AttentionBatch, ValidateChecksEveryIndex) {
   query_start_loc[2] = 3;
   EXPECT_TRUE(Validate(batch, 3, 16).ok());
   EXPECT_THAT(Validate(batch, 3, 0).error().message, HasSubstr("blocks of 0 tokens"));
+  // What the host does not know is not checked.
+  block_table[3] = 3;
+  batch.host.block_table = nullptr;
+  slots[2] = 48;
+  batch.host.slot_mapping = nullptr;
+  EXPECT_TRUE(Validate(batch, 3, 16).ok());
   // The last row of block_table is no longer than the others.
   batch.block_table_stride = 1;
   EXPECT_THAT(Validate(batch, 3, 16).error().message, HasSubstr("seq_lens[1] needs 2 blocks"));

@@ -8,6 +8,22 @@ namespace {
 
 // A plan, and whose it is.
 struct SwitchingPlan : AttentionPlan {
+  SwitchingPlan(const AttentionSpec& spec, const PlanCapacity& plan_capacity)
+      : AttentionPlan(spec), capacity(plan_capacity) {}
+
+  // Fails as NewPlan() does, and then keeps what it has.
+  Status MakeFor(std::shared_ptr<Backend> next) {
+    TESSERA_ASSIGN_OR_RETURN(std::unique_ptr<AttentionPlan> made, next->NewPlan(spec(), capacity));
+    plan = std::move(made);
+    backend = std::move(next);
+    ++generation;
+    return {};
+  }
+
+  uint64_t version() const override { return (generation << 32) + plan->version(); }
+
+  const PlanCapacity capacity;
+  uint64_t generation = 0;  // counts the plans that it has had
   std::shared_ptr<Backend> backend;
   std::unique_ptr<AttentionPlan> plan;  // ends before its backend
 };
@@ -32,46 +48,37 @@ std::shared_ptr<Backend> SwitchingBackend::current() const {
 
 std::string SwitchingBackend::Name() const { return current()->Name(); }
 
-Support SwitchingBackend::Probe(const DeviceInfo& device) const { return current()->Probe(device); }
-
 Support SwitchingBackend::Supports(const AttentionSpec& spec, int32_t block_size) const {
   return current()->Supports(spec, block_size);
 }
 
-std::unique_ptr<AttentionPlan> SwitchingBackend::Plan(const AttentionSpec& spec,
-                                                      const AttentionBatch& batch,
-                                                      std::unique_ptr<AttentionPlan> reuse) {
-  auto plan = reuse != nullptr
-                  ? std::unique_ptr<SwitchingPlan>(static_cast<SwitchingPlan*>(reuse.release()))
-                  : std::make_unique<SwitchingPlan>();
-  std::shared_ptr<Backend> backend = current();
-  if (plan->backend != backend) plan->plan.reset();  // another backend's memory is of no use
-  plan->backend = std::move(backend);
-  plan->plan = plan->backend->Plan(spec, batch, std::move(plan->plan));
-  return plan;
+Result<std::unique_ptr<AttentionPlan>> SwitchingBackend::NewPlan(const AttentionSpec& spec,
+                                                                 const PlanCapacity& capacity) {
+  auto plan = std::make_unique<SwitchingPlan>(spec, capacity);
+  TESSERA_RETURN_IF_ERROR(plan->MakeFor(current()));
+  return std::unique_ptr<AttentionPlan>(std::move(plan));
 }
 
-// Where a switch falls between a step's plan and its rows, the new backend writes them: the layout
-// is the same.
-void SwitchingBackend::WriteKv(const AttentionSpec& spec, const AttentionBatch& batch,
-                               const WriteKvArgs& args, const KvCache& cache) {
-  current()->WriteKv(spec, batch, args, cache);
+Status SwitchingBackend::Prepare(AttentionPlan* plan, const AttentionBatch& batch, Stream& stream) {
+  auto* const made = static_cast<SwitchingPlan*>(plan);
+  if (std::shared_ptr<Backend> backend = current(); backend != made->backend) {
+    // Work of the plan that ends may still be under way.
+    if (stream.asynchronous()) TESSERA_RETURN_IF_ERROR(stream.Synchronize());
+    TESSERA_RETURN_IF_ERROR(made->MakeFor(std::move(backend)));
+  }
+  return made->backend->Prepare(made->plan.get(), batch, stream);
 }
 
-void SwitchingBackend::Run(const AttentionPlan& plan, const AttentionSpec& spec,
-                           const AttentionBatch& batch, const KvCache& cache, const RunArgs& args) {
+Status SwitchingBackend::WriteKv(const AttentionPlan& plan, const AttentionBatch& batch,
+                                 const WriteKvArgs& args, const KvCache& cache, Stream& stream) {
   const auto& made = static_cast<const SwitchingPlan&>(plan);
-  made.backend->Run(*made.plan, spec, batch, cache, args);
+  return made.backend->WriteKv(*made.plan, batch, args, cache, stream);
 }
 
-void SwitchingBackend::CopyBlocks(const AttentionSpec& spec, const KvCache& cache,
-                                  const std::vector<BlockPair>& pairs) {
-  current()->CopyBlocks(spec, cache, pairs);
-}
-
-void SwitchingBackend::SwapBlocks(const AttentionSpec& spec, const KvCache& source,
-                                  const KvCache& destination, const std::vector<BlockPair>& pairs) {
-  current()->SwapBlocks(spec, source, destination, pairs);
+Status SwitchingBackend::Run(AttentionPlan* plan, const AttentionBatch& batch, const KvCache& cache,
+                             const RunArgs& args, Stream& stream) {
+  auto* const made = static_cast<SwitchingPlan*>(plan);
+  return made->backend->Run(made->plan.get(), batch, cache, args, stream);
 }
 
 }  // namespace tessera

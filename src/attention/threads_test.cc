@@ -9,7 +9,7 @@
 #include "attention/backends/portable/cpu_kernels.h"
 #include "attention/backends/portable/portable_backend.h"
 #include "attention/testing/attention_case.h"
-#include "tessera/registry.h"
+#include "attention/testing/test_device.h"
 
 namespace tessera::testing {
 namespace {
@@ -25,12 +25,12 @@ std::vector<CaseOptions> Cases() {
   };
 }
 
-void Check(Backend* backend, const std::string& name, double tolerance = 3e-5) {
+void Check(Backend* backend, Device* device, const std::string& name, double tolerance = 3e-5) {
   for (const CaseOptions& options : Cases()) {
     ASSERT_TRUE(backend->Supports(options.spec, options.block_size).ok()) << name;
     AttentionCase problem(options);
     for (int repetition = 0; repetition < 3; ++repetition) {
-      const AttentionCase::Errors errors = problem.Check(backend, tolerance, 5e-3);
+      const AttentionCase::Errors errors = problem.Check(backend, {device}, tolerance, 5e-3);
       EXPECT_EQ(errors.problem, "") << name << ": " << ToString(options);
       EXPECT_LE(errors.output, 1.0) << name << ": " << ToString(options);
     }
@@ -41,15 +41,17 @@ class AttentionThreads : public ::testing::TestWithParam<int> {};
 
 TEST_P(AttentionThreads, ComputeTheSame) {
   ThreadPool pool({.num_threads = GetParam(), .pin = false});
-  const BackendContext context{DetectCpu(), &pool};
-  for (const BackendEntry& entry : BackendEntries()) {
-    const std::unique_ptr<Backend> backend = entry.create(context);
-    if (!backend->Probe(context.device).ok()) continue;
-    // Where it has bfloat16 instructions, x86 rounds probabilities to bfloat16.
-    Check(backend.get(), entry.name, entry.name == "x86" ? 8e-3 : 3e-5);
-  }
-  for (const std::string& policy : CpuPolicies()) {
-    Check(CreatePortableBackend(context, {.cpu_policy = policy}).value().get(), policy);
+  const std::unique_ptr<Device> devices[] = {CreateCpuDevice(), CreateFencedDevice()};
+  for (const std::unique_ptr<Device>& device : devices) {
+    const BackendContext context{device.get(), &pool};
+    for (const std::unique_ptr<Backend>& backend : UsableBackends(context)) {
+      // With bfloat16 instructions x86 rounds probabilities to bfloat16.
+      Check(backend.get(), device.get(), backend->Name(), backend->Name() == "x86" ? 8e-3 : 3e-5);
+    }
+    for (const std::string& policy : CpuPolicies()) {
+      Check(CreatePortableBackend(context, {.cpu_policy = policy}).value().get(), device.get(),
+            policy);
+    }
   }
 }
 

@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <memory>
+#include <utility>
 
 namespace tessera {
 namespace {
@@ -107,10 +108,18 @@ std::vector<BackendReport> ReportBackends(const BackendContext& context,
   std::vector<BackendEntry> entries = BackendEntries();
   entries.insert(entries.end(), plugins.begin(), plugins.end());
   for (const BackendEntry& entry : entries) {
-    const std::unique_ptr<Backend> backend = entry.create(context);
-    BackendReport report{entry.name, entry.description, backend->Probe(context.device), {}};
+    BackendReport report{entry.name, entry.description, entry.probe(context.device->info()), {}};
+    std::unique_ptr<Backend> backend;
+    if (report.usable.ok()) {
+      auto created = entry.create(context);
+      if (created.ok()) {
+        backend = std::move(created).value();
+      } else {
+        report.usable.reasons.push_back(created.error().message);
+      }
+    }
     for (const FeatureProbe& probe : probes) {
-      report.features.push_back(report.usable.ok() ? backend->Supports(probe.spec, probe.block_size)
+      report.features.push_back(backend != nullptr ? backend->Supports(probe.spec, probe.block_size)
                                                    : report.usable);
     }
     reports.push_back(std::move(report));

@@ -20,8 +20,8 @@ struct FeatureProbe {
 // Every feature of AttentionSpec, and block sizes of hybrid models. All specs are valid.
 std::vector<FeatureProbe> FeatureProbes();
 
-// Probe() and Supports() of one backend: whether it works on this machine, and for each feature
-// whether it computes it there.
+// What one backend says of a device: whether it works there, and for each feature whether it
+// computes it.
 struct BackendReport {
   std::string name;
   std::string description;
@@ -29,7 +29,7 @@ struct BackendReport {
   std::vector<Support> features;  // in the order of FeatureProbes()
 };
 
-// All backends of this build, in the registry's order, then the plugins'.
+// All backends of this build for context.device, in the registry's order, then the plugins'.
 std::vector<BackendReport> ReportBackends(const BackendContext& context,
                                           const std::vector<BackendEntry>& plugins = {});
 

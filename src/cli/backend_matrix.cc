@@ -10,7 +10,8 @@ namespace tessera {
 
 std::string BackendMatrix() {
   ThreadPool threads(ThreadPool::Options{.num_threads = 1});
-  const BackendContext context{DetectCpu(), &threads};
+  const std::unique_ptr<Device> device = CreateCpuDevice();
+  const BackendContext context{device.get(), &threads};
   const std::vector<FeatureProbe> probes = FeatureProbes();
   std::string heading = "| feature |";
   std::string rule = "|---|";
@@ -19,12 +20,14 @@ std::string BackendMatrix() {
   std::string backends;
   std::string reasons;
   for (const BackendEntry& entry : BackendEntries()) {
-    const std::unique_ptr<Backend> backend = entry.create(context);
+    const auto created = entry.create(context);
+    if (!created.ok()) continue;
+    const Backend& backend = **created;
     heading += " " + entry.name + " |";
     rule += "---|";
     backends += "- `" + entry.name + "`: " + entry.description + "\n";
     for (size_t i = 0; i < probes.size(); ++i) {
-      const Support support = backend->Supports(probes[i].spec, probes[i].block_size);
+      const Support support = backend.Supports(probes[i].spec, probes[i].block_size);
       rows[i] += support.ok() ? " yes |" : " no |";
       if (support.ok()) continue;
       reasons += "- `" + entry.name + "`, " + probes[i].name + ": " + JoinReasons(support) + "\n";

@@ -82,7 +82,10 @@ Result<int> Explain(const BackendsFlags& flags, const BackendContext& context,
                     const std::vector<BackendEntry>& plugins) {
   TESSERA_ASSIGN_OR_RETURN(const std::string directory, ModelDirectory(flags.engine));
   TESSERA_ASSIGN_OR_RETURN(const DType dtype, ModelDType(flags.engine));
-  TESSERA_ASSIGN_OR_RETURN(std::vector<AttentionSpec> layers, LoadLayerSpecs(directory, dtype));
+  const bool cpu = context.device->info().kind == DeviceKind::kCpu;
+  TESSERA_ASSIGN_OR_RETURN(
+      std::vector<AttentionSpec> layers,
+      LoadLayerSpecs(directory, dtype, cpu ? DType::kFloat32 : DType::kBFloat16));
   for (AttentionSpec& spec : layers) spec.batch_invariant = flags.engine.batch_invariant;
   SelectionRequest request;
   request.backend = flags.engine.attention_backend;
@@ -102,7 +105,8 @@ Result<int> Backends(const BackendsFlags& flags) {
   ThreadPool::Options pool_options;
   pool_options.num_threads = flags.engine.threads;
   ThreadPool threads(pool_options);
-  const BackendContext context{DetectCpu(), &threads};
+  TESSERA_ASSIGN_OR_RETURN(const std::unique_ptr<Device> device, OpenDevice(flags.engine.device));
+  const BackendContext context{device.get(), &threads};
   TESSERA_ASSIGN_OR_RETURN(const std::vector<BackendEntry> plugins,
                            LoadBackendPlugins(flags.engine.attention_plugins));
   if (flags.explain) return Explain(flags, context, plugins);

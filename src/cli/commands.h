@@ -22,6 +22,7 @@ void AddDoctorCommand(CLI::App* app, CommandTable* commands);
 // Subcommands of `bench`.
 void AddBenchAttentionCommand(CLI::App* bench, CommandTable* commands);
 void AddBenchServeCommand(CLI::App* bench, CommandTable* commands);
+void AddBenchStepsCommand(CLI::App* bench, CommandTable* commands);
 void AddBenchEngineCommand(CLI::App* bench, CommandTable* commands);
 void AddBenchPrefixCommand(CLI::App* bench, CommandTable* commands);
 void AddBenchSpeculationCommand(CLI::App* bench, CommandTable* commands);

@@ -18,7 +18,8 @@
 #include "cli/variables.h"
 #include "cli/version.h"
 #include "device/bandwidth.h"
-#include "device/gpu_drivers.h"
+#include "device/gpu/built_architectures.h"
+#include "device/gpu/gpu_drivers.h"
 #include "tessera/device.h"
 #include "tessera/thread_pool.h"
 
@@ -29,7 +30,8 @@ namespace {
 constexpr int64_t kBandwidthBytes = int64_t{1} << 30;
 
 nlohmann::ordered_json Examine() {
-  const DeviceInfo cpu = DetectCpu();
+  const std::unique_ptr<Device> device = CreateCpuDevice();
+  const DeviceInfo cpu = device->info();
   ThreadPool threads;
   nlohmann::ordered_json json = {{"version", VersionText()},
                                  {"compiler", CompilerText()},
@@ -47,14 +49,23 @@ nlohmann::ordered_json Examine() {
 
   json["gpus"] = nlohmann::ordered_json::array();
   for (const GpuDriver& driver : FindGpuDrivers()) {
+    std::string use;
+    if (driver.found()) {
+      const auto opened = OpenDevice(driver.device);
+      use = opened.ok() ? "usable as " + driver.device + ":0, " + (*opened)->info().name + ", " +
+                              (*opened)->info().arch
+                        : opened.error().message;
+    }
     json["gpus"].push_back({{"maker", driver.maker},
                             {"found", driver.found()},
                             {"driver", driver.loads ? driver.library : ""},
                             {"devices", driver.devices},
-                            {"text", Describe(driver)}});
+                            {"text", Describe(driver)},
+                            {"use", use}});
   }
+  json["gpu_architectures"] = BuiltArchitectures();
   json["backends"] = nlohmann::ordered_json::array();
-  for (const BackendReport& report : ReportBackends({cpu, &threads})) {
+  for (const BackendReport& report : ReportBackends({device.get(), &threads})) {
     json["backends"].push_back({{"name", report.name},
                                 {"usable", report.usable.ok()},
                                 {"reason", JoinReasons(report.usable)}});
@@ -109,8 +120,11 @@ void Print(const nlohmann::ordered_json& json) {
   }
   for (const auto& gpu : json["gpus"]) {
     PrintRow("gpu", gpu["maker"].get<std::string>() + ": " + gpu["text"].get<std::string>() +
-                        (gpu["found"].get<bool>() ? "; no backend of this build uses it" : ""));
+                        (gpu["found"].get<bool>() ? "; " + gpu["use"].get<std::string>() : ""));
   }
+  std::string architectures;
+  for (const auto& arch : json["gpu_architectures"]) architectures += arch.get<std::string>() + " ";
+  PrintRow("gpu kernels", architectures.empty() ? "none in this build" : architectures);
   for (const auto& backend : json["backends"]) {
     PrintRow("backend", backend["name"].get<std::string>() +
                             (backend["usable"].get<bool>()

@@ -15,6 +15,7 @@
 #include "cli/progress.h"
 #include "cli/text.h"
 #include "cli/version.h"
+#include "tessera/device.h"
 #include "tessera/dtype.h"
 
 namespace tessera {
@@ -44,9 +45,10 @@ void PrintChecklist(const EngineFlags& flags, const Engine& engine, double secon
   PrintRow("model", fmt::format("{}, {} layers, {}/{} heads of {}, vocabulary {}",
                                 config.architecture, config.num_layers, config.num_heads,
                                 config.num_kv_heads, config.head_size, config.vocab_size));
-  PrintRow("weights", fmt::format("{} in {}, {} arithmetic",
-                                  FormatBytes(static_cast<double>(model.weight_bytes())),
-                                  FormatSeconds(seconds), flags.dtype));
+  PrintRow(
+      "weights",
+      fmt::format("{} in {}, {} arithmetic", FormatBytes(static_cast<double>(model.weight_bytes())),
+                  FormatSeconds(seconds), flags.dtype.empty() ? flags.cpu_dtype : flags.dtype));
   PrintAttention(engine);
   for (const std::string& warning : engine.attention().warnings) PrintRow("warning", warning);
   for (const std::string& note : engine.notes()) PrintRow("engine", note);
@@ -67,10 +69,18 @@ void AddModelFlags(CLI::App* command, EngineFlags* flags) {
       ->type_name("DIR")
       ->group("Model");
   command
+      ->add_option("--device", flags->device,
+                   "Where the model runs: auto (a GPU if one is usable, else the CPU), cpu, "
+                   "cuda[:N], hip[:N], simt-emulated, rocm-emulated, fenced")
+      ->envname("TESSERA_DEVICE")
+      ->type_name("NAME")
+      ->capture_default_str()
+      ->group("Model");
+  command
       ->add_option("--dtype", flags->dtype, "Arithmetic and KV cache: bfloat16, float16, float32")
       ->envname("TESSERA_DTYPE")
       ->type_name("TYPE")
-      ->capture_default_str()
+      ->default_str(flags->cpu_dtype)
       ->group("Model");
   command
       ->add_option("--attention-backend", flags->attention_backend,
@@ -174,14 +184,24 @@ Result<std::string> ModelDirectory(const EngineFlags& flags) {
   return DefaultModelDirectory();
 }
 
+Status SettleDType(EngineFlags* flags) {
+  if (!flags->dtype.empty()) return {};
+  flags->dtype = flags->cpu_dtype;
+  if (flags->cpu_dtype == ToString(DType::kBFloat16)) return {};
+  TESSERA_ASSIGN_OR_RETURN(const std::unique_ptr<Device> device, OpenDevice(flags->device));
+  if (device->info().kind != DeviceKind::kCpu) flags->dtype = ToString(DType::kBFloat16);
+  return {};
+}
+
 Result<DType> ModelDType(const EngineFlags& flags) {
+  const std::string& name = flags.dtype.empty() ? flags.cpu_dtype : flags.dtype;
   for (const DType dtype : {DType::kBFloat16, DType::kFloat16, DType::kFloat32}) {
-    if (flags.dtype == ToString(dtype)) return dtype;
+    if (name == ToString(dtype)) return dtype;
   }
   return InvalidArgument(fmt::format(
       "a model cannot run in '{}'; set --dtype or TESSERA_DTYPE to bfloat16, float16 or "
       "float32",
-      flags.dtype));
+      name));
 }
 
 Result<EngineOptions> MakeEngineOptions(const EngineFlags& flags) {
@@ -191,6 +211,7 @@ Result<EngineOptions> MakeEngineOptions(const EngineFlags& flags) {
   if (!flags.kv_cache_size.empty()) {
     TESSERA_ASSIGN_OR_RETURN(options.kv_cache_bytes, ParseBytes(flags.kv_cache_size));
   }
+  options.device = flags.device;
   options.attention_backend = flags.attention_backend;
   options.attention_plugins = flags.attention_plugins;
   options.block_size = flags.block_size;

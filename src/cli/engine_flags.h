@@ -16,8 +16,10 @@ namespace tessera {
 
 struct EngineFlags {
   std::string model;  // "": DefaultModelDirectory()
-  std::string dtype = "bfloat16";
-  std::string attention_backend;  // "": the environment's, else auto
+  std::string device = "auto";
+  std::string dtype;                   // "": SettleDType decides
+  std::string cpu_dtype = "bfloat16";  // the default on a CPU; GPUs compute in bfloat16
+  std::string attention_backend;       // "": the environment's, else auto
   std::vector<std::string> attention_plugins;
   int threads = 0;
   std::string kv_cache_size;  // "": planned by the engine
@@ -44,7 +46,11 @@ Result<std::string> DefaultModelDirectory();
 // flags.model, or the default one.
 Result<std::string> ModelDirectory(const EngineFlags& flags);
 
-// flags.dtype, one of those that models run in.
+// Sets flags->dtype if nobody has: to cpu_dtype on a CPU, to bfloat16 on a GPU. Fails if there is
+// no such device.
+Status SettleDType(EngineFlags* flags);
+
+// flags.dtype, or its default on a CPU; one of those that models run in.
 Result<DType> ModelDType(const EngineFlags& flags);
 
 Result<EngineOptions> MakeEngineOptions(const EngineFlags& flags);

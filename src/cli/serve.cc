@@ -176,12 +176,20 @@ Result<int> Serve(ServeFlags flags) {
                                                  engine_options.model_directory, defaults));
   if (!flags.engine.quiet) PrintReady(url, flags.names.front(), *engine);
 
-  while (!interrupts.Take()) {
+  std::string device_error;
+  while (!interrupts.Take() && device_error.empty()) {
     pollfd wait{interrupts.descriptor(), POLLIN, 0};
     poll(&wait, 1, /*timeout=*/1000);
+    device_error = engine->stats().device_error;
   }
   const int64_t num_cut = Drain(flags, &handler, &interrupts);
   server->Stop();
+  if (!device_error.empty()) {
+    return Internal(
+        "the device failed, so that the server ends; start it again, or on another "
+        "device with --device: " +
+        device_error);
+  }
   if (num_cut == 0) return kExitOk;
   if (!flags.engine.quiet) {
     PrintRow("stopped", fmt::format("{} answers were cut, and their clients told so", num_cut));

@@ -1,4 +1,6 @@
 // tessera verify: a model's logits against recorded ones, on one backend or several.
+#include "engine/verify.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -11,7 +13,6 @@
 #include "cli/commands.h"
 #include "cli/engine_flags.h"
 #include "cli/exit_code.h"
-#include "model/logits_runner.h"
 #include "tessera/registry.h"
 
 namespace tessera {
@@ -38,11 +39,13 @@ double DefaultTolerance(DType dtype) {
   }
 }
 
-Result<int> Verify(const VerifyFlags& flags) {
+Result<int> Verify(VerifyFlags flags) {
+  TESSERA_RETURN_IF_ERROR(SettleDType(&flags.engine));
   VerifyOptions options;
   TESSERA_ASSIGN_OR_RETURN(options.model_dir, ModelDirectory(flags.engine));
   TESSERA_ASSIGN_OR_RETURN(options.dtype, ModelDType(flags.engine));
   options.golden_path = flags.golden;
+  options.device = flags.engine.device;
   options.chunk = flags.chunk;
   options.companions = flags.companions;
   options.threads = flags.engine.threads;
@@ -96,7 +99,7 @@ Result<int> Verify(const VerifyFlags& flags) {
 
 void AddVerifyCommand(CLI::App* app, CommandTable* commands) {
   const auto flags = std::make_shared<VerifyFlags>();
-  flags->engine.dtype = "float32";
+  flags->engine.cpu_dtype = "float32";
   CLI::App* command = app->add_subcommand(
       "verify",
       "Compare a model's logits with recorded ones; exits with 1 beyond the tolerance.\n"

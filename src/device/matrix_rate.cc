@@ -4,7 +4,7 @@
 #include <chrono>
 #include <vector>
 
-#include "device/amx_permission.h"
+#include "device/cpu/amx_permission.h"
 #include "tessera/device.h"
 
 #if defined(__x86_64__)

@@ -194,6 +194,7 @@ const std::vector<AttentionSpec>& Engine::layer_kinds() const {
 const std::vector<Selection>& Engine::attention_by_kind() const {
   return impl_->core().parts().selections;
 }
+const DeviceInfo& Engine::device() const { return impl_->core().parts().device->info(); }
 const Selection& Engine::attention() const { return impl_->core().parts().selections.at(0); }
 int64_t Engine::max_model_len() const { return impl_->core().max_model_len(); }
 const std::vector<std::string>& Engine::notes() const { return impl_->core().notes(); }

@@ -11,6 +11,7 @@
 
 #include "engine/request.h"
 #include "model/model.h"
+#include "tessera/device.h"
 #include "tessera/registry.h"
 
 namespace tessera {
@@ -24,6 +25,7 @@ constexpr int kMaxTimeoutSeconds = 1'000'000;
 
 struct EngineOptions {
   std::string model_directory;
+  std::string device = "cpu";                  // as OpenDevice()
   std::string attention_backend;               // as SelectionRequest::backend
   std::vector<std::string> attention_plugins;  // paths of shared libraries with further backends
   DType dtype = DType::kBFloat16;              // of arithmetic and KV cache
@@ -64,6 +66,10 @@ struct EngineStats {
   int64_t decode_tokens = 0;   // that these latter steps generated
   double model_seconds = 0;    // of all steps: planning attention and running the model
   double sample_seconds = 0;   // of all steps: choosing tokens, log probabilities
+  int64_t graph_replays = 0;   // steps that the device replayed from a recording
+  std::string device;          // its name, "NVIDIA H200"
+  // Why no step can succeed any more: the device was lost. Empty: it works. Requests end with this.
+  std::string device_error;
 };
 
 class Engine {
@@ -102,6 +108,7 @@ class Engine {
   // that cannot serve with all its reasons.
   Status UseAttentionBackend(size_t kind, const std::string& backend);
   const Model& model() const;
+  const DeviceInfo& device() const;
   const Tokenizer* tokenizer() const;  // null where the directory has none
   const Selection& attention() const;  // of the first layer, at the start
   // Of each kind of layer, in order of their first: what such a layer is, and who computed it at

@@ -11,6 +11,7 @@
 #include "engine/layer_groups.h"
 #include "model/model.h"
 #include "ops/ops.h"
+#include "tessera/device.h"
 #include "tessera/registry.h"
 #include "tessera/thread_pool.h"
 #include "text/tokenizer/tokenizer.h"
@@ -19,16 +20,21 @@ namespace tessera {
 
 // In order of construction: each part may use those above it.
 struct EngineParts {
-  std::unique_ptr<ThreadPool> threads;  // never null; used by the stepping thread only
-  std::unique_ptr<Ops> ops;             // null where the model needs none
+  std::unique_ptr<ThreadPool> threads;  // used by the stepping thread only
+  std::unique_ptr<Device> device;
+  std::unique_ptr<Stream> stream;  // of `device`: all of the engine's work
+  std::unique_ptr<Ops> ops;
   std::unique_ptr<Model> model;
   std::unique_ptr<Tokenizer> tokenizer;  // null: tokens only
   LayerGroups groups;                    // of model->layer_specs()
   std::vector<Selection> selections;     // [groups.specs]
   SelectAttention select_attention;      // to replace one of them later; null: they are final
-  int64_t available_bytes = 0;           // of memory, for the KV cache; 0: unknown
+  int64_t available_bytes = 0;           // of device memory, for the KV cache; 0: unknown
   std::vector<std::string> notes;
 };
+
+// The rows of a step whose logits may be wanted: as many as fit 64 MiB, and max_running at least.
+int32_t MaxLogitRows(const EngineOptions& options, int64_t vocab_size);
 
 // Loads the model of options.model_directory and chooses the backends for its layers.
 Result<EngineParts> LoadEngineParts(const EngineOptions& options);

@@ -12,7 +12,7 @@
 
 #include "engine/testing/fake_model.h"
 #include "engine/testing/outcomes.h"
-#include "engine/token_sampler.h"
+#include "ops/cpu/sampler.h"
 
 namespace tessera::testing {
 namespace {
@@ -127,15 +127,38 @@ TEST(Engine, ManyRequestsInLittleMemoryGiveTheSameTokens) {
 
 void ExpectLogprob(const TokenLogprob& got, std::span<const int32_t> context, int32_t token,
                    int32_t num_top) {
-  const auto result =
-      LogprobsOf(FakeLogits(context, FakeModelOptions().vocab_size), token, num_top);
+  const auto result = Logprobs(FakeLogits(context, FakeModelOptions().vocab_size), token, num_top);
   ASSERT_TRUE(result.ok());
-  const TokenLogprob& want = *result;
   EXPECT_EQ(got.token, token);
-  EXPECT_EQ(got.logprob, want.logprob);
-  EXPECT_EQ(got.rank, want.rank);
-  EXPECT_EQ(got.top, want.top);
-  EXPECT_EQ(got.top.size(), static_cast<size_t>(num_top));
+  EXPECT_EQ(got.logprob, result->own.logprob);
+  EXPECT_EQ(got.rank, result->own.rank);
+  ASSERT_EQ(got.top.size(), static_cast<size_t>(num_top));
+  for (size_t i = 0; i < got.top.size(); ++i) {
+    EXPECT_EQ(got.top[i].first, result->top[i].token);
+    EXPECT_EQ(got.top[i].second, result->top[i].logprob);
+  }
+}
+
+// The step under way and all later ones end with what the device says; the engine does not.
+TEST(Engine, LostDeviceFailsRequestsWithItsError) {
+  std::atomic<bool> lost{false};
+  FakeCounters counters;
+  Outcomes outcomes;
+  const auto engine = MakeFakeEngine(SmallOptions(), &counters, {.device_lost = &lost});
+  ASSERT_TRUE(engine->Submit(GreedyRequest({1, 2, 3}, 4), outcomes.Callback(0)).ok());
+  engine->WaitIdle();
+  EXPECT_EQ(outcomes[0].tokens, Greedy({1, 2, 3}, 4));
+  EXPECT_EQ(engine->stats().device_error, "");
+  lost = true;
+  for (size_t i = 1; i < 3; ++i) {
+    ASSERT_TRUE(engine->Submit(GreedyRequest({4, 5}, 4), outcomes.Callback(i)).ok());
+    engine->WaitIdle();
+    EXPECT_EQ(outcomes[i].finish, FinishReason::kError);
+    EXPECT_EQ(outcomes[i].finishes, 1);
+    EXPECT_THAT(outcomes[i].error, ::testing::HasSubstr("the fake device was lost"));
+  }
+  EXPECT_THAT(engine->stats().device_error, ::testing::HasSubstr("the fake device was lost"));
+  EXPECT_EQ(engine->stats().blocks_used, 0);
 }
 
 TEST(Engine, LogprobsOfPromptAndOutput) {
@@ -441,7 +464,7 @@ TEST(Engine, AFailingModelEndsTheRequestsOfItsStepOnly) {
   EXPECT_THAT(outcomes[3].error, ::testing::HasSubstr("Memory ran out in a step of 2 tokens"));
   EXPECT_EQ(outcomes[4].tokens, Greedy({1, 3}, 5));
   EXPECT_EQ(outcomes[0].finish, FinishReason::kError);
-  EXPECT_THAT(outcomes[0].error, ::testing::HasSubstr("as it was told to"));
+  EXPECT_THAT(outcomes[0].error, ::testing::HasSubstr("failed as the test asked"));
   EXPECT_EQ(outcomes[1].tokens, Greedy({1, 2}, 5));
   EXPECT_EQ(outcomes[2].finish, FinishReason::kError);
   EXPECT_THAT(outcomes[2].error, ::testing::Not(::testing::IsEmpty()));

@@ -116,15 +116,16 @@ Result<KvPlan> PlanKvMemory(const std::vector<AttentionSpec>& layers, const KvBu
 }
 
 Result<KvMemory> KvMemory::Allocate(const std::vector<AttentionSpec>& layers, const KvPlan& plan,
-                                    int32_t block_size) {
+                                    int32_t block_size, Device* device) {
   int64_t bytes = 0;
   for (const AttentionSpec& spec : layers) {
     bytes += RoundUp(LayerBytes(spec, plan.num_blocks, block_size), kAlignment);
   }
-  auto buffer = AlignedBuffer::Allocate(bytes);
+  auto buffer = device->Allocate(bytes, MemoryKind::kDevice);
   if (!buffer.ok()) {
-    return OutOfMemory("The system refused " + Size(bytes) +
-                       " for the KV cache; give it fewer bytes, or lower the greatest length.");
+    return OutOfMemory("There is no device memory of " + Size(bytes) +
+                       " for the KV cache; give it fewer bytes, or lower the greatest length: " +
+                       buffer.error().message);
   }
   KvMemory memory;
   memory.memory_ = std::move(buffer).value();

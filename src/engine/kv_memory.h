@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "base/memory.h"
 #include "tessera/attention_spec.h"
+#include "tessera/device.h"
 #include "tessera/kv_cache.h"
 #include "tessera/result.h"
 
@@ -33,20 +33,21 @@ struct KvPlan {
 // fills four fifths of the available memory where that is less.
 Result<KvPlan> PlanKvMemory(const std::vector<AttentionSpec>& layers, const KvBudget& budget);
 
-// One allocation for all layers, each with num_blocks blocks of the standard layout. Its pages stay
-// untouched until they are written, so that a generous plan costs only what is used.
+// One allocation of a device for all layers, each with num_blocks blocks of the standard layout. On
+// a CPU its pages stay untouched until they are written: a generous plan costs only what is used.
 class KvMemory {
  public:
   static Result<KvMemory> Allocate(const std::vector<AttentionSpec>& layers, const KvPlan& plan,
-                                   int32_t block_size);
+                                   int32_t block_size, Device* device);
 
   // [num_layers], views that live as long as this.
   const std::vector<KvCache>& layers() const { return layers_; }
+  const Buffer& buffer() const { return memory_; }
 
  private:
   KvMemory() = default;
 
-  AlignedBuffer memory_;
+  Buffer memory_;
   std::vector<KvCache> layers_;
 };
 

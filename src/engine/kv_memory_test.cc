@@ -103,7 +103,8 @@ TEST(KvMemory, LayersDoNotOverlap) {
   const auto plan = PlanKvMemory(layers, budget);
   ASSERT_TRUE(plan.ok());
   EXPECT_EQ(plan->block_bytes, 5 * (64 + 28 + 64));
-  const auto memory = KvMemory::Allocate(layers, *plan, 5);
+  const std::unique_ptr<Device> device = CreateCpuDevice();
+  const auto memory = KvMemory::Allocate(layers, *plan, 5, device.get());
   ASSERT_TRUE(memory.ok());
   ASSERT_EQ(memory->layers().size(), 3u);
   const char* end = nullptr;

@@ -1,6 +1,7 @@
 #include "engine/scheduler.h"
 
 #include <algorithm>
+#include <functional>
 #include <limits>
 #include <string>
 #include <tuple>
@@ -28,6 +29,7 @@ Scheduler::Scheduler(const SchedulerOptions& options, BlockPool* pool)
   TESSERA_CHECK(options.block_size > 0 && options.max_running > 0 && options.ageing_steps > 0 &&
                 options.turn_tokens > 0 && options.max_batch_tokens >= options.max_running &&
                 options.max_logit_rows >= options.max_running);
+  for (int32_t row = 0; row < options.max_running; ++row) free_rows_.push_back(row);
 }
 
 int32_t Scheduler::BlocksFor(int32_t tokens) const {
@@ -68,6 +70,9 @@ void Scheduler::Release(Sequence* sequence) {
   sequence->draft.clear();
   sequence->num_computed = 0;
   sequence->running = false;
+  if (sequence->row < 0) return;
+  free_rows_.push_back(std::exchange(sequence->row, -1));  // it was there before: no allocation
+  std::push_heap(free_rows_.begin(), free_rows_.end(), std::greater<>());
 }
 
 // Gives a newcomer the blocks of its beginning that are known. At least one token is left to
@@ -149,8 +154,8 @@ bool Scheduler::TakeTurns() {
   return true;
 }
 
-// Makes the blocks of a running sequence hold all its tokens, at the expense of those behind it.
-// False where the sequence itself was the last and is waiting now.
+// Allocates blocks for all tokens, preempting lower-ranked sequences if needed. Returns false if
+// `sequence` itself was preempted.
 bool Scheduler::ProvideBlocks(Sequence* sequence) {
   const size_t needed = static_cast<size_t>(BlocksFor(sequence->size()));
   while (sequence->blocks.size() < needed) {
@@ -245,8 +250,8 @@ void Scheduler::Schedule(ScheduledStep* step) {
   }
 
   // Newcomers, strictly in order: one that does not fit holds back all others. Each running
-  // sequence keeps a block in reserve, lest the newcomer is preempted right after its prefill. None
-  // where blocks were lacking: whoever had to go would be the first to come back.
+  // sequence keeps a block in reserve, so that the newcomer is not preempted right after its
+  // prefill. None if blocks were lacking: those preempted would be the first to come back.
   while (num_preemptions_ == preemptions && !waiting_.empty() &&
          num_running() < options_.max_running && step->num_tokens < options_.max_batch_tokens) {
     Sequence* sequence = waiting_.First();
@@ -264,9 +269,13 @@ void Scheduler::Schedule(ScheduledStep* step) {
     waiting_.TakeFirst(step_);
     running_.emplace(std::pair(sequence->level, sequence->id), sequence);
     sequence->running = true;
+    std::pop_heap(free_rows_.begin(), free_rows_.end(), std::greater<>());
+    sequence->row = free_rows_.back();
+    free_rows_.pop_back();
+    sequence->admission = ++admissions_;
     sequence->turn_start = sequence->size();
-    // At once, lest one client has all its requests taken before any is paid for. What a preemption
-    // has it computed again is not its fault.
+    // At once: else a client could have all its requests taken before any is paid for. What is
+    // computed again after a preemption is not charged again.
     if (!std::exchange(sequence->charged, true)) {
       sequence->account->service +=
           kPromptTokenService * (sequence->size() - sequence->num_computed);

@@ -68,8 +68,9 @@ class Scheduler {
   // Forgets a sequence, wherever it is, and frees its blocks. O(log n + blocks).
   void Remove(Sequence* sequence);
 
-  // Chooses the next step's rows and provides their blocks. Empty only where nothing waits or runs.
-  // `step` is overwritten; its memory is reused.
+  // Chooses the next step's rows and provides their blocks; every running sequence has a row of the
+  // block tables for as long as it runs, below max_running. Empty only if nothing
+  // waits or runs. `step` is overwritten; its memory is reused.
   void Schedule(ScheduledStep* step);
 
   // The step's rows lie in the cache now, those of wrong guesses aside. Sampled tokens are appended
@@ -104,6 +105,8 @@ class Scheduler {
   WaitingQueue waiting_;
   // By level, then by arrival: the last one is preempted first.
   std::map<std::pair<int64_t, uint64_t>, Sequence*> running_;
+  std::vector<int32_t> free_rows_;  // of the block tables, as a heap: the lowest goes first
+  uint64_t admissions_ = 0;
   int64_t step_ = 0;
   uint64_t last_id_ = 0;
   int64_t num_preemptions_ = 0;

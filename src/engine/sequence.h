@@ -35,6 +35,8 @@ struct Sequence {
   std::vector<int32_t> blocks;  // block i holds the tokens i * block_size onwards
   PrefixPosition known;         // how many of them the prefix cache knows
   bool running = false;         // else waiting
+  int32_t row = -1;             // of the block tables, while it runs
+  uint64_t admission = 0;       // counts what the scheduler let run; 0: nothing yet
 
   int64_t priority = 0;              // its level as it arrived
   int32_t turn_start = 0;            // its size as it last began to run

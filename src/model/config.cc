@@ -9,6 +9,7 @@
 #include <optional>
 #include <utility>
 
+#include "model/families/families.h"
 #include "model/json_reader.h"
 #include "model/rope_config.h"
 
@@ -16,17 +17,6 @@ namespace tessera {
 namespace {
 
 constexpr int64_t kMaxInt32 = std::numeric_limits<int32_t>::max();
-
-struct Architecture {
-  const char* name;
-  bool biases;          // attention_bias and mlp_bias are read; elsewhere there are none
-  bool sliding_window;  // sliding_window is read
-};
-
-constexpr Architecture kArchitectures[] = {
-    {"LlamaForCausalLM", true, false},
-    {"MistralForCausalLM", false, true},
-};
 
 // Keys that change what a model computes, and that nothing here computes yet.
 constexpr std::pair<const char*, const char*> kRefusedKeys[] = {
@@ -100,7 +90,7 @@ class Fields {
   Status status_;
 };
 
-Result<const Architecture*> FindArchitecture(const JsonReader& json) {
+Result<const Family*> ReadFamily(const JsonReader& json) {
   std::string_view name;
   if (json.object()["architectures"].at(0).get(name)) {
     return InvalidArgument(
@@ -108,9 +98,7 @@ Result<const Architecture*> FindArchitecture(const JsonReader& json) {
         "supported: " +
         SupportedArchitectures() + ".");
   }
-  for (const Architecture& architecture : kArchitectures) {
-    if (name == architecture.name) return &architecture;
-  }
+  if (const Family* family = FindFamily(name)) return family;
   return Unsupported("asks for the architecture \"" + std::string(name.substr(0, 80)) +
                      "\", which is not supported; supported are " + SupportedArchitectures() + ".");
 }
@@ -209,16 +197,16 @@ Result<ModelConfig> ParseConfig(std::string_view text) {
   simdjson::dom::parser parser;
   TESSERA_ASSIGN_OR_RETURN(const simdjson::dom::object object, ParseJsonObject(&parser, text));
   const JsonReader json(object);
-  TESSERA_ASSIGN_OR_RETURN(const Architecture* architecture, FindArchitecture(json));
+  TESSERA_ASSIGN_OR_RETURN(const Family* family, ReadFamily(json));
   for (const auto& [key, reason] : kRefusedKeys) {
     if (json.Has(key)) {
       return Unsupported(std::string("sets \"") + key + "\", which is not supported for " +
-                         architecture->name + ": " + reason + ".");
+                         family->architecture + ": " + reason + ".");
     }
   }
 
   ModelConfig config;
-  config.architecture = architecture->name;
+  config.architecture = family->architecture;
   Fields fields(json);
   fields.Optional("model_type", &config.model_type)
       .Required("vocab_size", 1, 1 << 24, &config.vocab_size)
@@ -249,13 +237,13 @@ Result<ModelConfig> ParseConfig(std::string_view text) {
         static_cast<int32_t>(std::min<int64_t>(config.hidden_size / config.num_heads, kMaxInt32));
   }
   TESSERA_RETURN_IF_ERROR(CheckConsistency(config));
-  if (!architecture->biases && (config.attention_bias || config.mlp_bias)) {
-    return Unsupported(std::string("asks for biases, which ") + architecture->name +
+  if (!family->biases && (config.attention_bias || config.mlp_bias)) {
+    return Unsupported(std::string("asks for biases, which ") + family->architecture +
                        " does not have.");
   }
-  if (!architecture->sliding_window && config.sliding_window > 0) {
+  if (!family->sliding_window && config.sliding_window > 0) {
     return Unsupported(std::string("sets \"sliding_window\", which is not supported for ") +
-                       architecture->name + ".");
+                       family->architecture + ".");
   }
   TESSERA_RETURN_IF_ERROR(CheckLayerTypes(json, config.sliding_window > 0));
   TESSERA_RETURN_IF_ERROR(ReadDType(json, &config.dtype));
@@ -289,8 +277,8 @@ Result<std::optional<std::string>> ReadSmallFile(const std::filesystem::path& pa
 
 std::string SupportedArchitectures() {
   std::string names;
-  for (const Architecture& architecture : kArchitectures) {
-    names += (names.empty() ? "" : ", ") + std::string(architecture.name);
+  for (const Family& family : Families()) {
+    names += (names.empty() ? "" : ", ") + std::string(family.architecture);
   }
   return names;
 }

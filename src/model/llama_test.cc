@@ -1,6 +1,4 @@
 // Loading and running of the Llama family over operations in their plainest form.
-#include "model/families/llama.h"
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -9,7 +7,9 @@
 #include <random>
 #include <string>
 
-#include "model/logits_runner.h"
+#include "model/model.h"
+#include "model/safetensors.h"
+#include "model/testing/prompt_logits.h"
 #include "model/testing/safetensors_builder.h"
 #include "model/testing/slow_ops.h"
 #include "tessera/registry.h"
@@ -75,8 +75,10 @@ void WriteModel(const TempDir& dir, const std::string& config, const Shapes& sha
 
 class LlamaTest : public ::testing::Test {
  protected:
-  Result<std::unique_ptr<Model>> Load(const ModelOptions& options = {DType::kFloat32, 0, {}}) {
-    return LoadModel(dir_.path().string(), &ops_, options);
+  Result<std::unique_ptr<Model>> Load(const ModelOptions& options = {.dtype = DType::kFloat32}) {
+    ModelOptions small = options;
+    small.max_batch_tokens = small.max_logit_rows = 32;
+    return LoadModel(dir_.path().string(), device_.get(), &ops_, small);
   }
 
   std::string LoadError() {
@@ -89,26 +91,31 @@ class LlamaTest : public ::testing::Test {
     const auto model = Load();
     EXPECT_TRUE(model.ok()) << model.error().message;
     if (!model.ok()) return {};
-    auto selection = SelectBackend({"reference", (*model)->layer_specs()[0], 4}, context_);
-    EXPECT_TRUE(selection.ok()) << selection.error().message;
-    if (!selection.ok()) return {};
-    auto runner = LogitsRunner::Create(model->get(), selection->backend.get(), 1, 32, 4);
-    EXPECT_TRUE(runner.ok());
-    const LogitsRunner::Piece piece = {0, prompt, wanted};
-    auto logits = runner->Step(std::span(&piece, 1));
+    auto backend = Reference(**model);
+    if (backend == nullptr) return {};
+    auto logits =
+        PromptLogits(model->get(), backend.get(), device_.get(), &ops_, 32).Step(prompt, wanted);
     EXPECT_TRUE(logits.ok());
     return logits.ok() ? *logits : std::vector<float>{};
   }
 
+  std::unique_ptr<Backend> Reference(const Model& model) {
+    auto selection = SelectBackend({"reference", model.layer_specs()[0], 4}, context_);
+    EXPECT_TRUE(selection.ok()) << selection.error().message;
+    return selection.ok() ? std::move(selection->backend) : nullptr;
+  }
+
   TempDir dir_{"llama"};
-  SlowOps ops_;
+  std::unique_ptr<Device> device_ = CreateFencedDevice();
+  std::unique_ptr<Stream> stream_ = std::move(device_->NewStream()).value();
+  SlowOps ops_{stream_.get()};
   ThreadPool threads_{{1, false, 0}};
-  BackendContext context_{DetectCpu(), &threads_};
+  BackendContext context_{device_.get(), &threads_};
 };
 
 TEST_F(LlamaTest, HasASpecForEveryLayer) {
   WriteModel(dir_, Config(), LlamaShapes(false, false));
-  const auto model = Load({DType::kBFloat16, 0, {}});
+  const auto model = Load({.dtype = DType::kBFloat16});
   ASSERT_TRUE(model.ok()) << model.error().message;
   ASSERT_EQ((*model)->layer_specs().size(), 2u);
   const AttentionSpec& spec = (*model)->layer_specs()[1];
@@ -161,14 +168,11 @@ TEST_F(LlamaTest, KeysAreKeptWhereNoLogitsAreWanted) {
   const std::vector<float> whole = Run(prompt, 1);
   const auto model = Load();
   ASSERT_TRUE(model.ok());
-  auto selection = SelectBackend({"reference", (*model)->layer_specs()[0], 4}, context_);
-  ASSERT_TRUE(selection.ok());
-  auto runner = LogitsRunner::Create(model->get(), selection->backend.get(), 1, 32, 4);
-  ASSERT_TRUE(runner.ok());
-  const LogitsRunner::Piece first = {0, std::span(prompt).first(4), 0};
-  const LogitsRunner::Piece second = {0, std::span(prompt).subspan(4), 1};
-  ASSERT_TRUE(runner->Step(std::span(&first, 1)).ok());
-  const auto logits = runner->Step(std::span(&second, 1));
+  auto backend = Reference(**model);
+  ASSERT_NE(backend, nullptr);
+  PromptLogits steps(model->get(), backend.get(), device_.get(), &ops_, 32);
+  ASSERT_TRUE(steps.Step(std::span(prompt).first(4), 0).ok());
+  const auto logits = steps.Step(std::span(prompt).subspan(4), 1);
   ASSERT_TRUE(logits.ok());
   for (size_t i = 0; i < whole.size(); ++i) EXPECT_NEAR((*logits)[i], whole[i], 1e-4);
 }
@@ -180,7 +184,8 @@ TEST_F(LlamaTest, TiedWeightsAreHeldOnce) {
   WriteModel(dir_, Config(), LlamaShapes(false, false));
   const auto untied = Load();
   ASSERT_TRUE(untied.ok()) << untied.error().message;
-  EXPECT_EQ((*untied)->weight_bytes() - (*tied)->weight_bytes(), kVocab * kHidden * 2);
+  // SlowOps keeps matrices in float32 with a bias.
+  EXPECT_EQ((*untied)->weight_bytes() - (*tied)->weight_bytes(), kVocab * (kHidden + 1) * 4);
 }
 
 TEST_F(LlamaTest, ReportsProgress) {
@@ -237,25 +242,17 @@ TEST_F(LlamaTest, OtherTypesAreRefused) {
 
 TEST_F(LlamaTest, LimitsAreChecked) {
   WriteModel(dir_, Config(), LlamaShapes(false, false));
-  EXPECT_FALSE(Load({DType::kFloat32, 65, {}}).ok());
-  EXPECT_FALSE(Load({DType::kFloat32, -1, {}}).ok());
-  EXPECT_FALSE(Load({DType::kInt8, 0, {}}).ok());
-  const auto model = Load({DType::kFloat32, 5, {}});
+  EXPECT_FALSE(Load({.dtype = DType::kFloat32, .max_model_len = 65}).ok());
+  EXPECT_FALSE(Load({.dtype = DType::kFloat32, .max_model_len = -1}).ok());
+  EXPECT_FALSE(Load({.dtype = DType::kInt8}).ok());
+  const auto model = Load({.dtype = DType::kFloat32, .max_model_len = 5});
   ASSERT_TRUE(model.ok()) << model.error().message;
-  auto selection = SelectBackend({"reference", (*model)->layer_specs()[0], 4}, context_);
-  ASSERT_TRUE(selection.ok());
-  const std::vector<std::pair<std::vector<int32_t>, const char*>> cases = {
-      {{0, 11}, "token id 11 is outside"},
-      {{-1}, "token id -1 is outside"},
-      {{1, 2, 3, 4, 5, 6}, "position 5 is outside"}};
-  for (const auto& [prompt, message] : cases) {
-    auto runner = LogitsRunner::Create(model->get(), selection->backend.get(), 1, 32, 4);
-    ASSERT_TRUE(runner.ok());
-    const LogitsRunner::Piece piece = {0, prompt, -1};
-    const auto logits = runner->Step(std::span(&piece, 1));
-    ASSERT_FALSE(logits.ok());
-    EXPECT_THAT(logits.error().message, HasSubstr(message));
-  }
+  auto backend = Reference(**model);
+  ASSERT_NE(backend, nullptr);
+  PromptLogits steps(model->get(), backend.get(), device_.get(), &ops_, 32);
+  const auto logits = steps.Step(std::vector<int32_t>{1, 2, 3, 4, 5, 6});
+  ASSERT_FALSE(logits.ok());
+  EXPECT_THAT(logits.error().message, HasSubstr("6 tokens is longer"));
 }
 
 }  // namespace

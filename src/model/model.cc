@@ -4,34 +4,22 @@
 #include <utility>
 #include <vector>
 
-#include "base/memory.h"
-#include "model/families/llama.h"
+#include "model/families/families.h"
 #include "model/rope.h"
 #include "model/safetensors.h"
 
 namespace tessera {
 namespace {
 
-using LoadFamily = Result<std::unique_ptr<Model>> (*)(const ModelConfig&, Checkpoint, Ops*,
-                                                      const ModelOptions&, int64_t);
-
-struct Family {
-  const char* architecture;
-  LoadFamily load;
-  std::vector<AttentionSpec> (*layer_specs)(const ModelConfig&, DType);
-};
-
-constexpr Family kFamilies[] = {
-    {"LlamaForCausalLM", &LlamaModel::Load, &LlamaModel::LayerSpecs},
-    {"MistralForCausalLM", &LlamaModel::Load, &LlamaModel::LayerSpecs},
-};
-
-Result<const Family*> FindFamily(const ModelConfig& config) {
-  for (const Family& family : kFamilies) {
-    if (config.architecture == family.architecture) return &family;
-  }
+Result<const Family*> FamilyOf(const ModelConfig& config) {
+  if (const Family* family = FindFamily(config.architecture)) return family;
   return Internal("no model family takes the architecture " + config.architecture +
                   ", although its configuration was read.");
+}
+
+// float16 weights and sums have no faster form on a CPU than float32.
+MatmulMode ModeOf(DType dtype) {
+  return dtype == DType::kBFloat16 ? MatmulMode::kBFloat16 : MatmulMode::kFloat32;
 }
 
 Status CheckDType(DType dtype) {
@@ -52,33 +40,40 @@ Result<int64_t> MaxModelLength(const ModelConfig& config, int64_t asked) {
 }
 
 // The weights are repacked in their own types: they take what they take in the files.
-Status CheckMemory(const Checkpoint& checkpoint) {
-  const int64_t available = AvailableMemoryBytes();  // 0: unknown
+Status CheckMemory(const Checkpoint& checkpoint, const Device& device) {
+  const int64_t available = device.free_bytes();  // 0: unknown
   if (available <= 0 || checkpoint.bytes() <= available) return {};
   return OutOfMemory("the weights of " + checkpoint.path() + " take " +
-                     std::to_string(checkpoint.bytes()) + " bytes of memory, but only " +
-                     std::to_string(available) +
+                     std::to_string(checkpoint.bytes()) + " bytes of memory, but on " +
+                     device.info().name + " only " + std::to_string(available) +
                      " are available: free memory, or choose a model below that size.");
 }
 
 }  // namespace
 
-Result<std::vector<AttentionSpec>> LoadLayerSpecs(const std::string& directory, DType dtype) {
-  TESSERA_RETURN_IF_ERROR(CheckDType(dtype));
+Result<std::vector<AttentionSpec>> LoadLayerSpecs(const std::string& directory, DType cache_dtype,
+                                                  DType activation_dtype) {
+  TESSERA_RETURN_IF_ERROR(CheckDType(cache_dtype));
   TESSERA_ASSIGN_OR_RETURN(const ModelConfig config, LoadModelConfig(directory));
-  TESSERA_ASSIGN_OR_RETURN(const Family* family, FindFamily(config));
-  return family->layer_specs(config, dtype);
+  TESSERA_ASSIGN_OR_RETURN(const Family* family, FamilyOf(config));
+  return family->layer_specs(config, cache_dtype, activation_dtype);
 }
 
-Result<std::unique_ptr<Model>> LoadModel(const std::string& directory, Ops* ops,
+Result<std::unique_ptr<Model>> LoadModel(const std::string& directory, Device* device, Ops* ops,
                                          const ModelOptions& options) {
   TESSERA_RETURN_IF_ERROR(CheckDType(options.dtype));
   TESSERA_ASSIGN_OR_RETURN(const ModelConfig config, LoadModelConfig(directory));
   TESSERA_ASSIGN_OR_RETURN(const int64_t length, MaxModelLength(config, options.max_model_len));
-  TESSERA_ASSIGN_OR_RETURN(const Family* family, FindFamily(config));
-  TESSERA_ASSIGN_OR_RETURN(Checkpoint checkpoint, Checkpoint::Open(directory));
-  TESSERA_RETURN_IF_ERROR(CheckMemory(checkpoint));
-  return family->load(config, std::move(checkpoint), ops, options, length);
+  TESSERA_ASSIGN_OR_RETURN(const Family* family, FamilyOf(config));
+  TESSERA_ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::Open(directory));
+  TESSERA_RETURN_IF_ERROR(CheckMemory(checkpoint, *device));
+  WeightLoader loader(&checkpoint, device, ops, ModeOf(options.dtype), options.progress);
+  TESSERA_ASSIGN_OR_RETURN(
+      Decoder decoder,
+      family->describe(config, family->layer_specs(config, options.dtype, ops->activation_dtype()),
+                       loader));
+  TESSERA_RETURN_IF_ERROR(ops->stream().Synchronize());  // the file's map ends here
+  return MakeDecoderModel(config, std::move(decoder), device, ops, options, length);
 }
 
 }  // namespace tessera

@@ -146,33 +146,45 @@ int64_t MaxSupportedLength(const RopeConfig& rope, int64_t max_position_embeddin
   return std::max(max_position_embeddings, static_cast<int64_t>(std::min(stretched, kLongest)));
 }
 
-RopeCache::RopeCache(const ModelConfig& config, int64_t max_model_len)
+DeviceRope::DeviceRope(const ModelConfig& config, int64_t max_model_len)
     : rotary_size_(RotarySize(config.rope, config.head_size)),
       max_model_len_(max_model_len),
       frequencies_(ComputeRopeFrequencies(config.rope, rotary_size_, config.max_position_embeddings,
                                           max_model_len)) {}
 
-RopeTable RopeCache::Table(int64_t positions) {
+Status DeviceRope::Allocate(Device& device) {
+  const int64_t bytes = max_model_len_ * (rotary_size_ / 2) * static_cast<int64_t>(sizeof(float));
+  TESSERA_ASSIGN_OR_RETURN(cos_, device.Allocate(bytes, MemoryKind::kDevice));
+  TESSERA_ASSIGN_OR_RETURN(sin_, device.Allocate(bytes, MemoryKind::kDevice));
+  return {};
+}
+
+void DeviceRope::Fill(int64_t positions, Stream& stream) {
   TESSERA_CHECK(positions <= max_model_len_, "a position beyond max_model_len");
-  if (positions > positions_) {
-    constexpr int64_t kFirst = 1024;
-    const int64_t grown = std::min(std::max({positions, 2 * positions_, kFirst}), max_model_len_);
-    const int64_t half = rotary_size_ / 2;
-    cos_.resize(static_cast<size_t>(grown * half));
-    sin_.resize(static_cast<size_t>(grown * half));
-    for (int64_t p = positions_; p < grown; ++p) {
-      for (int64_t i = 0; i < half; ++i) {
-        // The angle is a float32 product, as in transformers: at large positions its rounding is
-        // larger than anything that follows.
-        const float angle = static_cast<float>(p) * frequencies_.inverse[static_cast<size_t>(i)];
-        const auto index = static_cast<size_t>(p * half + i);
-        cos_[index] = std::cos(angle) * frequencies_.attention_factor;
-        sin_[index] = std::sin(angle) * frequencies_.attention_factor;
-      }
+  if (positions <= filled_) return;
+  constexpr int64_t kFirst = 1024;
+  const int64_t grown = std::min(std::max({positions, 2 * filled_, kFirst}), max_model_len_);
+  const int64_t half = rotary_size_ / 2;
+  const auto count = static_cast<size_t>((grown - filled_) * half);
+  std::vector<float> cos(count), sin(count);
+  for (int64_t p = filled_; p < grown; ++p) {
+    for (int64_t i = 0; i < half; ++i) {
+      // The angle is a float32 product, as in transformers: at large positions its rounding is
+      // larger than anything that follows.
+      const float angle = static_cast<float>(p) * frequencies_.inverse[static_cast<size_t>(i)];
+      const auto index = static_cast<size_t>((p - filled_) * half + i);
+      cos[index] = std::cos(angle) * frequencies_.attention_factor;
+      sin[index] = std::sin(angle) * frequencies_.attention_factor;
     }
-    positions_ = grown;
   }
-  return {cos_.data(), sin_.data(), positions_, rotary_size_};
+  const auto bytes = static_cast<int64_t>(count * sizeof(float));
+  stream.Copy(cos_.As<float>() + filled_ * half, cos.data(), bytes);
+  stream.Copy(sin_.As<float>() + filled_ * half, sin.data(), bytes);
+  filled_ = grown;
+}
+
+RopeTable DeviceRope::table() const {
+  return {cos_.As<float>(), sin_.As<float>(), max_model_len_, rotary_size_};
 }
 
 }  // namespace tessera

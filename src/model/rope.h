@@ -7,6 +7,7 @@
 
 #include "model/config.h"
 #include "ops/ops.h"
+#include "tessera/device.h"
 
 namespace tessera {
 
@@ -33,24 +34,31 @@ RopeFrequencies ComputeRopeFrequencies(const RopeConfig& rope, int32_t rotary_si
 // longer.
 int64_t MaxSupportedLength(const RopeConfig& rope, int64_t max_position_embeddings);
 
-// Cosines and sines for positions 0 .. max_model_len - 1, computed as they are first needed.
-class RopeCache {
+// Cosines and sines of positions 0 .. max_model_len - 1 on a device, at addresses that stay;
+// computed when they are first needed.
+class DeviceRope {
  public:
   // `config` gives rope, head_size and max_position_embeddings.
-  RopeCache(const ModelConfig& config, int64_t max_model_len);
+  DeviceRope(const ModelConfig& config, int64_t max_model_len);
 
-  // A table for positions below `positions` <= max_model_len; valid until the next call.
-  RopeTable Table(int64_t positions);
+  // Must come first. Fails if the device has no memory for the table.
+  Status Allocate(Device& device);
+
+  // Queues the rows of the positions below `positions` <= max_model_len() that are not there yet.
+  void Fill(int64_t positions, Stream& stream);
+
+  // Valid as long as this is.
+  RopeTable table() const;
 
   int64_t max_model_len() const { return max_model_len_; }
 
  private:
   int32_t rotary_size_;
   int64_t max_model_len_;
-  int64_t positions_ = 0;  // rows that are filled
+  int64_t filled_ = 0;  // rows
   RopeFrequencies frequencies_;
-  std::vector<float> cos_;
-  std::vector<float> sin_;
+  Buffer cos_;
+  Buffer sin_;
 };
 
 }  // namespace tessera

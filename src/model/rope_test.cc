@@ -57,12 +57,17 @@ TEST(Rope, AgreesWithRecordedValues) {
       const double expected = test_case["inverse"][i];
       EXPECT_NEAR(frequencies.inverse[i], expected, kRelative * expected) << "pair " << i;
     }
-    RopeCache cache(config, max_len);
+    const std::unique_ptr<Device> device = CreateFencedDevice();
+    const std::unique_ptr<Stream> stream = std::move(device->NewStream()).value();
+    DeviceRope rope(config, max_len);
+    ASSERT_TRUE(rope.Allocate(*device).ok());
     for (size_t p = 0; p < test_case["cos"].size(); ++p) {
       const int64_t position = oracle["positions"][p];
-      const RopeTable table = cache.Table(position + 1);
+      rope.Fill(position + 1, *stream);
+      const RopeTable table = rope.table();
       ASSERT_LT(position, table.max_positions);
       ASSERT_EQ(table.rotary_size, size);
+      const HostAccess access(*stream);
       for (int32_t i = 0; i < size / 2; ++i) {
         const double angle = static_cast<double>(position) * test_case["inverse"][i].get<double>();
         const double tolerance = 1e-6 + kRelative * angle;
@@ -74,20 +79,27 @@ TEST(Rope, AgreesWithRecordedValues) {
   }
 }
 
-TEST(RopeCache, GrowsToTheLastPositionAndKeepsWhatItHas) {
+TEST(DeviceRope, GrowsToTheLastPositionAtTheSameAddresses) {
   ModelConfig config;
   config.head_size = 4;
   config.max_position_embeddings = 5000;
-  RopeCache cache(config, 5000);
-  const RopeTable first = cache.Table(1);
-  EXPECT_GE(first.max_positions, 1);
+  const std::unique_ptr<Device> device = CreateCpuDevice();
+  const std::unique_ptr<Stream> stream = std::move(device->NewStream()).value();
+  DeviceRope rope(config, 5000);
+  ASSERT_TRUE(rope.Allocate(*device).ok());
+  rope.Fill(1, *stream);
+  const RopeTable first = rope.table();
   const float before = first.cos[2 * 0 + 1];
-  const RopeTable all = cache.Table(5000);
+  rope.Fill(5000, *stream);
+  const RopeTable all = rope.table();
   EXPECT_EQ(all.max_positions, 5000);
+  EXPECT_EQ(all.cos, first.cos);
   EXPECT_EQ(all.cos[1], before);
   EXPECT_FLOAT_EQ(all.cos[2 * 4999], std::cos(4999.0f));
-  RopeCache tiny(config, 1);
-  EXPECT_EQ(tiny.Table(1).max_positions, 1);
+  DeviceRope tiny(config, 1);
+  ASSERT_TRUE(tiny.Allocate(*device).ok());
+  tiny.Fill(1, *stream);
+  EXPECT_EQ(tiny.table().max_positions, 1);
 }
 
 }  // namespace

@@ -8,9 +8,10 @@
 
 namespace tessera {
 
-WeightLoader::WeightLoader(const Checkpoint* checkpoint, Ops* ops, MatmulMode mode,
+WeightLoader::WeightLoader(const Checkpoint* checkpoint, Device* device, Ops* ops, MatmulMode mode,
                            Progress progress)
     : checkpoint_(checkpoint),
+      device_(device),
       ops_(ops),
       mode_(mode),
       progress_(std::move(progress)),
@@ -41,8 +42,8 @@ void WeightLoader::Done(const TensorView& view) {
   if (progress_) progress_(bytes_done_, bytes_total_);
 }
 
-Result<WeightView> WeightLoader::Matrix(const std::string& name, int64_t rows, int64_t cols,
-                                        std::vector<std::byte>* storage) {
+Result<WeightSource> WeightLoader::Matrix(const std::string& name, int64_t rows, int64_t cols,
+                                          std::vector<std::byte>* storage) {
   const std::array<int64_t, 2> shape = {rows, cols};
   TESSERA_ASSIGN_OR_RETURN(const Found found, Find(name, shape));
   const auto [view, dtype] = found;
@@ -52,10 +53,11 @@ Result<WeightView> WeightLoader::Matrix(const std::string& name, int64_t rows, i
     data = storage->data();
   }
   Done(*view);
-  return WeightView{data, dtype, rows, cols};
+  return WeightSource{
+      .dtype = dtype, .values = data, .rows = rows, .cols = cols, .row_stride = cols};
 }
 
-Result<std::vector<float>> WeightLoader::Vector(const std::string& name, int64_t size) {
+Result<std::vector<float>> WeightLoader::Floats(const std::string& name, int64_t size) {
   const std::array<int64_t, 1> shape = {size};
   TESSERA_ASSIGN_OR_RETURN(const Found found, Find(name, shape));
   const auto [view, dtype] = found;
@@ -66,12 +68,28 @@ Result<std::vector<float>> WeightLoader::Vector(const std::string& name, int64_t
   return values;
 }
 
-Result<std::unique_ptr<PackedLinear>> WeightLoader::Linear(std::span<const Part> parts,
-                                                           int64_t in_features, bool bias) {
-  std::vector<WeightView> weights;
+Result<Buffer> WeightLoader::Vector(const std::string& name, int64_t size) {
+  TESSERA_ASSIGN_OR_RETURN(const std::vector<float> values, Floats(name, size));
+  const int64_t bytes = size * static_cast<int64_t>(sizeof(float));
+  TESSERA_ASSIGN_OR_RETURN(Buffer buffer, device_->Allocate(bytes, MemoryKind::kDevice));
+  ops_->stream().Copy(buffer.data(), values.data(), bytes);
+  return buffer;
+}
+
+Result<std::unique_ptr<LinearWeights>> WeightLoader::Table(const std::string& name, int64_t rows,
+                                                           int64_t cols) {
+  std::vector<std::byte> storage;
+  TESSERA_ASSIGN_OR_RETURN(const WeightSource table, Matrix(name, rows, cols, &storage));
+  auto packed = ops_->PackTable(table);
+  Checkpoint::Release(*checkpoint_->Find(name));
+  return packed;
+}
+
+Result<std::unique_ptr<LinearWeights>> WeightLoader::Linear(std::span<const Part> parts,
+                                                            int64_t in_features, bool bias) {
+  std::vector<WeightSource> weights;
   std::vector<std::vector<std::byte>> copies(parts.size());
-  std::vector<std::vector<float>> biases;
-  std::vector<const float*> bias_pointers;
+  std::vector<std::vector<float>> biases(parts.size());
   for (const Part& part : parts) {
     if (const TensorView* view = checkpoint_->Find(part.prefix + ".weight")) {
       Checkpoint::Prefetch(*view);
@@ -80,20 +98,19 @@ Result<std::unique_ptr<PackedLinear>> WeightLoader::Linear(std::span<const Part>
   for (size_t i = 0; i < parts.size(); ++i) {
     const std::string bias_name = parts[i].prefix + ".bias";
     TESSERA_ASSIGN_OR_RETURN(
-        WeightView weight,
+        WeightSource weight,
         Matrix(parts[i].prefix + ".weight", parts[i].out_features, in_features, &copies[i]));
-    weights.push_back(weight);
     if (bias) {
-      TESSERA_ASSIGN_OR_RETURN(std::vector<float> values, Vector(bias_name, parts[i].out_features));
-      biases.push_back(std::move(values));
+      TESSERA_ASSIGN_OR_RETURN(biases[i], Floats(bias_name, parts[i].out_features));
+      weight.bias = biases[i].data();
     } else if (checkpoint_->Find(bias_name) != nullptr) {
       return Unsupported(checkpoint_->path() + " has the tensor \"" + bias_name +
                          "\", but config.json asks for no bias there: check that both belong "
                          "together.");
     }
+    weights.push_back(weight);
   }
-  for (const std::vector<float>& values : biases) bias_pointers.push_back(values.data());
-  auto packed = ops_->PackLinear(weights, bias_pointers, mode_);
+  auto packed = ops_->Pack(weights, mode_);
   for (const Part& part : parts) Checkpoint::Release(*checkpoint_->Find(part.prefix + ".weight"));
   return packed;
 }

@@ -1,5 +1,5 @@
 // Typed access to a checkpoint's tensors for the code that loads a model: every shape is checked
-// against what the configuration asks for, and memory that was read is given back.
+// against what the configuration asks for, and consumed file pages are released (MADV_DONTNEED).
 #pragma once
 
 #include <cstdint>
@@ -21,8 +21,9 @@ class WeightLoader {
  public:
   using Progress = std::function<void(int64_t, int64_t)>;
 
-  // `ops` and `checkpoint` outlive the loader.
-  WeightLoader(const Checkpoint* checkpoint, Ops* ops, MatmulMode mode, Progress progress);
+  // All of them outlive the loader.
+  WeightLoader(const Checkpoint* checkpoint, Device* device, Ops* ops, MatmulMode mode,
+               Progress progress);
 
   // One matrix of a fused linear layer.
   struct Part {
@@ -33,16 +34,14 @@ class WeightLoader {
 
   // Packs matrices [out_features, in_features] over one input as one; without `bias` a bias in the
   // file is an error, because ignoring it would change the model.
-  Result<std::unique_ptr<PackedLinear>> Linear(std::span<const Part> parts, int64_t in_features,
-                                               bool bias);
+  Result<std::unique_ptr<LinearWeights>> Linear(std::span<const Part> parts, int64_t in_features,
+                                                bool bias);
 
-  // A vector of `size` elements as float32.
-  Result<std::vector<float>> Vector(const std::string& name, int64_t size);
+  // A vector of `size` elements as float32, on the device.
+  Result<Buffer> Vector(const std::string& name, int64_t size);
 
-  // The matrix [rows, cols] where it lies in the checkpoint's map, which must then outlive it; at
-  // an odd address it is copied to `*storage`.
-  Result<WeightView> Matrix(const std::string& name, int64_t rows, int64_t cols,
-                            std::vector<std::byte>* storage);
+  // The matrix [rows, cols] as a table for Ops::Embed.
+  Result<std::unique_ptr<LinearWeights>> Table(const std::string& name, int64_t rows, int64_t cols);
 
  private:
   // The tensor, of a type and shape as asked for.
@@ -51,9 +50,14 @@ class WeightLoader {
     DType dtype = DType::kFloat32;
   };
   Result<Found> Find(const std::string& name, std::span<const int64_t> shape) const;
+  Result<std::vector<float>> Floats(const std::string& name, int64_t size);
+  // The matrix [rows, cols] where it lies in the file's map, or at an odd address in `*storage`.
+  Result<WeightSource> Matrix(const std::string& name, int64_t rows, int64_t cols,
+                              std::vector<std::byte>* storage);
   void Done(const TensorView& view);
 
   const Checkpoint* checkpoint_;
+  Device* device_;
   Ops* ops_;
   MatmulMode mode_;
   Progress progress_;

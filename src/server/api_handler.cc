@@ -412,7 +412,12 @@ HttpAnswer ApiHandler::Health(const HttpRequest& /*request*/, const Wake& /*wake
     json["status"] = "draining";
     response.status = 503;
   } else if (model_ != nullptr) {
-    json["status"] = "ok";
+    const std::string error = model_.load()->engine().stats().device_error;
+    json["status"] = error.empty() ? "ok" : "failed";
+    if (!error.empty()) {
+      json["error"] = error;
+      response.status = 503;
+    }
   } else {
     const std::lock_guard lock(mutex_);
     json["status"] = "loading";

@@ -149,6 +149,12 @@ std::string ServerMetrics::Render(const std::string& model, const EngineStats* s
     const double used = stats->blocks_total > 0 ? static_cast<double>(stats->blocks_used) /
                                                       static_cast<double>(stats->blocks_total)
                                                 : 0;
+    RenderHeader("tessera:device_info", "The device that the model runs on; 0: it was lost.",
+                 "gauge", &out);
+    RenderValue("tessera:device_info", labels + ",device=\"" + Escaped(stats->device) + "\"",
+                stats->device_error.empty() ? 1 : 0, &out);
+    single("tessera:graph_replays_total", "Steps that the device replayed from a recording.",
+           "counter", static_cast<double>(stats->graph_replays));
     single("tessera:num_requests_running", "Requests in the engine's steps.", "gauge",
            stats->running);
     single("tessera:num_requests_waiting", "Requests that wait for their turn.", "gauge",

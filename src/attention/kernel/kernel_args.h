@@ -19,8 +19,8 @@ struct WorkItem {
   int32_t row_count = 0;
   int32_t key_begin = 0;
   int32_t key_end = 0;
-  int64_t partial_row =
-      -1;  // first row of this item in the partial buffers; -1: the item is the whole key range
+  // First row of this item in the partial buffers; -1: the item is the whole key range.
+  int64_t partial_row = -1;
   int32_t first_part = 1;  // of its rows' key range: the one that counts the sinks
   // Cascade: packed rows count from the step's first token instead of the request's, they belong to
   // any of its requests, and all of them see all keys of the item.
@@ -116,6 +116,23 @@ TESSERA_HOST_DEVICE ItemRows RowsOf(const KernelArgs& args, const WorkItem& item
   const int32_t query_len = args.query_start_loc[item.seq + 1] - first_token;
   const int32_t seq_len = args.seq_lens[item.seq];
   return {item.shared_prefix != 0 ? 0 : first_token, seq_len - query_len, query_len, seq_len};
+}
+
+// The item with the keys that its rows see by the device's lengths, which may be smaller than those
+// it was planned by: its rows then lie further left.
+TESSERA_HOST_DEVICE WorkItem FitToLengths(const KernelArgs& args, WorkItem item) {
+  if (item.shared_prefix != 0) return item;
+  const ItemRows rows = RowsOf(args, item);
+  const KeyRange first =
+      VisibleKeys(args.mask, item.seq, item.row_begin / args.group, rows.context_len, rows.seq_len);
+  const KeyRange last =
+      VisibleKeys(args.mask, item.seq, (item.row_begin + item.row_count - 1) / args.group,
+                  rows.context_len, rows.seq_len);
+  // Only windows and chunks begin elsewhere than at 0, or than where a shared prefix ends.
+  const bool moves = args.mask.window_left >= 0 || args.mask.chunk_size > 0;
+  if (moves && item.first_part != 0 && first.begin < item.key_begin) item.key_begin = first.begin;
+  if (last.end < item.key_end) item.key_end = last.end;
+  return item;
 }
 
 // A key's block, and its place in that: what has to be looked up.

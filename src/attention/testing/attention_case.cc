@@ -7,6 +7,7 @@
 #include <cstring>
 #include <limits>
 #include <numeric>
+#include <optional>
 #include <random>
 
 namespace tessera::testing {
@@ -14,8 +15,10 @@ namespace tessera::testing {
 namespace {
 
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
-constexpr int32_t kSpans = 3;      // prefix ranges of a sequence
-constexpr int32_t kBiasRows = 24;  // query rows that a query-query bias covers
+constexpr float kUntouchedLse = 12345.0f;
+constexpr size_t kWhollyCopied = size_t{64} << 20;  // bytes of a cache
+constexpr int32_t kSpans = 3;                       // prefix ranges of a sequence
+constexpr int32_t kBiasRows = 24;                   // query rows that a query-query bias covers
 
 // The smallest scale with which normally distributed numbers never saturate.
 float BaseScale(DType type) {
@@ -99,7 +102,8 @@ void AttentionCase::MakeBatch() {
     pages += n;
     widest = std::max(widest, n + 2);
     batch_.max_query_len = std::max(batch_.max_query_len, s.query_len);
-    batch_.max_seq_len = std::max(batch_.max_seq_len, s.seq_len);
+    host_seq_lens_.push_back(s.seq_len + options_.host_slack);
+    batch_.max_seq_len = std::max(batch_.max_seq_len, host_seq_lens_.back());
   }
   std::vector<int32_t> ids(static_cast<size_t>(pages + 3));
   std::iota(ids.begin(), ids.end(), 0);
@@ -126,11 +130,8 @@ void AttentionCase::MakeBatch() {
   }
   batch_.num_seqs = static_cast<int32_t>(options_.sequences.size());
   batch_.num_tokens = tokens + options_.padded_tokens;
-  batch_.query_start_loc = query_start_loc_.data();
-  batch_.seq_lens = seq_lens_.data();
-  batch_.block_table = block_table_.data();
+  batch_.host = {.query_start_loc = query_start_loc_.data(), .seq_lens = host_seq_lens_.data()};
   batch_.block_table_stride = widest;
-  batch_.slot_mapping = slot_mapping_.data();
   batch_.common_prefix_len = shared_pages * options_.block_size;
   cache_.num_blocks = pages + 3;
 }
@@ -154,6 +155,7 @@ void AttentionCase::MakeCache() {
     elements *= 2;
   }
   if (options_.value_in_key) cache_.v_offset = 0;
+  cache_elements_ = elements;
   const size_t element = SizeOf(spec_.cache_dtype);
   memory_ = std::make_unique<Memory>(static_cast<size_t>(elements) * element);
   // The middle one of several layers that share the memory.
@@ -196,8 +198,8 @@ void AttentionCase::MakeFeatures() {
     }
     TESSERA_CHECK(!spec_.query_query_bias || batch_.QueryLen(s) <= kBiasRows, "a tree's size");
   }
-  batch_.causal = causal_.data();
-  batch_.prefix_ranges = prefix_ranges_.data();
+  batch_.host.causal = causal_.data();
+  batch_.host.prefix_ranges = prefix_ranges_.data();
   batch_.max_prefix_ranges = kSpans;
 }
 
@@ -278,7 +280,7 @@ void AttentionCase::MakeSequence(size_t seq) {
 // bring them.
 void AttentionCase::FillCache() {
   const size_t element = SizeOf(spec_.cache_dtype);
-  if (memory_->bytes < (size_t{64} << 20)) {
+  if (memory_->bytes < kWhollyCopied) {
     for (size_t i = 0; i < memory_->bytes / element; ++i) {
       StoreFromFloat(spec_.cache_dtype, memory_->data, static_cast<int64_t>(i), kNan);
     }
@@ -337,46 +339,102 @@ void AttentionCase::PlaceKey(size_t seq, int32_t key, bool seen) {
   }
 }
 
-std::vector<float> AttentionCase::Run(Backend* backend) {
-  const size_t element = SizeOf(spec_.output_dtype);
-  output_.assign(static_cast<size_t>(batch_.num_tokens * out_token_stride_ + 1) * element,
-                 static_cast<char>(0xff));
-  lse_.assign(static_cast<size_t>(int64_t{batch_.num_tokens} * spec_.num_heads), 12345.0f);
+AttentionBatch AttentionCase::CopyBatch(DeviceArrays* arrays) const {
+  AttentionBatch batch = batch_;
+  batch.device = {.query_start_loc = arrays->Copy(query_start_loc_),
+                  .seq_lens = arrays->Copy(seq_lens_),
+                  .block_table = arrays->Copy(block_table_),
+                  .slot_mapping = arrays->Copy(slot_mapping_),
+                  .causal = arrays->Copy(causal_),
+                  .prefix_ranges = arrays->Copy(prefix_ranges_)};
+  return batch;
+}
+
+KvCache AttentionCase::CopyCache(DeviceArrays* arrays) const {
+  KvCache cache = cache_;
+  const int64_t element = static_cast<int64_t>(SizeOf(spec_.cache_dtype));
+  char* const copy = static_cast<char*>(arrays->Allocate(cache_elements_ * element));
+  const char* const memory = static_cast<const char*>(memory_->data);
+  cache.data = copy + (static_cast<const char*>(cache_.data) - memory);
+  cache.k_scale = cache_.k_scale != nullptr ? arrays->Copy(key_scales_) : nullptr;
+  cache.v_scale = cache_.v_scale != nullptr ? arrays->Copy(value_scales_) : nullptr;
+  if (memory_->bytes < kWhollyCopied) {
+    arrays->stream().Copy(copy, memory, cache_elements_ * element);
+    return cache;
+  }
+  // Blocks alone, without the padding between them, whose pages do not exist.
+  const int64_t block = (cache_.block_stride - options_.block_padding) * element;
+  for (int64_t b = 0; b < cache_.num_blocks; ++b) {
+    const int64_t offset = b * cache_.block_stride * element;
+    arrays->stream().Copy(copy + offset, memory + offset, block);
+  }
+  return cache;
+}
+
+// Runs the case with all its arrays on the device, and reads the results back.
+Status AttentionCase::RunOn(Backend* backend, const CaseRun& run, DeviceArrays* arrays) {
+  // One access for all copies: opening and closing a fence takes longer than they do.
+  std::optional<HostAccess> filling(std::in_place, arrays->stream());
+  const AttentionBatch batch = CopyBatch(arrays);
+  const KvCache cache = CopyCache(arrays);
   const int64_t key_size = int64_t{spec_.num_kv_heads} * spec_.head_size;
   const int64_t value_size = int64_t{spec_.num_kv_heads} * spec_.value_size();
-  if (spec_.type == AttentionType::kDecoder) {
-    backend->WriteKv(spec_, batch_,
-                     {.key = new_keys_.data(),
-                      .value = new_values_.data(),
-                      .dtype = new_dtype_,
-                      .key_token_stride = key_size,
-                      .key_head_stride = spec_.head_size,
-                      .value_token_stride = value_size,
-                      .value_head_stride = spec_.value_size()},
-                     cache_);
+  const WriteKvArgs written{.key = arrays->Copy(new_keys_),
+                            .value = arrays->Copy(new_values_),
+                            .dtype = new_dtype_,
+                            .key_token_stride = key_size,
+                            .key_head_stride = spec_.head_size,
+                            .value_token_stride = value_size,
+                            .value_head_stride = spec_.value_size()};
+  const RunArgs args{.query = arrays->Copy(query_),
+                     .query_token_stride = token_stride_,
+                     .query_head_stride = head_stride_,
+                     .output = arrays->Copy(output_),
+                     .output_token_stride = out_token_stride_,
+                     .output_head_stride = out_head_stride_,
+                     .lse = arrays->Copy(lse_),
+                     .alibi_slopes = arrays->Copy(slopes_),
+                     .sinks = arrays->Copy(sinks_),
+                     .query_query_bias = arrays->Copy(bias_),
+                     .bias_seq_stride = kBiasRows * kBiasRows,
+                     .bias_row_stride = kBiasRows,
+                     .query_scale = query_scale_,
+                     .output_scale = output_scale_,
+                     .key = written.key,
+                     .value = written.value,
+                     .key_token_stride = key_size,
+                     .key_head_stride = spec_.head_size,
+                     .value_token_stride = value_size,
+                     .value_head_stride = spec_.value_size()};
+  filling.reset();
+  std::unique_ptr<AttentionPlan> own;
+  AttentionPlan* plan = run.plan;
+  if (plan == nullptr) {
+    TESSERA_ASSIGN_OR_RETURN(own, backend->NewPlan(spec_, {.max_seqs = batch_.num_seqs,
+                                                           .max_tokens = batch_.num_tokens,
+                                                           .phases = run.phases}));
+    plan = own.get();
   }
-  auto plan = backend->Plan(spec_, batch_, nullptr);
-  backend->Run(*plan, spec_, batch_, cache_,
-               {.query = query_.data(),
-                .query_token_stride = token_stride_,
-                .query_head_stride = head_stride_,
-                .output = output_.data(),
-                .output_token_stride = out_token_stride_,
-                .output_head_stride = out_head_stride_,
-                .lse = lse_.data(),
-                .alibi_slopes = slopes_.data(),
-                .sinks = sinks_.data(),
-                .query_query_bias = bias_.data(),
-                .bias_seq_stride = kBiasRows * kBiasRows,
-                .bias_row_stride = kBiasRows,
-                .query_scale = query_scale_,
-                .output_scale = output_scale_,
-                .key = new_keys_.data(),
-                .value = new_values_.data(),
-                .key_token_stride = key_size,
-                .key_head_stride = spec_.head_size,
-                .value_token_stride = value_size,
-                .value_head_stride = spec_.value_size()});
+  Stream& stream = arrays->stream();
+  TESSERA_RETURN_IF_ERROR(backend->Prepare(plan, batch, stream));
+  if (spec_.type == AttentionType::kDecoder) {
+    TESSERA_RETURN_IF_ERROR(backend->WriteKv(*plan, batch, written, cache, stream));
+  }
+  TESSERA_RETURN_IF_ERROR(backend->Run(plan, batch, cache, args, stream));
+  TESSERA_RETURN_IF_ERROR(stream.Synchronize());
+  arrays->Read(args.output, &output_);
+  arrays->Read(args.lse, &lse_);
+  return {};
+}
+
+std::vector<float> AttentionCase::Run(Backend* backend, const CaseRun& run) {
+  output_.assign(
+      static_cast<size_t>(batch_.num_tokens * out_token_stride_ + 1) * SizeOf(spec_.output_dtype),
+      static_cast<char>(0xff));
+  lse_.assign(static_cast<size_t>(int64_t{batch_.num_tokens} * spec_.num_heads), kUntouchedLse);
+  DeviceArrays arrays(run.device);
+  const Status status = RunOn(backend, run, &arrays);
+  TESSERA_CHECK(status.ok(), status.ok() ? "" : status.error().message);
   std::vector<float> result;
   for (int64_t token = 0; token < query_start_loc_.back(); ++token) {
     for (int64_t head = 0; head < spec_.num_heads; ++head) {
@@ -390,10 +448,25 @@ std::vector<float> AttentionCase::Run(Backend* backend) {
   return result;
 }
 
-AttentionCase::Errors AttentionCase::Check(Backend* backend, double atol, double rtol) {
-  const std::vector<float> got = Run(backend);
+// By token, whether a plan for these phases computes its rows.
+std::vector<uint8_t> AttentionCase::ComputedTokens(Phases phases) const {
+  std::vector<uint8_t> computed(static_cast<size_t>(batch_.num_tokens), 0);
+  for (int32_t seq = 0; seq < batch_.num_seqs; ++seq) {
+    const auto begin = computed.begin() + query_start_loc_[static_cast<size_t>(seq)];
+    std::fill_n(begin, batch_.QueryLen(seq), Includes(phases, batch_.QueryLen(seq)));
+  }
+  return computed;
+}
+
+AttentionCase::Errors AttentionCase::Check(Backend* backend, const CaseRun& run, double atol,
+                                           double rtol) {
+  const std::vector<float> got = Run(backend, run);
+  const std::vector<uint8_t> computed = ComputedTokens(run.phases);
+  const size_t heads = static_cast<size_t>(spec_.num_heads);
+  const size_t row = heads * static_cast<size_t>(spec_.value_size());
   Errors errors;
   for (size_t i = 0; i < got.size(); ++i) {
+    if (computed[i / row] == 0) continue;
     const double difference = std::abs(static_cast<double>(got[i]) - want_[i]);
     const double relative = difference / (atol + rtol * std::abs(want_[i]));
     if (!(relative <= errors.output)) errors.output = relative;  // NaN stays
@@ -404,6 +477,7 @@ AttentionCase::Errors AttentionCase::Check(Backend* backend, double atol, double
     }
   }
   for (size_t i = 0; i < want_lse_.size(); ++i) {
+    if (computed[i / heads] == 0) continue;
     if (want_lse_[i] == -INFINITY || lse_[i] == -INFINITY) {
       if (static_cast<double>(lse_[i]) != want_lse_[i]) {
         errors.problem = "lse of a row without keys, or -infinity for one with keys";
@@ -413,16 +487,17 @@ AttentionCase::Errors AttentionCase::Check(Backend* backend, double atol, double
     const double difference = std::abs(lse_[i] - want_lse_[i]);
     if (!(difference <= errors.lse)) errors.lse = difference;
   }
-  CheckUntouched(&errors);
+  CheckUntouched(run.phases, &errors);
   return errors;
 }
 
-// Padding between heads and rows past the last request stay as they were.
-void AttentionCase::CheckUntouched(Errors* errors) const {
+// Padding between heads, rows of other phases and rows past the last request stay as they were.
+void AttentionCase::CheckUntouched(Phases phases, Errors* errors) const {
+  const std::vector<uint8_t> computed = ComputedTokens(phases);
   const size_t element = SizeOf(spec_.output_dtype);
   for (int64_t i = 0; i < batch_.num_tokens * out_token_stride_; ++i) {
     const int64_t in_token = i % out_token_stride_;
-    const bool used = i / out_token_stride_ < query_start_loc_.back() &&
+    const bool used = computed[static_cast<size_t>(i / out_token_stride_)] != 0 &&
                       in_token / out_head_stride_ < spec_.num_heads &&
                       in_token % out_head_stride_ < spec_.value_size();
     if (used) continue;
@@ -430,6 +505,11 @@ void AttentionCase::CheckUntouched(Errors* errors) const {
       if (output_[static_cast<size_t>(i) * element + b] != static_cast<char>(0xff)) {
         errors->problem = "wrote outside its rows, at element " + std::to_string(i);
       }
+    }
+  }
+  for (size_t i = 0; i < lse_.size(); ++i) {
+    if (computed[i / static_cast<size_t>(spec_.num_heads)] == 0 && lse_[i] != kUntouchedLse) {
+      errors->problem = "wrote the lse of another row, at element " + std::to_string(i);
     }
   }
 }

@@ -1,6 +1,6 @@
 // A random attention problem with its expected result, for tests of backends: paged, ragged,
-// poisoned. The expectation is computed in float64 from dense copies by a definition of visibility
-// that shares no code with the library.
+// poisoned, on any device. The expectation is computed in float64 from dense copies by a definition
+// of visibility that shares no code with the library.
 #pragma once
 
 #include <cstdint>
@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "attention/testing/test_device.h"
 #include "tessera/backend.h"
 
 namespace tessera::testing {
@@ -33,7 +34,15 @@ struct CaseOptions {
   int32_t common_prefix = 0;  // tokens that all requests have in the same blocks
   float query_size = 1.0f;    // of queries; keys are 1 / this size, so that scores stay
   float value_size = 1.0f;    // of values
+  int32_t host_slack = 0;     // so much larger are the host's seq_lens than the device's
   unsigned seed = 1;
+};
+
+// How a case is run.
+struct CaseRun {
+  Device* device;                 // where its arrays are copied to
+  AttentionPlan* plan = nullptr;  // of the case's spec, to be prepared again; null: a new one
+  Phases phases = Phases::kBoth;  // of the plan: other requests' rows must stay as they are
 };
 
 std::string ToString(const CaseOptions& options);
@@ -50,14 +59,11 @@ class AttentionCase {
     std::string problem;  // a broken rule, in words; empty: none
   };
 
-  // Writes the new keys through the backend, runs it and compares.
-  Errors Check(Backend* backend, double atol, double rtol);
+  // Copies everything to the device, writes the new keys through the backend, runs it and compares.
+  Errors Check(Backend* backend, const CaseRun& run, double atol, double rtol);
 
   // The same without comparison: the output as float32 [num_tokens, num_heads, value_size].
-  std::vector<float> Run(Backend* backend);
-
-  const AttentionBatch& batch() const { return batch_; }
-  const KvCache& cache() const { return cache_; }
+  std::vector<float> Run(Backend* backend, const CaseRun& run);
 
  private:
   struct Memory;
@@ -86,14 +92,19 @@ class AttentionCase {
   void ExpectRow(size_t seq, int32_t token, int32_t head);
   bool Visible(size_t seq, int32_t query_position, int32_t key) const;
   double Bias(size_t seq, int32_t token, int32_t head, int32_t key) const;
-  void CheckUntouched(Errors* errors) const;
+  void CheckUntouched(Phases phases, Errors* errors) const;
+  AttentionBatch CopyBatch(DeviceArrays* arrays) const;
+  KvCache CopyCache(DeviceArrays* arrays) const;
+  Status RunOn(Backend* backend, const CaseRun& run, DeviceArrays* arrays);
+  std::vector<uint8_t> ComputedTokens(Phases phases) const;
 
   CaseOptions options_;
   AttentionSpec spec_;
-  AttentionBatch batch_;
-  KvCache cache_;
+  AttentionBatch batch_;  // host arrays
+  KvCache cache_;         // in memory of the host
+  int64_t cache_elements_ = 0;
   std::unique_ptr<Memory> memory_;
-  std::vector<int32_t> query_start_loc_, seq_lens_, block_table_, prefix_ranges_;
+  std::vector<int32_t> query_start_loc_, seq_lens_, host_seq_lens_, block_table_, prefix_ranges_;
   std::vector<uint8_t> causal_;
   std::vector<int64_t> slot_mapping_;
   std::vector<float> slopes_, sinks_, bias_, key_scales_, value_scales_;

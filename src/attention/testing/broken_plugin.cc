@@ -8,9 +8,13 @@ namespace {
 
 constexpr std::string_view kBroken = TESSERA_BROKEN;
 
-tessera::BackendPluginV1 MakePlugin() {
-  tessera::BackendPluginV1 plugin = {
-      tessera::kBackendPluginVersion, tessera::BackendLayout(), "fine", "",
+tessera::BackendPluginV2 MakePlugin() {
+  tessera::BackendPluginV2 plugin = {
+      tessera::kBackendPluginVersion,
+      tessera::BackendLayout(),
+      "fine",
+      "",
+      [](const tessera::DeviceInfo&) { return tessera::Support(); },
       [](const tessera::BackendContext&) -> tessera::Backend* { return nullptr; }};
   if (kBroken == "version") ++plugin.version;
   if (kBroken == "layout") plugin.layout ^= 1;
@@ -19,11 +23,11 @@ tessera::BackendPluginV1 MakePlugin() {
   return plugin;
 }
 
-const tessera::BackendPluginV1* EntryPoint() {
-  static const tessera::BackendPluginV1 plugin = MakePlugin();
+const tessera::BackendPluginV2* EntryPoint() {
+  static const tessera::BackendPluginV2 plugin = MakePlugin();
   return kBroken == "null" ? nullptr : &plugin;
 }
 
 }  // namespace
 
-extern "C" const tessera::BackendPluginV1* TESSERA_ENTRY_POINT() { return EntryPoint(); }
+extern "C" const tessera::BackendPluginV2* TESSERA_ENTRY_POINT() { return EntryPoint(); }

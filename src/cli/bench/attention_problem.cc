@@ -71,17 +71,18 @@ Result<std::unique_ptr<AttentionProblem>> AttentionProblem::Create(
   }
   batch.num_seqs = static_cast<int32_t>(requests.size());
   batch.num_tokens = problem->starts_.back();
-  batch.query_start_loc = problem->starts_.data();
-  batch.seq_lens = problem->lens_.data();
-  batch.block_table = problem->table_.data();
   batch.block_table_stride = widest;
+  batch.host = {.query_start_loc = problem->starts_.data(),
+                .seq_lens = problem->lens_.data(),
+                .block_table = problem->table_.data()};
+  batch.device = batch.host;
 
-  const kernel::MaskRule mask = MakeMaskRule(spec, batch);
+  const kernel::MaskRule mask = MakeMaskRule(spec, batch, batch.host);
   const double content = spec.head_size + spec.value_size();
   const double token_bytes = content * static_cast<double>(SizeOf(spec.cache_dtype)) +
                              (shape.token_scales ? 2.0 * sizeof(float) : 0.0);
   for (int32_t seq = 0; seq < batch.num_seqs; ++seq) {
-    const int32_t query_len = batch.QueryLen(seq), seq_len = batch.seq_lens[seq];
+    const int32_t query_len = batch.QueryLen(seq), seq_len = batch.host.seq_lens[seq];
     int32_t first = seq_len, last = 0;
     for (int32_t t = 0; t < query_len; ++t) {
       const auto keys = kernel::VisibleKeys(mask, seq, t, seq_len - query_len, seq_len);
@@ -100,16 +101,27 @@ Result<std::unique_ptr<AttentionProblem>> AttentionProblem::Create(
   return problem;
 }
 
-double AttentionProblem::Time(Backend* backend, std::unique_ptr<AttentionPlan>* plan) {
+double AttentionProblem::Time(Backend* backend, Stream* stream,
+                              std::unique_ptr<AttentionPlan>* plan) {
+  if (*plan == nullptr) {
+    auto made =
+        backend->NewPlan(spec_, {.max_seqs = batch_.num_seqs, .max_tokens = batch_.num_tokens});
+    TESSERA_CHECK(made.ok(), made.ok() ? "" : made.error().message);
+    *plan = std::move(made).value();
+  }
   const auto begin = std::chrono::steady_clock::now();
-  *plan = backend->Plan(spec_, batch_, std::move(*plan));
-  backend->Run(**plan, spec_, batch_, cache_,
-               {.query = query_.data(),
-                .query_token_stride = int64_t{spec_.num_heads} * spec_.head_size,
-                .query_head_stride = spec_.head_size,
-                .output = output_.data(),
-                .output_token_stride = int64_t{spec_.num_heads} * spec_.value_size(),
-                .output_head_stride = spec_.value_size()});
+  const Status prepared = backend->Prepare(plan->get(), batch_, *stream);
+  TESSERA_CHECK(prepared.ok(), prepared.ok() ? "" : prepared.error().message);
+  const Status run =
+      backend->Run(plan->get(), batch_, cache_,
+                   {.query = query_.data(),
+                    .query_token_stride = int64_t{spec_.num_heads} * spec_.head_size,
+                    .query_head_stride = spec_.head_size,
+                    .output = output_.data(),
+                    .output_token_stride = int64_t{spec_.num_heads} * spec_.value_size(),
+                    .output_head_stride = spec_.value_size()},
+                   *stream);
+  TESSERA_CHECK(run.ok(), run.ok() ? "" : run.error().message);
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }
 

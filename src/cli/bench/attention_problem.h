@@ -13,7 +13,7 @@ namespace tessera {
 
 class AttentionProblem {
  public:
-  // Pages of `block_size` tokens in random order. kOutOfMemory where the cache finds no room.
+  // Pages of `block_size` tokens in random order. kOutOfMemory if the cache finds no room.
   static Result<std::unique_ptr<AttentionProblem>> Create(const AttentionSpec& spec,
                                                           const std::vector<RequestShape>& requests,
                                                           int32_t block_size);
@@ -26,8 +26,8 @@ class AttentionProblem {
   double kv_bytes() const { return kv_bytes_; }
   double operations() const { return operations_; }
 
-  // Seconds of one step, its plan included.
-  double Time(Backend* backend, std::unique_ptr<AttentionPlan>* plan);
+  // Seconds of one step, its planning included; `*plan` is made if it is null.
+  double Time(Backend* backend, Stream* stream, std::unique_ptr<AttentionPlan>* plan);
 
  private:
   AttentionProblem() = default;

@@ -47,7 +47,8 @@ Result<AttentionSpec> MakeSpec(const Options& options) {
 
 struct Subject {
   std::string name;
-  std::unique_ptr<Backend> backend;
+  std::unique_ptr<Backend> backend;  // null: `refusal` says why
+  Support refusal;
 };
 
 Result<std::vector<Subject>> MakeSubjects(const Options& options, const BackendContext& context) {
@@ -64,7 +65,12 @@ Result<std::vector<Subject>> MakeSubjects(const Options& options, const BackendC
                             ? entry.name != "reference"
                             : std::find(options.backends.begin(), options.backends.end(),
                                         entry.name) != options.backends.end();
-    if (wanted) subjects.push_back({entry.name, entry.create(context)});
+    if (!wanted) continue;
+    Subject subject{entry.name, nullptr, entry.probe(context.device->info())};
+    if (subject.refusal.ok()) {
+      TESSERA_ASSIGN_OR_RETURN(subject.backend, entry.create(context));
+    }
+    subjects.push_back(std::move(subject));
   }
   return subjects;
 }
@@ -97,7 +103,7 @@ double Median(std::vector<double> values) {
 }
 
 Status MeasureBatch(const std::string& batch, const AttentionSpec& spec, const Options& options,
-                    const BackendContext& context, std::vector<Subject>* subjects,
+                    const BackendContext& context, Stream* stream, std::vector<Subject>* subjects,
                     AttentionReport* report) {
   TESSERA_ASSIGN_OR_RETURN(const std::vector<RequestShape> requests, ParseBatchSpec(batch));
   TESSERA_ASSIGN_OR_RETURN(const auto problem,
@@ -124,9 +130,9 @@ Status MeasureBatch(const std::string& batch, const AttentionSpec& spec, const O
                      .paged_bytes_per_second = read.paged,
                      .bound_seconds = std::max(reading, multiplying),
                      .memory_bound = reading >= multiplying};
-    Support support = subject.backend->Probe(context.device);
-    const Support layer = subject.backend->Supports(spec, options.block_size);
-    support.reasons.insert(support.reasons.end(), layer.reasons.begin(), layer.reasons.end());
+    const Support support = subject.backend == nullptr
+                                ? subject.refusal
+                                : subject.backend->Supports(spec, options.block_size);
     for (const std::string& reason : support.reasons) {
       runner.result.refusal += (runner.result.refusal.empty() ? "" : "; ") + reason;
     }
@@ -140,7 +146,7 @@ Status MeasureBatch(const std::string& batch, const AttentionSpec& spec, const O
       double total = 0;
       for (double s : runner.seconds) total += s;
       if (runner.seconds.size() >= 3 && total >= options.seconds) continue;
-      runner.seconds.push_back(problem->Time(runner.subject->backend.get(), &runner.plan));
+      runner.seconds.push_back(problem->Time(runner.subject->backend.get(), stream, &runner.plan));
       more = true;
     }
     if (!more) break;
@@ -158,11 +164,13 @@ Status Bench(const Options& options) {
     if (auto parsed = ParseBatchSpec(batch); !parsed.ok()) return parsed.error();
   }
   ThreadPool threads({.num_threads = options.threads});
-  const BackendContext context{DetectCpu(), &threads};
+  const std::unique_ptr<Device> device = CreateCpuDevice();
+  TESSERA_ASSIGN_OR_RETURN(const std::unique_ptr<Stream> stream, device->NewStream());
+  const BackendContext context{device.get(), &threads};
   TESSERA_ASSIGN_OR_RETURN(std::vector<Subject> subjects, MakeSubjects(options, context));
 
   AttentionReport report{
-      .machine = context.device.name,
+      .machine = device->info().name,
       .layer = ToString(spec) + ", blocks of " + std::to_string(options.block_size),
       .threads = threads.num_threads()};
   for (MultiplyKind kind : {MultiplyKind::kFloat32, MultiplyKind::kBFloat16, MultiplyKind::kAmx}) {
@@ -175,7 +183,8 @@ Status Bench(const Options& options) {
   Progress progress({.title = "measuring", .total = static_cast<int64_t>(options.batches.size())});
   int64_t done = 0;
   for (const std::string& batch : options.batches) {
-    TESSERA_RETURN_IF_ERROR(MeasureBatch(batch, spec, options, context, &subjects, &report));
+    TESSERA_RETURN_IF_ERROR(
+        MeasureBatch(batch, spec, options, context, stream.get(), &subjects, &report));
     progress.Update(++done);
   }
   progress.Finish();

@@ -9,6 +9,7 @@ void AddBenchCommands(CLI::App* app, CommandTable* commands) {
   AddBenchAttentionCommand(bench, commands);
   AddBenchServeCommand(bench, commands);
   AddBenchEngineCommand(bench, commands);
+  AddBenchStepsCommand(bench, commands);
   AddBenchPrefixCommand(bench, commands);
   AddBenchSpeculationCommand(bench, commands);
 }

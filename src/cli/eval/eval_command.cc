@@ -185,9 +185,10 @@ class Evaluation {
   std::string answer_lines_;
 };
 
-Result<int> Eval(const EvalFlags& flags) {
+Result<int> Eval(EvalFlags flags) {
+  TESSERA_RETURN_IF_ERROR(SettleDType(&flags.engine));
   TESSERA_ASSIGN_OR_RETURN(std::vector<EvalItem> items, LoadItems(flags));
-  // Before minutes of work, not behind them.
+  // Before minutes of work, not after them.
   for (const std::string& path : {flags.answers, flags.json}) {
     if (!path.empty()) TESSERA_RETURN_IF_ERROR(WriteTextFile(path, ""));
   }
@@ -199,7 +200,7 @@ Result<int> Eval(const EvalFlags& flags) {
 void AddEvalCommand(CLI::App* app, CommandTable* commands) {
   const auto flags = std::make_shared<EvalFlags>();
   // Comparisons between backends, and with other implementations, want the rounding out of the way.
-  flags->engine.dtype = "float32";
+  flags->engine.cpu_dtype = "float32";
   CLI::App* command = app->add_subcommand(
       "eval",
       "Score word problems as lm-evaluation-harness scores GSM8K, on one backend or several.\n"

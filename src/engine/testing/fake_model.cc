@@ -7,6 +7,9 @@
 #include <new>
 #include <utility>
 
+#include "device/cpu/cpu_device.h"
+#include "ops/cpu/cpu_ops.h"
+
 namespace tessera::testing {
 namespace {
 
@@ -34,8 +37,7 @@ void RaiseTo(std::atomic<int64_t>* maximum, int64_t value) {
 
 class FakePlan : public AttentionPlan {
  public:
-  explicit FakePlan(const AttentionSpec& spec) : window(spec.window_left) {}
-  const int32_t window;
+  using AttentionPlan::AttentionPlan;
 };
 
 class FakeBackend : public Backend {
@@ -43,29 +45,45 @@ class FakeBackend : public Backend {
   explicit FakeBackend(FakeCounters* counters) : counters_(counters) {}
 
   std::string Name() const override { return "fake"; }
-  Support Probe(const DeviceInfo&) const override { return {}; }
   Support Supports(const AttentionSpec&, int32_t) const override { return {}; }
-  std::unique_ptr<AttentionPlan> Plan(const AttentionSpec& spec, const AttentionBatch&,
-                                      std::unique_ptr<AttentionPlan>) override {
-    ++counters_->plans;
-    return std::make_unique<FakePlan>(spec);
+  Result<std::unique_ptr<AttentionPlan>> NewPlan(const AttentionSpec& spec,
+                                                 const PlanCapacity&) override {
+    return std::unique_ptr<AttentionPlan>(std::make_unique<FakePlan>(spec));
   }
-  void WriteKv(const AttentionSpec&, const AttentionBatch&, const WriteKvArgs&,
-               const KvCache&) override {}
-  void Run(const AttentionPlan&, const AttentionSpec&, const AttentionBatch&, const KvCache&,
-           const RunArgs&) override {}
-  void CopyBlocks(const AttentionSpec&, const KvCache&, const std::vector<BlockPair>&) override {}
-  void SwapBlocks(const AttentionSpec&, const KvCache&, const KvCache&,
-                  const std::vector<BlockPair>&) override {}
+  Status Prepare(AttentionPlan*, const AttentionBatch&, Stream&) override {
+    ++counters_->plans;
+    return {};
+  }
+  Status WriteKv(const AttentionPlan&, const AttentionBatch&, const WriteKvArgs&, const KvCache&,
+                 Stream&) override {
+    return {};
+  }
+  Status Run(AttentionPlan*, const AttentionBatch&, const KvCache&, const RunArgs&,
+             Stream&) override {
+    return {};
+  }
 
  private:
   FakeCounters* const counters_;
 };
 
+class LossyStream final : public CpuStream {
+ public:
+  explicit LossyStream(const std::atomic<bool>* lost) : lost_(*lost) {}
+  Status Synchronize() override {
+    if (lost_) return Internal("the fake device was lost");
+    return {};
+  }
+
+ private:
+  const std::atomic<bool>& lost_;
+};
+
 class FakeModel : public Model {
  public:
-  FakeModel(const FakeModelOptions& options, FakeCounters* counters, ThreadPool* threads)
-      : counters_(counters), threads_(threads) {
+  FakeModel(const FakeModelOptions& options, FakeCounters* counters, ThreadPool* threads,
+            Stream* stream)
+      : counters_(counters), threads_(threads), stream_(*stream) {
     config_.vocab_size = options.vocab_size;
     config_.num_layers = options.num_layers;
     config_.max_position_embeddings = options.max_model_len;
@@ -85,63 +103,69 @@ class FakeModel : public Model {
   const std::vector<AttentionSpec>& layer_specs() const override { return specs_; }
   int64_t weight_bytes() const override { return 0; }
 
-  Status Forward(const ForwardBatch& batch, float* logits) override {
+  Status Prepare(int64_t max_seq_len) override {
+    TESSERA_CHECK(max_seq_len <= config_.max_position_embeddings + kMaxSpeculativeTokens);
+    return {};
+  }
+
+  Status Forward(const ForwardBatch& batch) override {
+    const HostAccess access(stream_);
     const AttentionBatch& attention = batch.attention;
     ++counters_->steps;
     RaiseTo(&counters_->max_rows, attention.num_tokens);
-    RaiseTo(&counters_->max_sequences, attention.num_seqs);
     CheckBatch(batch);
-    for (const int32_t token : batch.token_ids) {
-      if (token == kFailToken) return Internal("The fake model failed as it was told to.");
+    for (const int32_t token : Tokens(batch)) {
+      if (token == kFailToken) return Internal("The fake model failed as the test asked.");
       if (token == kMemoryToken) {
         threads_->ParallelFor(8, [](int64_t, int) { throw std::bad_alloc(); });
       }
     }
     for (size_t layer = 0; layer < batch.layers.size(); ++layer) Write(batch, layer);
-    size_t next = 0;
-    for (int32_t s = 0; s < attention.num_seqs; ++s) {
-      for (int32_t row = attention.query_start_loc[s]; row < attention.query_start_loc[s + 1];
-           ++row) {
-        if (next == batch.logit_rows.size() || batch.logit_rows[next] != row) continue;
-        const std::span<float> out(logits + static_cast<int64_t>(next) * config_.vocab_size,
-                                   static_cast<size_t>(config_.vocab_size));
-        MakeLogits(batch, s, row, out);
-        ++next;
-      }
+    for (int64_t i = 0; i < batch.logits.rows; ++i) {
+      const int32_t row = batch.logit_rows[i];
+      int32_t seq = 0;
+      while (attention.device.query_start_loc[seq + 1] <= row) ++seq;
+      float* const logits = static_cast<float*>(batch.logits.data) + i * batch.logits.stride;
+      MakeLogits(batch, seq, row, {logits, static_cast<size_t>(config_.vocab_size)});
     }
-    TESSERA_CHECK(next == batch.logit_rows.size(), "logit rows are not ascending");
     return {};
   }
 
  private:
+  static std::span<const int32_t> Tokens(const ForwardBatch& batch) {
+    return {batch.token_ids, static_cast<size_t>(batch.attention.num_tokens)};
+  }
+
   void CheckBatch(const ForwardBatch& batch) const {
     const AttentionBatch& a = batch.attention;
-    TESSERA_CHECK(static_cast<size_t>(a.num_tokens) == batch.token_ids.size() &&
-                  batch.token_ids.size() == batch.positions.size());
     TESSERA_CHECK(batch.layers.size() == specs_.size());
-    TESSERA_CHECK(a.query_start_loc[0] == 0 && a.query_start_loc[a.num_seqs] == a.num_tokens);
+    TESSERA_CHECK(a.host.query_start_loc[0] == 0 &&
+                  a.host.query_start_loc[a.num_seqs] == a.num_tokens);
     for (size_t i = 0; i < batch.layers.size(); ++i) {
-      const auto* plan = dynamic_cast<const FakePlan*>(batch.layers[i].plan);
-      TESSERA_CHECK(plan != nullptr && plan->window == specs_[i].window_left);
-      TESSERA_CHECK(batch.layers[i].spec->window_left == specs_[i].window_left);
+      TESSERA_CHECK(batch.layers[i].plan->spec().window_left == specs_[i].window_left);
     }
+    int64_t sequences = 0;
     for (int32_t s = 0; s < a.num_seqs; ++s) {
-      TESSERA_CHECK(a.QueryLen(s) > 0 && a.QueryLen(s) <= a.max_query_len);
-      TESSERA_CHECK(a.seq_lens[s] <= a.max_seq_len);
+      TESSERA_CHECK(a.host.query_start_loc[s] == a.device.query_start_loc[s] &&
+                    a.host.seq_lens[s] == a.device.seq_lens[s]);
+      TESSERA_CHECK(a.QueryLen(s) <= a.max_query_len && a.host.seq_lens[s] <= a.max_seq_len);
+      TESSERA_CHECK(a.QueryLen(s) > 0 || a.host.seq_lens[s] == 0, "a row is used or empty");
+      sequences += a.QueryLen(s) > 0 ? 1 : 0;
       for (int32_t i = 0; i < a.QueryLen(s); ++i) {
-        const int32_t row = a.query_start_loc[s] + i;
-        TESSERA_CHECK(batch.positions[static_cast<size_t>(row)] ==
-                      a.seq_lens[s] - a.QueryLen(s) + i);
+        const int32_t row = a.host.query_start_loc[s] + i;
+        TESSERA_CHECK(batch.positions[row] == a.host.seq_lens[s] - a.QueryLen(s) + i);
       }
     }
+    RaiseTo(&counters_->max_sequences, sequences);
   }
 
   // A token's key in the first head is its id, marked with its layer; everything else is NaN.
   static void Write(const ForwardBatch& batch, size_t layer) {
     const KvCache& cache = batch.layers[layer].cache;
     float* data = static_cast<float*>(cache.data);
-    for (size_t row = 0; row < batch.token_ids.size(); ++row) {
-      const int64_t slot = batch.attention.slot_mapping[row];
+    const std::span<const int32_t> tokens = Tokens(batch);
+    for (size_t row = 0; row < tokens.size(); ++row) {
+      const int64_t slot = batch.attention.device.slot_mapping[row];
       TESSERA_CHECK(slot >= 0 && slot < cache.num_blocks * cache.block_size);
       const int64_t block = slot / cache.block_size;
       const int64_t token = slot % cache.block_size;
@@ -151,19 +175,19 @@ class FakeModel : public Model {
         std::fill_n(key + cache.v_offset, 3, std::numeric_limits<float>::quiet_NaN());
       }
       data[cache.KOffset(block, 0, token)] =
-          static_cast<float>(batch.token_ids[row] + 1000 * static_cast<int32_t>(layer));
+          static_cast<float>(tokens[row] + 1000 * static_cast<int32_t>(layer));
     }
   }
 
   void MakeLogits(const ForwardBatch& batch, int32_t seq, int32_t row, std::span<float> out) const {
     const AttentionBatch& attention = batch.attention;
-    const int32_t position = batch.positions[static_cast<size_t>(row)];
+    const int32_t position = batch.positions[row];
     std::vector<int32_t> context;
     for (int32_t p = 0; p <= position; ++p) {
       const size_t layer = static_cast<size_t>(p) % batch.layers.size();
       const KvCache& cache = batch.layers[layer].cache;
       const int32_t block =
-          attention.block_table[seq * attention.block_table_stride + p / cache.block_size];
+          attention.device.block_table[seq * attention.block_table_stride + p / cache.block_size];
       const float stored =
           static_cast<const float*>(cache.data)[cache.KOffset(block, 0, p % cache.block_size)];
       const bool plausible = stored >= 0 && stored < 1e6f;
@@ -179,6 +203,7 @@ class FakeModel : public Model {
 
   FakeCounters* const counters_;
   ThreadPool* const threads_;
+  Stream& stream_;
   ModelConfig config_;
   std::vector<AttentionSpec> specs_;
 };
@@ -203,7 +228,14 @@ EngineParts MakeFakeParts(const FakeModelOptions& options, FakeCounters* counter
   threads.num_threads = 2;
   threads.pin = false;
   parts.threads = std::make_unique<ThreadPool>(threads);
-  parts.model = std::make_unique<FakeModel>(options, counters, parts.threads.get());
+  parts.device = options.device_lost != nullptr ? CreateCpuDevice() : CreateFencedDevice();
+  parts.stream = std::move(parts.device->NewStream()).value();
+  if (options.device_lost != nullptr) {
+    parts.stream = std::make_unique<LossyStream>(options.device_lost);
+  }
+  parts.ops = CreateCpuOps(parts.device.get(), parts.stream.get(), parts.threads.get());
+  parts.model =
+      std::make_unique<FakeModel>(options, counters, parts.threads.get(), parts.stream.get());
   parts.groups = GroupLayers(parts.model->layer_specs());
   for (size_t i = 0; i < parts.groups.specs.size(); ++i) {
     Selection selection;

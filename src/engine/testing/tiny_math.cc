@@ -1,5 +1,6 @@
 #include "engine/testing/tiny_math.h"
 
+#include <cstdlib>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
@@ -12,6 +13,7 @@ namespace tessera::testing {
 EngineOptions TinyMathOptions() {
   EngineOptions options;
   options.model_directory = TinyMathDirectory();
+  if (const char* device = std::getenv("TESSERA_DEVICE")) options.device = device;
   options.dtype = DType::kFloat32;
   options.kv_cache_bytes = int64_t{256} << 20;
   return options;

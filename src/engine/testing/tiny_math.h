@@ -10,7 +10,7 @@
 
 namespace tessera::testing {
 
-// In float32, with a KV cache of 256 MiB.
+// In float32, with a KV cache of 256 MiB, on the device that TESSERA_DEVICE names (none: the CPU).
 EngineOptions TinyMathOptions();
 
 struct RecordedAnswer {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cmath>
+#include <cstring>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -12,29 +13,34 @@ namespace tessera {
 
 class SlowOps final : public Ops {
  public:
-  Result<std::unique_ptr<PackedLinear>> PackLinear(std::span<const WeightView> weights,
-                                                   std::span<const float* const> biases,
-                                                   MatmulMode /*mode*/) override {
+  explicit SlowOps(Stream* stream) : stream_(*stream) {}
+
+  DType activation_dtype() const override { return DType::kFloat32; }
+  Stream& stream() override { return stream_; }
+
+  Result<std::unique_ptr<LinearWeights>> Pack(std::span<const WeightSource> parts,
+                                              MatmulMode /*mode*/) override {
     auto packed = std::make_unique<Matrix>();
-    packed->in = weights.front().in_features;
-    for (size_t i = 0; i < weights.size(); ++i) {
-      const WeightView& weight = weights[i];
-      const int64_t old = packed->out;
-      packed->out += weight.out_features;
-      packed->weight.resize(static_cast<size_t>(packed->out * packed->in));
-      packed->bias.resize(static_cast<size_t>(packed->out), 0.0f);
-      ConvertToFloat(weight.dtype, weight.data, weight.out_features * packed->in,
-                     packed->weight.data() + old * packed->in);
-      if (i >= biases.size() || biases[i] == nullptr) continue;
-      for (int64_t o = 0; o < weight.out_features; ++o) {
-        packed->bias[static_cast<size_t>(old + o)] = biases[i][o];
+    packed->in = parts.front().cols;
+    for (const WeightSource& part : parts) {
+      for (int64_t row = 0; row < part.rows; ++row) {
+        for (int64_t i = 0; i < part.cols; ++i) {
+          packed->weight.push_back(LoadAsFloat(part.dtype, part.values, row * part.row_stride + i));
+        }
+        packed->bias.push_back(part.bias != nullptr ? part.bias[row] : 0.0f);
       }
+      packed->out += part.rows;
     }
-    return std::unique_ptr<PackedLinear>(std::move(packed));
+    return std::unique_ptr<LinearWeights>(std::move(packed));
   }
 
-  void Linear(const PackedLinear& linear, const MatrixView& x, const MatrixView& y) override {
-    const auto& matrix = static_cast<const Matrix&>(linear);
+  Result<std::unique_ptr<LinearWeights>> PackTable(const WeightSource& table) override {
+    return Pack({&table, 1}, MatmulMode::kFloat32);
+  }
+
+  void Linear(const LinearWeights& weights, const Tensor& x, const Tensor& y) override {
+    const HostAccess access(stream_);
+    const auto& matrix = static_cast<const Matrix&>(weights);
     for (int64_t r = 0; r < x.rows; ++r) {
       for (int64_t o = 0; o < matrix.out; ++o) {
         float sum = matrix.bias[static_cast<size_t>(o)];
@@ -46,43 +52,63 @@ class SlowOps final : public Ops {
     }
   }
 
-  void Embed(const WeightView& table, std::span<const int32_t> ids, const MatrixView& y) override {
-    for (size_t r = 0; r < ids.size(); ++r) {
-      for (int64_t i = 0; i < table.in_features; ++i) {
-        Row(y, static_cast<int64_t>(r))[i] =
-            LoadAsFloat(table.dtype, table.data, ids[r] * table.in_features + i);
+  void Embed(const LinearWeights& table, const int32_t* ids, const Tensor& y) override {
+    const HostAccess access(stream_);
+    const auto& matrix = static_cast<const Matrix&>(table);
+    for (int64_t r = 0; r < y.rows; ++r) {
+      std::memcpy(Row(y, r), matrix.weight.data() + ids[r] * matrix.in,
+                  static_cast<size_t>(matrix.in) * sizeof(float));
+    }
+  }
+
+  void Norm(const NormArgs& args) override {
+    const HostAccess access(stream_);
+    for (int64_t r = 0; r < args.x.rows; ++r) {
+      float* x = Row(args.x, r);
+      float squares = 0;
+      for (int64_t i = 0; i < args.x.cols; ++i) {
+        if (args.add != nullptr) x[i] += Row(*args.add, r)[i];
+        squares += x[i] * x[i];
+      }
+      const float scale = 1.0f / std::sqrt(squares / static_cast<float>(args.x.cols) + args.eps);
+      for (int64_t i = 0; i < args.x.cols; ++i) Row(args.y, r)[i] = x[i] * scale * args.weight[i];
+    }
+  }
+
+  void QkNormRope(const QkNormRopeArgs& args) override {
+    const HostAccess access(stream_);
+    TESSERA_CHECK(args.q_norm == nullptr && args.k_norm == nullptr, "no family here has these");
+    const int64_t half = args.rope.rotary_size / 2;
+    for (int64_t t = 0; t < args.qkv.rows; ++t) {
+      float* head = Row(args.qkv, t);
+      for (int32_t h = 0; h < args.num_heads + args.num_kv_heads; ++h, head += args.head_size) {
+        for (int64_t i = 0; i < half; ++i) {
+          const float cos = args.rope.cos[args.positions[t] * half + i];
+          const float sin = args.rope.sin[args.positions[t] * half + i];
+          const float a = head[i], b = head[i + half];
+          head[i] = a * cos - b * sin;
+          head[i + half] = b * cos + a * sin;
+        }
+      }
+      if (args.cache == nullptr || args.slot_mapping[t] < 0) continue;
+      const KvCache& cache = *args.cache;
+      const int64_t block = args.slot_mapping[t] / cache.block_size;
+      for (int32_t h = 0; h < args.num_kv_heads; ++h) {
+        const float* key = head - (args.num_kv_heads - h) * args.head_size;
+        const int64_t place = cache.KOffset(block, h, args.slot_mapping[t] % cache.block_size);
+        for (int32_t i = 0; i < args.head_size; ++i) {
+          StoreFromFloat(cache.dtype, cache.data, place + i, key[i]);
+        }
+        for (int32_t i = 0; i < args.value_size; ++i) {
+          StoreFromFloat(cache.dtype, cache.data, place + cache.v_offset + i,
+                         head[h * args.value_size + i]);
+        }
       }
     }
   }
 
-  void EmbedPacked(const PackedLinear& table, std::span<const int32_t> ids,
-                   const MatrixView& y) override {
-    const auto& matrix = static_cast<const Matrix&>(table);
-    Embed({matrix.weight.data(), DType::kFloat32, matrix.out, matrix.in}, ids, y);
-  }
-
-  void RmsNorm(const MatrixView& x, const float* weight, float eps, const MatrixView& y) override {
-    for (int64_t r = 0; r < x.rows; ++r) {
-      float sum = 0;
-      for (int64_t i = 0; i < x.cols; ++i) sum += Row(x, r)[i] * Row(x, r)[i];
-      const float scale = 1.0f / std::sqrt(sum / static_cast<float>(x.cols) + eps);
-      for (int64_t i = 0; i < x.cols; ++i) Row(y, r)[i] = Row(x, r)[i] * scale * weight[i];
-    }
-  }
-
-  void AddRmsNorm(const MatrixView& x, const MatrixView& residual, const float* weight, float eps,
-                  const MatrixView& y) override {
-    Add(residual, x);
-    RmsNorm(residual, weight, eps, y);
-  }
-
-  void Add(const MatrixView& x, const MatrixView& y) override {
-    for (int64_t r = 0; r < x.rows; ++r) {
-      for (int64_t i = 0; i < x.cols; ++i) Row(x, r)[i] += Row(y, r)[i];
-    }
-  }
-
-  void SiluMul(const MatrixView& x, const MatrixView& y) override {
+  void Activate(Activation /*activation*/, const Tensor& x, const Tensor& y) override {
+    const HostAccess access(stream_);
     for (int64_t r = 0; r < y.rows; ++r) {
       for (int64_t i = 0; i < y.cols; ++i) {
         const float gate = Row(x, r)[i];
@@ -91,39 +117,37 @@ class SlowOps final : public Ops {
     }
   }
 
-  void Rope(const RopeTable& table, std::span<const int32_t> positions, const HeadsView& query,
-            const HeadsView& key) override {
-    const int32_t half = table.rotary_size / 2;
-    for (const HeadsView& heads : {query, key}) {
-      for (size_t t = 0; t < positions.size(); ++t) {
-        for (int32_t h = 0; h < heads.num_heads; ++h) {
-          float* head = heads.data + static_cast<int64_t>(t) * heads.token_stride +
-                        int64_t{h} * heads.head_size;
-          for (int32_t i = 0; i < half; ++i) {
-            const float c = table.cos[int64_t{positions[t]} * half + i];
-            const float s = table.sin[int64_t{positions[t]} * half + i];
-            const float a = head[i], b = head[i + half];
-            head[i] = a * c - b * s;
-            head[i + half] = b * c + a * s;
-          }
-        }
-      }
+  void Gather(const Tensor& x, const int32_t* rows, const Tensor& y) override {
+    const HostAccess access(stream_);
+    for (int64_t r = 0; r < y.rows; ++r) {
+      std::memcpy(Row(y, r), Row(x, rows[r]), static_cast<size_t>(y.cols) * sizeof(float));
     }
   }
 
+  Status Sample(const SamplingBatch& /*batch*/, const Tensor& /*logits*/,
+                int32_t* /*token_ids*/) override {
+    return Unsupported("these operations choose no tokens");
+  }
+  Result<std::vector<Result<SampledToken>>> Sampled() override {
+    return Unsupported("these operations choose no tokens");
+  }
+
  private:
-  struct Matrix final : PackedLinear {
-    int64_t in = 0, out = 0;
-    std::vector<float> weight;  // [out, in]
-    std::vector<float> bias;    // [out]
+  struct Matrix final : LinearWeights {
     int64_t in_features() const override { return in; }
     int64_t out_features() const override { return out; }
-    int64_t bytes() const override { return static_cast<int64_t>(weight.size() * sizeof(float)); }
+    int64_t bytes() const override {
+      return static_cast<int64_t>((weight.size() + bias.size()) * sizeof(float));
+    }
+    int64_t in = 0, out = 0;
+    std::vector<float> weight, bias;
   };
 
-  static float* Row(const MatrixView& matrix, int64_t row) {
+  static float* Row(const Tensor& matrix, int64_t row) {
     return static_cast<float*>(matrix.data) + row * matrix.stride;
   }
+
+  Stream& stream_;
 };
 
 }  // namespace tessera

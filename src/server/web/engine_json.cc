@@ -61,6 +61,7 @@ Json AttentionJson(const AttentionInUse& kind) {
 Json EngineJson(const EngineView& view, const ServerMetrics& metrics) {
   Json json = {{"seconds", Microseconds(view.seconds)},
                {"block_size", view.block_size},
+               {"device", view.stats.device},
                {"stats", StatsJson(view.stats)},
                {"latency",
                 {{"first_token", SumJson(metrics.first_token_seconds())},

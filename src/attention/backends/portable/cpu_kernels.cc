@@ -1,5 +1,5 @@
 // SVE's vectors have no size at compile time, which the register panels of the policy need: Arm
-// runs the NEON instances. AVX3_DL adds nothing that this kernel uses, and whoever has SSSE3 alone
+// runs the NEON instances. AVX3_DL adds nothing that this kernel uses, and a CPU with SSSE3 alone
 // is served by the scalar one.
 #define HWY_DISABLED_TARGETS \
   (HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128 | HWY_SSSE3 | HWY_AVX3_DL)

@@ -1,7 +1,7 @@
 #include "attention/backends/x86/x86_kernels.h"
 
 #include "attention/backends/x86/kernel_instances.h"
-#include "device/amx_permission.h"
+#include "device/cpu/amx_permission.h"
 
 namespace tessera::x86 {
 
@@ -17,7 +17,7 @@ const char* ToString(Family family) {
   return "unknown";
 }
 
-std::vector<std::string> Obstacles(Family family, const DeviceInfo& cpu) {
+std::vector<std::string> MissingRequirements(Family family, const DeviceInfo& cpu) {
   if (cpu.arch != "x86_64") {
     return {"it is written for x86-64 processors, and this is " + cpu.name + " (" + cpu.arch + ")"};
   }

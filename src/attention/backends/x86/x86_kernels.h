@@ -23,9 +23,9 @@ inline constexpr Family kFamilies[] = {Family::kAvx512, Family::kAvx512Bf16, Fam
 // "avx512", "avx512_bf16", "amx".
 const char* ToString(Family family);
 
-// Why this CPU, which runs the process, cannot run the family; empty: it can. Asks the system for
-// the use of AMX's registers where the family needs them.
-std::vector<std::string> Obstacles(Family family, const DeviceInfo& cpu);
+// Returns why this CPU, which runs the process, cannot run the family; empty: it can. Asks the
+// system for the use of AMX's registers if the family needs them.
+std::vector<std::string> MissingRequirements(Family family, const DeviceInfo& cpu);
 
 // Runs one item. `memory` is aligned to 64 bytes.
 using RunItem = void (*)(const kernel::KernelArgs& args, const kernel::WorkItem& item,

@@ -45,10 +45,10 @@ constexpr NvidiaShape NvidiaManyRows(int head_size) {
 constexpr BlockShape AmdFewRows(int head_size) {
   return {.row_waves = 1, .key_waves = head_size > 128 ? 2 : 4, .wave_keys = 16};
 }
-constexpr BlockShape AmdManyRows(int head_size, int wave) {
+constexpr BlockShape AmdManyRows(int head_size, int wave, bool bytes = false) {
   return {.row_waves = head_size > 128 ? 2 : 4,
           .key_waves = 1,
-          .wave_keys = head_size > 128 && wave == 32 ? 16 : 32};
+          .wave_keys = wave == 32 && (head_size > 128 || bytes) ? 16 : 32};
 }
 
 }  // namespace tessera::kernel::lanes

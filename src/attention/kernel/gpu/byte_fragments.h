@@ -14,7 +14,7 @@
 
 #include "attention/kernel/gpu/lane_elements.h"
 #include "attention/kernel/gpu/matrix_policies.h"
-#include "attention/kernel/gpu/simt.h"
+#include "device/gpu/simt.h"
 #include "tessera/dtype.h"
 
 namespace tessera::kernel::lanes {

@@ -13,8 +13,8 @@
 
 #include "attention/kernel/gpu/block_shapes.h"
 #include "attention/kernel/gpu/lane_elements.h"
-#include "attention/kernel/gpu/simt.h"
 #include "attention/kernel/kernel_args.h"
+#include "device/gpu/simt.h"
 #include "tessera/dtype.h"
 
 namespace tessera::kernel::lanes {

@@ -7,7 +7,7 @@
 
 #include <cstdint>
 
-#include "attention/kernel/gpu/simt.h"
+#include "device/gpu/simt.h"
 #include "tessera/dtype.h"
 
 namespace tessera::kernel::lanes {

@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "attention/kernel/gpu/simt.h"
+#include "device/gpu/simt.h"
 
 namespace tessera::kernel::lanes {
 

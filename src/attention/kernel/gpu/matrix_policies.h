@@ -30,10 +30,10 @@
 
 #include <cstdint>
 
-#include "attention/kernel/gpu/simt.h"
+#include "device/gpu/simt.h"
 #include "tessera/dtype.h"
 #if defined(TESSERA_SIMT_HOST)
-#include "attention/kernel/emulator/matrix_emulation.h"
+#include "device/gpu/emulator/matrix_emulation.h"
 #endif
 
 namespace tessera::kernel {
@@ -148,7 +148,8 @@ struct Mfma32x32x8 : PlainLoads<Mfma32x32x8> {
     }
     c = __builtin_bit_cast(Accumulator<NE>, d);
 #elif defined(TESSERA_SIMT_HOST)
-    EmulateMatrix(MatrixInstruction::kMfma32x32x8, kType, a.words, b.words, c.v, NE);
+    simt::emulator::EmulateMatrix(simt::emulator::MatrixInstruction::kMfma32x32x8, kType, a.words,
+                                  b.words, c.v, NE);
 #endif
   }
 };
@@ -181,7 +182,8 @@ struct Mfma16x16x16 : PlainLoads<Mfma16x16x16> {
     }
     c = __builtin_bit_cast(Accumulator<NE>, d);
 #elif defined(TESSERA_SIMT_HOST)
-    EmulateMatrix(MatrixInstruction::kMfma16x16x16, kType, a.words, b.words, c.v, NE);
+    simt::emulator::EmulateMatrix(simt::emulator::MatrixInstruction::kMfma16x16x16, kType, a.words,
+                                  b.words, c.v, NE);
 #endif
   }
 };
@@ -215,7 +217,8 @@ struct Wmma16x16x16 : PlainLoads<Wmma16x16x16> {
     }
     c = __builtin_bit_cast(Accumulator<NE>, d);
 #elif defined(TESSERA_SIMT_HOST)
-    EmulateMatrix(MatrixInstruction::kWmmaGfx12, kType, a.words, b.words, c.v, NE);
+    simt::emulator::EmulateMatrix(simt::emulator::MatrixInstruction::kWmmaGfx12, kType, a.words,
+                                  b.words, c.v, NE);
 #endif
   }
 };
@@ -252,7 +255,8 @@ struct MmaM16N8K16 {
             "r"(a.words[1]));
     }
 #elif defined(TESSERA_SIMT_HOST)
-    EmulateMatrix(MatrixInstruction::kMmaM16N8K16, kType, a.words, b.words, c.v, NE);
+    simt::emulator::EmulateMatrix(simt::emulator::MatrixInstruction::kMmaM16N8K16, kType, a.words,
+                                  b.words, c.v, NE);
 #endif
   }
 

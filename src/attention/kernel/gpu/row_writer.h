@@ -5,8 +5,8 @@
 
 #include "attention/kernel/gpu/lane_elements.h"
 #include "attention/kernel/gpu/lane_ops.h"
-#include "attention/kernel/gpu/simt.h"
 #include "attention/kernel/kernel_args.h"
+#include "device/gpu/simt.h"
 #include "tessera/dtype.h"
 
 namespace tessera::kernel::lanes {

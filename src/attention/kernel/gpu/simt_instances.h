@@ -1,16 +1,18 @@
-// Which instances of the kernel a GPU policy has: the one list, for every machine.
+// Which instances of the kernel GPUs have: the one list, for every machine, in groups that are
+// compiled apart (backends/portable/gpu/*.simt.cc).
 //
 // Plain bfloat16 in the usual head sizes has instances of its own. General ones take the rest:
 // 8-bit and float16 caches, 8-bit queries, every type of output, heads of any size up to theirs,
-// values of another size than keys; kBiased serves as every kind of logits.
+// values of another size than keys; kBiased serves as every kind of logits. So what is rare is
+// decided as the kernel runs.
 #pragma once
 
-#include <algorithm>
+#include <cstdint>
 
-#include "attention/feature_check.h"
+#include "attention/kernel/gpu/block_shapes.h"
+#include "attention/kernel/gpu/matrix_policies.h"
 #include "attention/kernel/logits.h"
-#include "attention/planned_work.h"
-#include "tessera/attention_spec.h"
+#include "tessera/dtype.h"
 
 namespace tessera::kernel::lanes {
 
@@ -21,81 +23,99 @@ struct SimtInstance {
   Logits logits = Logits::kScaled;
 };
 
-// Calls f.operator()<instance>() for each, those that suit a spec best first.
-template <class F>
-void ForEachSimtInstance(const F& f) {
-  const auto plain = [&]<int kHeadSize>() {
-    f.template operator()<SimtInstance{.head_size = kHeadSize, .logits = Logits::kScaled}>();
-    f.template operator()<SimtInstance{.head_size = kHeadSize, .logits = Logits::kSoftCapped}>();
-    f.template operator()<SimtInstance{.head_size = kHeadSize, .logits = Logits::kBiased}>();
-  };
-  plain.template operator()<32>();
-  plain.template operator()<64>();
-  plain.template operator()<96>();
-  plain.template operator()<128>();
+// Of each group X(name, cache, head size, general, logits), those that suit a layer best first.
+#define TESSERA_SIMT_PLAIN_32(X)                             \
+  X(plain_32_scaled, kBFloat16, 32, false, kScaled)          \
+  X(plain_32_soft_capped, kBFloat16, 32, false, kSoftCapped) \
+  X(plain_32_biased, kBFloat16, 32, false, kBiased)
+#define TESSERA_SIMT_PLAIN_64(X)                             \
+  X(plain_64_scaled, kBFloat16, 64, false, kScaled)          \
+  X(plain_64_soft_capped, kBFloat16, 64, false, kSoftCapped) \
+  X(plain_64_biased, kBFloat16, 64, false, kBiased)
+#define TESSERA_SIMT_PLAIN_96(X)                             \
+  X(plain_96_scaled, kBFloat16, 96, false, kScaled)          \
+  X(plain_96_soft_capped, kBFloat16, 96, false, kSoftCapped) \
+  X(plain_96_biased, kBFloat16, 96, false, kBiased)
+#define TESSERA_SIMT_PLAIN_128(X)                              \
+  X(plain_128_scaled, kBFloat16, 128, false, kScaled)          \
+  X(plain_128_soft_capped, kBFloat16, 128, false, kSoftCapped) \
+  X(plain_128_biased, kBFloat16, 128, false, kBiased)
+#define TESSERA_SIMT_BFLOAT16(X)                        \
+  X(bfloat16_128_biased, kBFloat16, 128, true, kBiased) \
+  X(bfloat16_256_scaled, kBFloat16, 256, true, kScaled) \
+  X(bfloat16_256_biased, kBFloat16, 256, true, kBiased)
+#define TESSERA_SIMT_FLOAT16(X)                       \
+  X(float16_128_scaled, kFloat16, 128, true, kScaled) \
+  X(float16_128_biased, kFloat16, 128, true, kBiased) \
+  X(float16_256_biased, kFloat16, 256, true, kBiased)
+#define TESSERA_SIMT_E4M3FN_128(X)                  \
+  X(e4m3fn_128_scaled, kE4M3FN, 128, true, kScaled) \
+  X(e4m3fn_128_biased, kE4M3FN, 128, true, kBiased)
+#define TESSERA_SIMT_E4M3FN_256(X)                  \
+  X(e4m3fn_256_scaled, kE4M3FN, 256, true, kScaled) \
+  X(e4m3fn_256_biased, kE4M3FN, 256, true, kBiased)
+#define TESSERA_SIMT_E4M3FNUZ(X)                        \
+  X(e4m3fnuz_128_scaled, kE4M3FNUZ, 128, true, kScaled) \
+  X(e4m3fnuz_128_biased, kE4M3FNUZ, 128, true, kBiased) \
+  X(e4m3fnuz_256_biased, kE4M3FNUZ, 256, true, kBiased)
+#define TESSERA_SIMT_E5M2(X)                    \
+  X(e5m2_128_biased, kE5M2, 128, true, kBiased) \
+  X(e5m2_256_biased, kE5M2, 256, true, kBiased)
+#define TESSERA_SIMT_INT8(X)                    \
+  X(int8_128_biased, kInt8, 128, true, kBiased) \
+  X(int8_256_biased, kInt8, 256, true, kBiased)
 
-  const auto general = [&]<DType kCache, int kHeadSize>() {
-    f.template operator()<SimtInstance{kCache, kHeadSize, true, Logits::kScaled}>();
-    f.template operator()<SimtInstance{kCache, kHeadSize, true, Logits::kBiased}>();
-  };
-  const auto sizes = [&]<DType kCache>() {
-    general.template operator()<kCache, 64>();
-    general.template operator()<kCache, 128>();
-    general.template operator()<kCache, 256>();
-  };
-  sizes.template operator()<DType::kBFloat16>();
-  sizes.template operator()<DType::kFloat16>();
-  sizes.template operator()<DType::kE4M3FN>();
-  sizes.template operator()<DType::kE4M3FNUZ>();
-  sizes.template operator()<DType::kE5M2>();
-  sizes.template operator()<DType::kInt8>();
-}
+// Y(module, its instances): the files.
+#define TESSERA_SIMT_MODULES(Y)                    \
+  Y(attention_plain_32, TESSERA_SIMT_PLAIN_32)     \
+  Y(attention_plain_64, TESSERA_SIMT_PLAIN_64)     \
+  Y(attention_plain_96, TESSERA_SIMT_PLAIN_96)     \
+  Y(attention_plain_128, TESSERA_SIMT_PLAIN_128)   \
+  Y(attention_bfloat16, TESSERA_SIMT_BFLOAT16)     \
+  Y(attention_float16, TESSERA_SIMT_FLOAT16)       \
+  Y(attention_e4m3fn_128, TESSERA_SIMT_E4M3FN_128) \
+  Y(attention_e4m3fn_256, TESSERA_SIMT_E4M3FN_256) \
+  Y(attention_e4m3fnuz, TESSERA_SIMT_E4M3FNUZ)     \
+  Y(attention_e5m2, TESSERA_SIMT_E5M2)             \
+  Y(attention_int8, TESSERA_SIMT_INT8)
 
-// Whether the instance computes what SimtRefusalReasons() lets pass.
-inline bool Takes(const SimtInstance& instance, const AttentionSpec& spec) {
-  if (instance.cache != spec.cache_dtype) return false;
-  if (!instance.general) {
-    return instance.logits == LogitsOf(spec) && spec.query_dtype == DType::kBFloat16 &&
-           (spec.output_dtype == DType::kBFloat16 || spec.output_dtype == DType::kFloat32) &&
-           instance.head_size == spec.head_size && instance.head_size == spec.value_size();
+// The matrix instructions of a machine: for few rows, and for many.
+struct Mma {
+  static constexpr const char* kName = "mma";
+  using Few = MmaM16N8K16;
+  using Many = MmaM16N8K16;
+};
+struct Mfma {
+  static constexpr const char* kName = "mfma";
+  using Few = Mfma16x16x16;
+  using Many = Mfma32x32x8;
+};
+struct Wmma {
+  static constexpr const char* kName = "wmma";
+  using Few = Wmma16x16x16;
+  using Many = Wmma16x16x16;
+};
+
+// Whose shapes of blocks: a machine's own, or small ones for the emulator.
+enum class Machine : uint8_t { kNvidia, kAmd, kEmulator };
+
+constexpr NvidiaShape ShapeOf(Machine machine, const SimtInstance& instance, bool few_rows, int x,
+                              int wave, bool transposes) {
+  const int size = instance.head_size;
+  if (machine == Machine::kNvidia) {
+    return few_rows ? NvidiaFewRows(size, SizeOf(instance.cache) == 1) : NvidiaManyRows(size);
   }
-  return (instance.logits == Logits::kBiased || instance.logits == LogitsOf(spec)) &&
-         instance.head_size >= std::max(spec.head_size, spec.value_size());
-}
-
-inline std::vector<std::string> SimtRefusalReasons(const AttentionSpec& spec, int32_t block_size) {
-  static const FeatureSet features{
-      .query_dtypes = {DType::kFloat16, DType::kBFloat16, DType::kE4M3FN, DType::kE4M3FNUZ,
-                       DType::kE5M2},
-      .cache_dtypes = {DType::kFloat16, DType::kBFloat16, DType::kE4M3FN, DType::kE4M3FNUZ,
-                       DType::kE5M2, DType::kInt8},
-      .output_dtypes = {DType::kFloat32, DType::kFloat16, DType::kBFloat16, DType::kE4M3FN,
-                        DType::kE4M3FNUZ, DType::kE5M2},
-      .max_head_size = 256,
-      .per_request_causality = true,
-      .window = true,
-      .chunks = true,
-      .soft_cap = true,
-      .alibi = true,
-      .sinks = true,
-      .query_query_bias = true,
-      .prefix_ranges = true,
-      .encoder = true,
-      .cross = true,
-      .scale_modes = {ScaleMode::kNone, ScaleMode::kPerTensor, ScaleMode::kPerHead,
-                      ScaleMode::kPerTokenHead},
-      .fp8_output = true,
-  };
-  std::vector<std::string> reasons = RefusalReasons(features, spec, block_size);
-  // A matrix instruction's operands are of one type, and 8-bit caches become bfloat16.
-  const bool half_cache = spec.cache_dtype == DType::kFloat16;
-  if (spec.query_dtype == (half_cache ? DType::kBFloat16 : DType::kFloat16)) {
-    reasons.push_back(std::string("a query of type ") + ToString(spec.query_dtype) +
-                      " with a KV cache of type " + ToString(spec.cache_dtype) +
-                      " is not supported (only " + (half_cache ? "float16" : "bfloat16") +
-                      " and 8-bit queries)");
+  if (machine == Machine::kAmd) {
+    return {few_rows ? AmdFewRows(size) : AmdManyRows(size, wave, SizeOf(instance.cache) == 1), 1};
   }
-  return reasons;
+  const int stages = transposes ? 2 : 1;  // as GPUs use them
+  if (few_rows) {
+    return {{.row_waves = 1, .key_waves = 2, .wave_keys = x < 32 ? 16 : 32, .stages = stages}, 1};
+  }
+  return {{.row_waves = x < 32 && !transposes ? 4 : 2,
+           .row_tiles = transposes ? 2 : 1,
+           .stages = stages},
+          1};
 }
 
 }  // namespace tessera::kernel::lanes

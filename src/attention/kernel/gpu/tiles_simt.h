@@ -17,10 +17,10 @@
 #include "attention/kernel/gpu/matrix_policies.h"
 #include "attention/kernel/gpu/query_rows.h"
 #include "attention/kernel/gpu/row_writer.h"
-#include "attention/kernel/gpu/simt.h"
 #include "attention/kernel/kernel_args.h"
 #include "attention/kernel/key_range.h"
 #include "attention/kernel/logits.h"
+#include "device/gpu/simt.h"
 #include "tessera/dtype.h"
 
 namespace tessera::kernel::lanes {
@@ -72,7 +72,7 @@ class SimtTiles {
     const size_t stages = sizeof(typename Stages::Shared), least = size_t{32} << 10;
     const size_t bytes = stages > least ? stages : least;
     int dims = kHeadSize;
-    while (dims > P::X && kRows * dims * sizeof(float) > bytes) dims /= 2;
+    while (dims / 2 % P::X == 0 && kRows * dims * sizeof(float) > bytes) dims /= 2;
     return dims;
   }
   static constexpr int kChunkDims = ChunkDims();
@@ -561,12 +561,16 @@ class SimtTiles {
   float pending_ = 1.0f;  // what the scores are still to be multiplied by
 };
 
-// One thread block computes one item.
+// One thread block computes one item; none, if the item is an unused entry of the list.
 template <class Tiles, Logits kLogits>
 SIMT_DEVICE void RunBlock(const KernelArgs& args, const WorkItem* items) {
+  const WorkItem* const planned = items + simt::Block();
+  if (planned->row_count == 0) return;
   // A copy in registers where the copies in the background would have it read anew in every step.
-  std::conditional_t<(Tiles::kStages > 1), const WorkItem, const WorkItem&> item =
-      items[simt::Block()];
+  WorkItem item = *planned;
+  const WorkItem fitted = FitToLengths(args, item);
+  item.key_begin = simt::Uniform(fitted.key_begin);
+  item.key_end = simt::Uniform(fitted.key_end);
   Tiles tiles(args, item, simt::SharedMemory<typename Tiles::Shared>());
   Attend<Tiles, kLogits>(tiles, args, item);
 }

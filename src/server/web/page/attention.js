@@ -60,7 +60,7 @@ function kindTable(kind, index) {
   return element('fieldset', {},
     element('legend', {}, `${kind.kind} attention, ${plural(kind.layers.length, 'layer')}`
       + ` (${layerList(kind.layers)}): `, element('strong', {}, kind.backend)),
-    element('p', { className: 'spec muted' }, kind.spec),
+    element('p', { className: 'spec muted' }, `${kind.spec}; on ${latest.device}`),
     element('div', { className: 'scroll' },
       element('table', {}, element('thead', {}, head),
         element('tbody', {}, automatic,

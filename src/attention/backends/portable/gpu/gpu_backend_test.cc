@@ -1,0 +1,115 @@
+// What the conformance test does not reach: graphs, refusals, and that the emulator notices errors.
+#include "attention/backends/portable/gpu/gpu_backend.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "attention/testing/attention_case.h"
+#include "attention/testing/graph_replay.h"
+#include "device/gpu/simt_device.h"
+
+extern "C" const tessera::HostKernel* tessera_simt_without_barrier(std::size_t* count);
+
+namespace tessera {
+namespace {
+
+using ::testing::HasSubstr;
+
+std::unique_ptr<GpuDevice> Open(const std::string& policy, unsigned seed = 1) {
+  return OpenSimtDevice({.matrix_policy = policy, .seed = seed}).value();
+}
+
+AttentionSpec Spec(int32_t heads, int32_t kv_heads, int32_t head_size) {
+  AttentionSpec spec;
+  spec.num_heads = heads;
+  spec.num_kv_heads = kv_heads;
+  spec.head_size = head_size;
+  return spec;
+}
+
+TEST(GpuBackend, CapturedStepServesOtherLengthsRequestsAndTables) {
+  for (const char* policy : {"mma", "mfma", "wmma"}) {
+    const auto device = Open(policy);
+    const auto backend = CreateGpuPortable({device.get()}).value();
+    // A group that a block of few rows holds, and one that it does not.
+    for (const AttentionSpec& spec : {Spec(4, 2, 64), Spec(40, 1, 64)}) {
+      EXPECT_EQ(testing::CheckGraphReplays(backend.get(), device.get(), spec), "") << policy;
+      AttentionSpec invariant = spec;
+      invariant.batch_invariant = true;
+      EXPECT_EQ(testing::CheckGraphReplays(backend.get(), device.get(), invariant), "") << policy;
+    }
+  }
+}
+
+// Loads the kernels of a double: those without the barrier, under the same names.
+class DeviceWithBrokenKernels final : public GpuDevice {
+ public:
+  explicit DeviceWithBrokenKernels(std::unique_ptr<GpuDevice> good) : good_(std::move(good)) {}
+  const DeviceInfo& info() const override { return good_->info(); }
+  Result<Buffer> Allocate(int64_t bytes, MemoryKind kind) override {
+    return good_->Allocate(bytes, kind);
+  }
+  Result<std::unique_ptr<Stream>> NewStream() override { return good_->NewStream(); }
+  int64_t free_bytes() const override { return good_->free_bytes(); }
+  const std::string& matrix_policy() const override { return good_->matrix_policy(); }
+  Result<std::unique_ptr<GpuModule>> Load(std::span<const KernelImage> images) override {
+    std::size_t count = 0;
+    const HostKernel* const kernels = tessera_simt_without_barrier(&count);
+    const KernelImage broken{.arch = "simt", .functions = {kernels, count}};
+    for (const KernelImage& image : images) {
+      if (std::string(image.arch) != "simt") continue;
+      const std::string first = image.functions.front().name;
+      if (first == kernels[0].name) return good_->Load({&broken, 1});
+    }
+    return good_->Load(images);
+  }
+
+ private:
+  const std::unique_ptr<GpuDevice> good_;
+};
+
+TEST(GpuBackend, EmulatorNoticesADroppedBarrier) {
+  testing::CaseOptions options{.spec = Spec(2, 1, 64), .sequences = {{40, 200}}};
+  options.spec.output_dtype = DType::kFloat32;
+  testing::AttentionCase problem(options);
+  auto device = Open("mma");
+  const auto good = CreateGpuPortable({device.get()}).value();
+  const auto right = problem.Check(good.get(), {device.get()}, 8e-3, 0);
+  EXPECT_TRUE(right.problem.empty() && right.output <= 1.0) << right.problem << right.output;
+  DeviceWithBrokenKernels double_of_it(Open("mma"));
+  const auto broken = CreateGpuPortable({&double_of_it}).value();
+  const auto errors = problem.Check(broken.get(), {&double_of_it}, 8e-3, 0);
+  EXPECT_FALSE(errors.problem.empty() && errors.output <= 1.0);
+}
+
+TEST(GpuBackend, RefusesPackedCachesAndUnsuitableKeysBeforeAnythingIsLaunched) {
+  const auto device = Open("mma");
+  const auto backend = CreateGpuPortable({device.get()}).value();
+  const auto stream = device->NewStream().value();
+  const auto plan = backend->NewPlan(Spec(2, 1, 64), {.max_seqs = 1, .max_tokens = 1}).value();
+  KvCache cache;
+  cache.packing = KvPacking::kXSplit;
+  Status status = backend->Run(plan.get(), {}, cache, {}, *stream);
+  ASSERT_FALSE(status.ok());
+  EXPECT_THAT(status.error().message, HasSubstr("standard layout"));
+  EXPECT_FALSE(backend->WriteKv(*plan, {}, {}, cache, *stream).ok());
+  cache.packing = KvPacking::kStandard;
+  status = backend->WriteKv(*plan, {}, {.dtype = DType::kE5M2}, cache, *stream);
+  ASSERT_FALSE(status.ok());
+  EXPECT_THAT(status.error().message, HasSubstr("fp8_e5m2"));
+  EXPECT_TRUE(stream->Synchronize().ok());
+}
+
+TEST(GpuBackend, ProbeTellsWhatTheBuildLacks) {
+  DeviceInfo device;
+  device.kind = DeviceKind::kCuda;
+  device.arch = "sm_75";
+  const Support support = ProbeGpuPortable(device);
+  ASSERT_EQ(support.reasons.size(), 1u);
+  EXPECT_THAT(support.reasons[0], HasSubstr("sm_75"));
+  device.arch = "simt";
+  EXPECT_TRUE(ProbeGpuPortable(device).ok());
+}
+
+}  // namespace
+}  // namespace tessera

@@ -1,0 +1,145 @@
+#include "attention/backends/portable/gpu/gpu_plan.h"
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+#include <new>
+#include <string>
+
+#include "attention/feature_check.h"
+
+namespace tessera {
+namespace {
+
+using kernel::MergeItem;
+using kernel::WorkItem;
+
+constexpr int64_t kAlignment = 16;  // of each list
+
+int64_t RoundUp(int64_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
+
+// Makes room for so many bytes; what was there is lost if it has to grow.
+Status Reserve(int64_t bytes, Device* device, Buffer* buffer) {
+  if (bytes <= buffer->bytes()) return {};
+  const int64_t grown = std::max(bytes, buffer->bytes() + buffer->bytes() / 2);
+  *buffer = Buffer();
+  TESSERA_ASSIGN_OR_RETURN(*buffer, device->Allocate(grown, MemoryKind::kDevice));
+  return {};
+}
+
+Status ReservePartials(int64_t rows, PlannedWork* plan) {
+  const auto element = static_cast<int64_t>(sizeof(float));
+  TESSERA_RETURN_IF_ERROR(
+      Reserve(rows * plan->spec().value_size() * element, plan->device, &plan->partial_output));
+  return Reserve(rows * element, plan->device, &plan->partial_lse);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<GpuPlan>> GpuPlan::Create(const AttentionSpec& spec,
+                                                 const PlanCapacity& capacity,
+                                                 const PlannerOptions& options, Device* device,
+                                                 const LoadedKernel& few, const LoadedKernel& many,
+                                                 int32_t units) {
+  auto plan =
+      std::unique_ptr<GpuPlan>(new GpuPlan(spec, capacity, options, device, few, many, units));
+  plan->options.phases = capacity.phases;
+  if (!capacity.decode_only) return plan;
+  // A grid of the size that a step of all requests may need: each request's rows under each KV
+  // head, and so many parts more that all blocks which run at a time have one, twice. The division
+  // makes do with that. Shared prefixes are not computed apart: their rows would be another
+  // kernel's.
+  plan->options.cascade_min_seqs = std::numeric_limits<int32_t>::max();
+  constexpr int64_t kInvariantParts = 8;  // of a request, on average
+  const int64_t rows = std::min(spec.group_size(), options.max_rows);
+  const int64_t tiles = int64_t{capacity.max_seqs} * spec.num_kv_heads *
+                        ((spec.group_size() + options.max_rows - 1) / options.max_rows);
+  const bool few_rows = rows <= few.info.rows;
+  const int64_t workers = int64_t{units} * (few_rows ? few : many).info.blocks;
+  const int64_t items = spec.batch_invariant ? tiles * kInvariantParts : tiles + 2 * workers;
+  plan->max_partial_rows_ = items * rows;
+  TESSERA_RETURN_IF_ERROR(ReservePartials(plan->max_partial_rows_, plan.get()));
+  TESSERA_RETURN_IF_ERROR(plan->SetSizes(few_rows ? items : 0, few_rows ? 0 : items, tiles));
+  return plan;
+}
+
+Status GpuPlan::SetSizes(int64_t few_entries, int64_t many_entries, int64_t merge_entries) {
+  constexpr int64_t kItem = sizeof(WorkItem), kMerge = sizeof(MergeItem);
+  few_ = {few_entries, 0};
+  many_ = {many_entries, RoundUp(few_entries * kItem)};
+  merges_ = {merge_entries, RoundUp(many_.offset + many_entries * kItem)};
+  const int64_t bytes = merges_.offset + merge_entries * kMerge;
+  image_.assign(static_cast<size_t>(bytes), 0);
+  return Reserve(bytes, device, &lists_);
+}
+
+// In a decode_only plan all items are one kernel's.
+bool GpuPlan::IsFew(const WorkItem& item) const {
+  return capacity.decode_only ? few_.entries > 0 : item.row_count <= few.info.rows;
+}
+
+// Divides the step, in a decode_only plan so that it fits.
+Status GpuPlan::Divide(const AttentionBatch& batch) {
+  bool few_rows = true;
+  for (int32_t seq = 0; seq < batch.num_seqs; ++seq) {
+    few_rows = few_rows && batch.QueryLen(seq) * spec().group_size() <= few.info.rows;
+  }
+  PlannerOptions step = options;
+  step.workers = units_ * (few_rows ? few : many).info.blocks;
+  PlanWork(spec(), batch, step, &work);
+  if (!capacity.decode_only) return {};
+  const int64_t room = few_.entries + many_.entries;
+  const auto fits = [&] {
+    return static_cast<int64_t>(work.items.size()) <= room &&
+           static_cast<int64_t>(work.merges.size()) <= merges_.entries &&
+           work.partial_rows <= max_partial_rows_;
+  };
+  while (!fits() && step.workers > 1) {
+    step.workers /= 2;
+    if (step.workers == 1) step.whole_waves = false;  // then nothing is split
+    PlanWork(spec(), batch, step, &work);
+  }
+  if (fits()) return {};
+  return InvalidArgument("a batch-invariant step of " + std::to_string(batch.num_seqs) +
+                         " requests takes " + std::to_string(work.items.size()) +
+                         " pieces of work, and its plan has room for " + std::to_string(room) +
+                         ": make a plan for more requests, or one that is not decode_only");
+}
+
+Status GpuPlan::Prepare(const AttentionBatch& batch, GpuStream& stream) {
+  TESSERA_RETURN_IF_ERROR(CheckCapacity(capacity, batch));
+  Status status;
+  try {
+    status = Divide(batch);
+  } catch (const std::bad_alloc&) {
+    status = OutOfMemory("there is no memory for the work list of a step of " +
+                         std::to_string(batch.num_seqs) + " requests; make steps smaller");
+  }
+  if (!status.ok()) {
+    work = {};
+    return status;
+  }
+  const auto many_begin = std::stable_partition(work.items.begin(), work.items.end(),
+                                                [&](const WorkItem& item) { return IsFew(item); });
+  const int64_t few_count = many_begin - work.items.begin();
+  const int64_t many_count = work.items.end() - many_begin;
+  const auto merge_count = static_cast<int64_t>(work.merges.size());
+  if (capacity.decode_only) {
+    TESSERA_RETURN_IF_ERROR(SetSizes(few_.entries, many_.entries, merges_.entries));
+  } else {
+    TESSERA_RETURN_IF_ERROR(SetSizes(few_count, many_count, merge_count));
+    TESSERA_RETURN_IF_ERROR(ReservePartials(work.partial_rows, this));
+  }
+  const auto put = [&](const List& list, const auto* entries, int64_t count) {
+    if (count == 0) return;
+    std::memcpy(image_.data() + list.offset, entries,
+                static_cast<size_t>(count) * sizeof(*entries));
+  };
+  put(few_, work.items.data(), few_count);
+  put(many_, work.items.data() + few_count, many_count);
+  put(merges_, work.merges.data(), merge_count);
+  stream.Copy(lists_.data(), image_.data(), static_cast<int64_t>(image_.size()));
+  return {};
+}
+
+}  // namespace tessera

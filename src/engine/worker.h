@@ -1,0 +1,113 @@
+// The worker: a device with everything on it that a model needs (weights, caches, block tables,
+// scratch, recorded graphs), which runs steps.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "engine/kv_memory.h"
+#include "engine/layer_groups.h"
+#include "engine/step_batch.h"
+#include "model/model.h"
+#include "ops/ops.h"
+#include "tessera/backend.h"
+#include "tessera/device.h"
+#include "tessera/result.h"
+
+namespace tessera {
+
+struct WorkerOptions {
+  int32_t max_seqs = 0;          // of a step: rows of the block table
+  int32_t max_batch_tokens = 0;  // of a step
+  int32_t max_logit_rows = 0;    // of a step
+  int32_t blocks_per_seq = 0;    // columns of the block table
+};
+
+struct StepResult {
+  std::vector<Result<SampledToken>> sampled;  // [StepBatch::sampling.rows]
+  std::vector<float> logits;                  // [logit_rows, vocab_size], if they were wanted
+  double model_seconds = 0;                   // until sampling began
+  double sample_seconds = 0;
+};
+
+// Not thread-safe. Functions may throw std::bad_alloc; the step is then lost, and the
+// worker takes the next one.
+class Worker {
+ public:
+  // All outlive the worker; backends[g] serves groups.specs[g]. Fails if there is no memory for the
+  // largest step.
+  static Result<std::unique_ptr<Worker>> Create(const WorkerOptions& options, Device* device,
+                                                Ops* ops, Model* model, const LayerGroups& groups,
+                                                const std::vector<Backend*>& backends,
+                                                const KvMemory& memory);
+
+  // Queues the step; on a CPU it is then done. Fails if the step asks for what the model or the
+  // caches do not have.
+  Status Submit(const StepBatch& batch);
+
+  // Waits for the step and returns what it made. An error of the device stays: no later step can
+  // succeed.
+  Result<StepResult> Collect();
+
+  // The device's own error, which stays: no later step can succeed.
+  Status DeviceStatus() { return stream_.Synchronize(); }
+
+  // Replays of recorded steps so far.
+  int64_t num_replays() const { return num_replays_; }
+
+ private:
+  // A decode step of up to `size` sequences, recorded.
+  struct Recorded {
+    std::vector<std::unique_ptr<AttentionPlan>> plans;  // [groups]
+    std::vector<uint64_t> versions;                     // of the plans, when it was recorded
+    bool warm = false;                                  // one step has run on them
+    std::unique_ptr<Graph> graph;                       // null before the next one
+  };
+  struct Arrays;
+
+  Worker(const WorkerOptions& options, Device* device, Ops* ops, Model* model,
+         const LayerGroups& groups, const std::vector<Backend*>& backends, const KvMemory& memory);
+
+  Status Allocate();
+  Status Check(const StepBatch& batch) const;
+  void Upload(const StepBatch& batch, int32_t padded);
+  void PatchTables(const std::vector<BlockChange>& changes);
+  Status Run(const StepBatch& batch);
+  Status RunRecorded(int32_t size, int32_t logit_rows);
+  Status RunUnrecorded(int32_t logit_rows);
+  Result<std::unique_ptr<Graph>> Record(const std::vector<std::unique_ptr<AttentionPlan>>& plans,
+                                        int32_t size);
+  Status Forward(const std::vector<std::unique_ptr<AttentionPlan>>& plans, int64_t logit_rows);
+  Status NewPlans(const PlanCapacity& capacity, std::vector<std::unique_ptr<AttentionPlan>>* plans);
+  Status PreparePlans(const std::vector<std::unique_ptr<AttentionPlan>>& plans);
+
+  const WorkerOptions options_;
+  Device& device_;
+  Ops& ops_;
+  Stream& stream_;
+  Model& model_;
+  const LayerGroups groups_;
+  const std::vector<Backend*> backends_;  // [groups]
+  const int64_t vocab_size_;
+  const int32_t block_size_;
+  const int64_t num_blocks_;
+  bool records_;  // whether decode steps are recorded: false once the device has refused
+
+  // A step's arrays, side by side: one copy brings them to the device.
+  Buffer device_arrays_, host_arrays_;
+  Buffer device_table_, host_table_;                   // [max_seqs, blocks_per_seq]
+  Buffer device_logits_;                               // [max_logit_rows, vocab_size]
+  std::vector<LayerAttention> layers_;                 // [num_layers]
+  std::vector<std::unique_ptr<AttentionPlan>> plans_;  // [groups]
+  std::map<int32_t, Recorded> recorded_;               // by size
+
+  ForwardBatch forward_;  // of the step under way
+  StepResult result_;
+  int64_t submitted_logit_rows_ = 0;
+  bool returns_logits_ = false, samples_ = false;
+  int64_t num_replays_ = 0;
+};
+
+}  // namespace tessera

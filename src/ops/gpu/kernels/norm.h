@@ -1,0 +1,116 @@
+// RmsNorm over rows of bfloat16, with the residual's addition first if there is one.
+//
+// Sums are float32; the residual is rounded to bfloat16 before it is squared, as it is kept.
+#pragma once
+
+#include <cstdint>
+
+#include "device/gpu/simt.h"
+#include "ops/gpu/kernels/elements.h"
+#include "ops/gpu/kernels/reduce.h"
+
+namespace tessera::ops_gpu {
+
+struct NormKernelArgs {
+  uint16_t* x;          // [rows, cols]
+  const uint16_t* add;  // likewise; null: none
+  const float* weight;  // [cols]
+  uint16_t* y;
+  int64_t x_stride, add_stride, y_stride;
+  int64_t rows, cols;
+  float eps;
+  int32_t aligned;  // rows and weights begin at multiples of 16 bytes
+};
+
+constexpr int kNormThreads = 256;
+// Rows up to so long are a wave's; a block takes kNormThreads / wave of them.
+constexpr int64_t kNormWaveCols = 512;
+
+// One row by `kThreads` threads, of which this is number `thread`. reduce() adds up over them.
+template <int kThreads, class Reduce>
+SIMT_DEVICE void NormRow(const NormKernelArgs& args, int64_t row, int thread,
+                         const Reduce& reduce) {
+  constexpr int kKept = 4;  // pieces of a thread that stay in registers from sum to result
+  uint16_t* const x = args.x + row * args.x_stride;
+  const uint16_t* const add = args.add == nullptr ? nullptr : args.add + row * args.add_stride;
+  uint16_t* const y = args.y + row * args.y_stride;
+  const int64_t pieces = args.aligned != 0 ? args.cols / 8 : 0;
+  float squares = 0.0f;
+
+  const auto load = [&](int64_t p) {
+    Piece piece = simt::LoadPiece(x + 8 * p);
+    if (add != nullptr) {
+      Floats8 f = UnpackBFloat16(piece);
+      const Floats8 g = UnpackBFloat16(simt::LoadPiece(add + 8 * p));
+      SIMT_UNROLL
+      for (int i = 0; i < 8; ++i) f.v[i] += g.v[i];
+      piece = PackBFloat16(f);
+      simt::StorePiece(x + 8 * p, piece);
+    }
+    const Floats8 f = UnpackBFloat16(piece);
+    SIMT_UNROLL
+    for (int i = 0; i < 8; ++i) squares += f.v[i] * f.v[i];
+    return piece;
+  };
+  Piece kept[kKept];
+  SIMT_UNROLL
+  for (int i = 0; i < kKept; ++i) {
+    const int64_t p = thread + i * kThreads;
+    if (p < pieces) kept[i] = load(p);
+  }
+  for (int64_t p = thread + kKept * kThreads; p < pieces; p += kThreads) load(p);
+  for (int64_t col = 8 * pieces + thread; col < args.cols; col += kThreads) {
+    float value = FromBFloat16(x[col]);
+    if (add != nullptr) {
+      x[col] = ToBFloat16(value + FromBFloat16(add[col]));
+      value = FromBFloat16(x[col]);
+    }
+    squares += value * value;
+  }
+
+  const float mean = reduce(squares) / static_cast<float>(static_cast<int32_t>(args.cols));
+  const float scale = 1.0f / simt::Sqrt(mean + args.eps);
+  const auto store = [&](int64_t p, const Piece& piece) {
+    Floats8 f = UnpackBFloat16(piece);
+    const Floats8 w = ToFloats(LoadElements8<DType::kFloat32>(args.weight, 8 * p));
+    SIMT_UNROLL
+    for (int i = 0; i < 8; ++i) f.v[i] = f.v[i] * scale * w.v[i];
+    simt::StorePiece(y + 8 * p, PackBFloat16(f));
+  };
+  SIMT_UNROLL
+  for (int i = 0; i < kKept; ++i) {
+    const int64_t p = thread + i * kThreads;
+    if (p < pieces) store(p, kept[i]);
+  }
+  for (int64_t p = thread + kKept * kThreads; p < pieces; p += kThreads) {
+    store(p, simt::LoadPiece(x + 8 * p));
+  }
+  for (int64_t col = 8 * pieces + thread; col < args.cols; col += kThreads) {
+    y[col] = ToBFloat16(FromBFloat16(x[col]) * scale * args.weight[col]);
+  }
+}
+
+template <int kWave>
+struct NormMemory {
+  float sums[kNormThreads / kWave];
+};
+
+// A block a row.
+template <int kWave>
+SIMT_DEVICE void NormBlock(const NormKernelArgs& args) {
+  auto* const memory = simt::SharedMemory<NormMemory<kWave>>();
+  NormRow<kNormThreads>(args, simt::Block(), simt::Thread(), [&](float squares) {
+    return BlockReduce<kWave, kNormThreads>(squares, memory->sums, Sum());
+  });
+}
+
+// A wave a row.
+template <int kWave>
+SIMT_DEVICE void NormWave(const NormKernelArgs& args) {
+  const int64_t row = int64_t{simt::Block()} * (kNormThreads / kWave) + simt::Thread() / kWave;
+  if (row >= args.rows) return;
+  NormRow<kWave>(args, row, simt::Thread() % kWave,
+                 [&](float squares) { return WaveReduce<kWave>(squares, Sum()); });
+}
+
+}  // namespace tessera::ops_gpu

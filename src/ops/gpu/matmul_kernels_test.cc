@@ -1,0 +1,208 @@
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "ops/gpu/kernels/matmul_few.h"
+#include "ops/gpu/kernels/matmul_one.h"
+#include "ops/gpu/kernels/matmul_tile.h"
+#include "ops/gpu/testing.h"
+
+namespace tessera::ops_gpu {
+namespace {
+
+enum class Kernel { kFew16, kFew32, kTile64, kTile128, kOne };
+
+template <class P, DType kWeight>
+void Run(Kernel kernel, const MatmulArgs& args) {
+  const auto emulate = [&](int64_t tiles, void (*body)(const MatmulArgs&)) {
+    Emulate(tiles * args.splits, kMatmulThreads, P::WAVE, [&] { body(args); });
+  };
+  switch (kernel) {
+    case Kernel::kFew16:
+      return emulate(CeilDiv(args.n, 16), &MatmulFewBlock<P, kWeight, 16>);
+    case Kernel::kFew32:
+      return emulate(CeilDiv(args.n, 32), &MatmulFewBlock<P, kWeight, 32>);
+    case Kernel::kTile64:
+      return emulate(CeilDiv(args.rows, 64) * CeilDiv(args.n, 64),
+                     &MatmulTileBlock<P, kWeight, SmallTile<P, kWeight>()>);
+    case Kernel::kTile128:
+      return emulate(CeilDiv(args.rows, 128) * CeilDiv(args.n, 128),
+                     &MatmulTileBlock<P, kWeight, BigTile<P, kWeight>()>);
+    case Kernel::kOne:
+      return emulate(CeilDiv(args.n * args.k_parts, kMatmulThreads / P::WAVE),
+                     &MatmulOneBlock<kWeight, P::WAVE>);
+  }
+}
+
+template <class P>
+void RunType(DType weight, Kernel kernel, const MatmulArgs& args) {
+  if (weight == DType::kBFloat16) return Run<P, DType::kBFloat16>(kernel, args);
+  if (weight == DType::kFloat16) return Run<P, DType::kFloat16>(kernel, args);
+  Run<P, DType::kFloat32>(kernel, args);
+}
+
+void RunPolicy(const std::string& policy, DType weight, Kernel kernel, const MatmulArgs& args) {
+  if (policy == "mma") return RunType<kernel::MmaM16N8K16>(weight, kernel, args);
+  if (policy == "mfma") return RunType<kernel::Mfma16x16x16>(weight, kernel, args);
+  RunType<kernel::Wmma16x16x16>(weight, kernel, args);
+}
+
+struct Case {
+  int64_t rows, n, k;
+  int32_t splits = 1;
+  int64_t k_per_split = 0;  // 0: all of k
+  bool aligned = true;      // x
+  bool bias = false;
+  DType y = DType::kBFloat16;
+  DType weight = DType::kBFloat16;
+  int32_t k_parts = 1;
+};
+
+std::string Describe(const std::string& policy, Kernel kernel, const Case& c) {
+  return policy + " kernel " + std::to_string(static_cast<int>(kernel)) + " rows " +
+         std::to_string(c.rows) + " n " + std::to_string(c.n) + " k " + std::to_string(c.k) +
+         " weight " + ToString(c.weight);
+}
+
+// x with NaN between and past its rows, W padded with zeros.
+struct Operands {
+  explicit Operands(const Case& c)
+      : x(DType::kBFloat16, c.rows, c.k, c.aligned ? CeilDiv(c.k, 8) * 8 + 8 : c.k + 1),
+        w(c.weight, c.n, CeilDiv(c.k, 8) * 8, CeilDiv(c.k, 8) * 8),
+        y(c.y, c.rows, c.n, c.n + (c.n % 3)),
+        bias(RandomFloats(c.n, 9)) {
+    x.Fill(1);
+    w.Fill(2);
+    for (int64_t i = 0; i < c.n; ++i) {
+      for (int64_t j = c.k; j < w.cols; ++j) w.Set(i, j, 0.0f);
+    }
+    partial.assign(static_cast<size_t>(c.splits * c.rows * c.n), kNan);
+  }
+  MatmulArgs Args(const Case& c) {
+    return {.x = static_cast<const uint16_t*>(x.data()),
+            .w = w.data(),
+            .bias = c.bias ? bias.data() : nullptr,
+            .y = y.data(),
+            .partial = partial.data(),
+            .x_stride = x.stride,
+            .w_stride = w.stride,
+            .y_stride = y.stride,
+            .rows = c.rows,
+            .n = c.n,
+            .k = c.k,
+            .k_per_split = c.k_per_split > 0 ? c.k_per_split : CeilDiv(c.k, 128) * 128,
+            .splits = c.splits,
+            .k_parts = c.k_parts,
+            .x_aligned = c.aligned,
+            .y_dtype = static_cast<int32_t>(c.y)};
+  }
+  HostMatrix x, w, y;
+  std::vector<float> bias, partial;
+};
+
+void Expect(const std::string& policy, Kernel kernel, const Case& c) {
+  Operands o(c);
+  const MatmulArgs args = o.Args(c);
+  RunPolicy(policy, c.weight, kernel, args);
+  if (c.splits > 1) {
+    Emulate(CeilDiv(c.rows * c.n, kMatmulThreads), kMatmulThreads, 32,
+            [&] { SumSplitsBlock(args); });
+  }
+  for (int64_t r = 0; r < c.rows; ++r) {
+    for (int64_t i = 0; i < c.n; ++i) {
+      double want = c.bias ? o.bias[static_cast<size_t>(i)] : 0.0, size = 1e-30;
+      for (int64_t j = 0; j < c.k; ++j) {
+        want += double{o.x.At(r, j)} * o.w.At(i, j);
+        size += std::abs(double{o.x.At(r, j)} * o.w.At(i, j));
+      }
+      const double tolerance =
+          size * 3e-5 + (c.y == DType::kBFloat16 ? std::abs(want) * 0x1p-8 : 0.0);
+      ASSERT_NEAR(o.y.At(r, i), want, tolerance)
+          << Describe(policy, kernel, c) << " at " << r << ", " << i;
+    }
+    for (int64_t i = c.n; i < o.y.stride; ++i) ASSERT_TRUE(std::isnan(o.y.At(r, i)));
+  }
+}
+
+const std::string kPolicies[] = {"mma", "mfma", "wmma"};
+
+TEST(MatmulKernels, FewRowsOfAnyShape) {
+  const Case cases[] = {
+      {1, 1, 1, 1, 0, false},
+      {1, 16, 32},
+      {16, 40, 128, 1, 0, true, true},
+      {3, 7, 5, 1, 0, false, true, DType::kFloat32},
+      {8, 33, 1027, 1, 0, false, true, DType::kFloat32},
+      {9, 50, 1000, 3, 384, true, true},
+      {16, 17, 700, 4, 256, true, false, DType::kFloat32},  // the last split has nothing
+      {5, 31, 300, 1, 0, true, true, DType::kFloat32, DType::kFloat16},
+      {2, 20, 77, 1, 0, false, false, DType::kBFloat16, DType::kFloat16},
+      {16, 31, 300, 2, 256, true, true, DType::kFloat32, DType::kFloat32},
+      {2, 20, 77, 1, 0, false, false, DType::kBFloat16, DType::kFloat32}};
+  for (const std::string& policy : kPolicies) {
+    for (const Case& c : cases) {
+      for (const Kernel kernel : {Kernel::kFew16, Kernel::kFew32}) Expect(policy, kernel, c);
+    }
+  }
+}
+
+TEST(MatmulKernels, OneRowOfAnyShape) {
+  const Case cases[] = {
+      {1, 1, 1, 1, 0, false},
+      {1, 16, 32},
+      {1, 33, 1027, 1, 0, false, true, DType::kFloat32},
+      {1, 9, 2048, 1, 0, true, true},
+      {1, 20, 4100, 1, 0, true, false, DType::kFloat32},
+      {1, 31, 300, 1, 0, true, true, DType::kFloat32, DType::kFloat16},
+      {1, 20, 77, 1, 0, false, false, DType::kBFloat16, DType::kFloat32},
+      {1, 9, 2048, 1, 1024, true, true, DType::kFloat32, DType::kBFloat16, 2},
+      {1, 7, 3000, 1, 1024, false, true, DType::kFloat32, DType::kBFloat16, 4},
+      {1, 5, 600, 1, 512, true, false, DType::kFloat32, DType::kFloat16, 4}};  // two have nothing
+  for (const std::string& policy : kPolicies) {
+    for (const Case& c : cases) Expect(policy, Kernel::kOne, c);
+  }
+}
+
+TEST(MatmulKernels, ManyRowsOfAnyShape) {
+  const Case cases[] = {{1, 1, 1, 1, 0, false},
+                        {17, 40, 128, 1, 0, true, true},
+                        {65, 129, 72, 1, 0, true, true},
+                        {130, 130, 99, 1, 0, false, true, DType::kFloat32},
+                        {64, 67, 515, 3, 256, true, true},
+                        {33, 64, 300, 2, 256, true, true, DType::kFloat32, DType::kFloat16},
+                        {20, 31, 77, 1, 0, false, false, DType::kBFloat16, DType::kFloat32}};
+  for (const std::string& policy : kPolicies) {
+    for (const Case& c : cases) {
+      for (const Kernel kernel : {Kernel::kTile64, Kernel::kTile128}) Expect(policy, kernel, c);
+    }
+  }
+  Expect("mma", Kernel::kTile64, {64 * 17, 65, 8});  // a second group of tiles
+}
+
+// A row alone, and among others that are NaN: not a bit changes.
+TEST(MatmulKernels, RowDoesNotDependOnOthers) {
+  for (const std::string& policy : kPolicies) {
+    for (const Kernel kernel : {Kernel::kFew32, Kernel::kTile64, Kernel::kTile128}) {
+      const Case among = {.rows = 13, .n = 48, .k = 384, .y = DType::kFloat32};
+      Case alone = among;
+      alone.rows = 1;
+      Operands o(among), p(alone);
+      for (int64_t j = 0; j < among.k; ++j) {
+        for (int64_t r = 0; r < among.rows; ++r) {
+          if (r != 5) o.x.Set(r, j, kNan);
+        }
+        p.x.Set(0, j, o.x.At(5, j));
+      }
+      RunPolicy(policy, among.weight, kernel, o.Args(among));
+      RunPolicy(policy, alone.weight, kernel, p.Args(alone));
+      for (int64_t i = 0; i < among.n; ++i) ASSERT_EQ(o.y.At(5, i), p.y.At(0, i)) << policy;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace tessera::ops_gpu
