@@ -58,7 +58,7 @@ Result<RequestedBackend> ResolveRequest(const SelectionRequest& request,
   if (!HasVllmChoice(environment)) return RequestedBackend{"auto", ""};
   const std::string name = environment.String("VLLM_ATTENTION_BACKEND").value_or("");
   TESSERA_ASSIGN_OR_RETURN(VllmChoice choice, ChooseAsVllm(name, environment, device));
-  Append(std::move(choice.warnings), warnings);
+  Append(choice.warnings, warnings);
   return RequestedBackend{choice.backend, "the choice of vLLM's variables"};
 }
 
@@ -68,7 +68,7 @@ Result<std::string> TranslateVllmName(const std::string& name, const Environment
                                       std::vector<std::string>* warnings) {
   if (!IsVllmName(name)) return name;
   TESSERA_ASSIGN_OR_RETURN(VllmChoice choice, ChooseAsVllm(name, environment, device));
-  Append(std::move(choice.warnings), warnings);
+  Append(choice.warnings, warnings);
   return choice.backend;
 }
 

@@ -263,7 +263,7 @@ Result<std::unique_ptr<Graph>> Worker::Record(
     throw;
   }
   auto graph = stream_.EndCapture();
-  TESSERA_RETURN_IF_ERROR(status);
+  if (!status.ok()) return status.error();
   return graph;
 }
 

@@ -295,8 +295,8 @@ Result<std::vector<Result<SampledToken>>> GpuSampler::Collect() {
   tokens.reserve(static_cast<size_t>(step.plan.rows));
   for (size_t i = 0; i < step.errors.size(); ++i, top += step.plan.top) {
     const SampleResult& result = results[i];
-    if (step.errors[i].has_value()) {
-      tokens.emplace_back(*step.errors[i]);
+    if (const std::optional<Error>& error = step.errors[i]; error.has_value()) {
+      tokens.emplace_back(*error);
     } else if (result.error == SampleError::kInfinite) {
       tokens.emplace_back(Internal("The model's logits are infinite; try --dtype float32."));
     } else if (result.error == SampleError::kNothing) {

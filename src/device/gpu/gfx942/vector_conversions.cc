@@ -15,7 +15,7 @@ using U = uint32_t;
 template <class To, class From>
 To Saturated(From value) {
   using Limits = std::numeric_limits<To>;
-  if (value != value) return 0;
+  if (std::isnan(value)) return 0;
   if (value <= static_cast<From>(Limits::min())) return Limits::min();
   // The largest integer is no number of From; the next power of two is.
   if (value >= std::ldexp(static_cast<From>(1), Limits::digits)) return Limits::max();

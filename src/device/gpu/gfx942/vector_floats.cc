@@ -17,17 +17,17 @@ KeptHalf Kept(float f) { return {FloatToFloat16(f)}; }
 // What the hardware takes if one of two is no number: the other.
 template <class T>
 T Larger(T a, T b) {
-  if (a != a) return b;
+  if (std::isnan(a)) return b;
   return b > a ? b : a;
 }
 template <class T>
 T Smaller(T a, T b) {
-  if (a != a) return b;
+  if (std::isnan(a)) return b;
   return b < a ? b : a;
 }
 template <class T>
 T Middle(T a, T b, T c) {
-  if (a != a || b != b || c != c) return Smaller(Smaller(a, b), c);
+  if (std::isnan(a) || std::isnan(b) || std::isnan(c)) return Smaller(Smaller(a, b), c);
   return Larger(Smaller(a, b), Smaller(Larger(a, b), c));
 }
 F Fraction(F a) { return a - std::floor(a); }
