@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Writes the table of docs/backends.md anew, from the backends of a build.
+# Rewrites the table of docs/backends.md from the backends of a build.
 #
 #   scripts/update_backend_matrix.sh [build/release/tessera]
 set -euo pipefail

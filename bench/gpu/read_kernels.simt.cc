@@ -18,7 +18,7 @@ SIMT_KERNEL(read_all, ReadArgs, kReadThreads, 1) {
       sum += pieces[j].words[0] ^ pieces[j].words[1] ^ pieces[j].words[2] ^ pieces[j].words[3];
     }
   }
-  if (sum == 0x12345678u) *args.out = sum;  // never, but nobody knows
+  if (sum == 0x12345678u) *args.out = sum;  // never, which no compiler knows
 }
 
 SIMT_KERNELS(SIMT_ENTRY(read_all));

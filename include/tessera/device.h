@@ -113,8 +113,8 @@ class Stream {
   // Returns when everything has been done, with the first error there was.
   virtual Status Synchronize() = 0;
 
-  // Between these two, launches and copies between buffers are recorded, not done. Fails if the
-  // device cannot record (a CPU): the caller then launches each time anew.
+  // Records launches and copies between buffers, without doing them, until EndCapture(). Fails if
+  // the device cannot record (a CPU): the caller then launches them again in every step.
   virtual Status BeginCapture() = 0;
   virtual Result<std::unique_ptr<Graph>> EndCapture() = 0;
   virtual void Launch(const Graph& graph) = 0;  // a graph that this stream recorded

@@ -125,7 +125,7 @@ void MergeRows(const AttentionSpec& spec, const kernel::KernelArgs& args,
       return part < merge.parts ? merge.partial_row + int64_t{part} * merge.row_count + r
                                 : merge.shared_row + (part - merge.parts) * merge.shared_stride + r;
     };
-    // Into the first part's own row: nobody reads it afterwards.
+    // Into the first part's own row: it is not read afterwards.
     float* const row = args.partial_output + partial_row(0) * args.value_size;
     const float lse = MergeStatesOf(
         merge.parts + merge.shared_parts,

@@ -35,7 +35,7 @@ class SelectionTest : public ::testing::Test {
   }
 
   AttentionSpec spec_{.num_heads = 8, .num_kv_heads = 2, .head_size = 64};
-  // A device that nobody has at hand.
+  // A device that this machine does not have.
   void UseDevice(DeviceKind kind, const std::string& name, const std::string& arch) {
     DeviceInfo info = DetectCpu();
     info.kind = kind;

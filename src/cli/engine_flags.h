@@ -46,7 +46,7 @@ Result<std::string> DefaultModelDirectory();
 // flags.model, or the default one.
 Result<std::string> ModelDirectory(const EngineFlags& flags);
 
-// Sets flags->dtype if nobody has: to cpu_dtype on a CPU, to bfloat16 on a GPU. Fails if there is
+// Sets flags->dtype if it is empty: to cpu_dtype on a CPU, to bfloat16 on a GPU. Fails if there is
 // no such device.
 Status SettleDType(EngineFlags* flags);
 

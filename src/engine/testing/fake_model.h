@@ -20,7 +20,7 @@ struct FakeModelOptions {
   int64_t max_model_len = 64;
   std::vector<int32_t> eos_token_ids = {};
   bool batch_invariant = false;
-  // Once it is true the device is lost: its stream fails for ever. Outlives the engine. Null: on a
+  // Once it is true the device is lost: its stream always fails. Outlives the engine. Null: on a
   // fenced device, which lasts.
   const std::atomic<bool>* device_lost = nullptr;
 };

@@ -100,7 +100,7 @@ class KeyValueStages {
     PublishPlaces();
 #if !defined(TESSERA_DROP_STAGING_BARRIER)  // defined only by the test that shows that the emulator
                                             // notices
-    // Everybody's part of this step has arrived, and nobody reads the last step's any more.
+    // All threads' parts of this step have arrived, and the last step's are no longer read.
     simt::Sync();
 #endif
     const int32_t left = item_.key_end - first - (kStages - 1) * kKeys;

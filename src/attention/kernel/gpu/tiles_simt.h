@@ -566,7 +566,7 @@ template <class Tiles, Logits kLogits>
 SIMT_DEVICE void RunBlock(const KernelArgs& args, const WorkItem* items) {
   const WorkItem* const planned = items + simt::Block();
   if (planned->row_count == 0) return;
-  // A copy in registers where the copies in the background would have it read anew in every step.
+  // A copy in registers where the copies in the background would read it again in every step.
   WorkItem item = *planned;
   const WorkItem fitted = FitToLengths(args, item);
   item.key_begin = simt::Uniform(fitted.key_begin);

@@ -1,7 +1,7 @@
 // The table of driver functions over memory of the host, for the emulators: everything but how a
 // kernel is found and run. Device memory is fenced, and open only while the device works.
 //
-// Streams are as lazy as a GPU may be at worst: what they are given is done when somebody waits for
+// Streams are as lazy as a GPU may be at worst: what they are given is done when a caller waits for
 // it. So the program notices here what it got wrong about time: pinned memory that it writes too
 // early, results that it reads without waiting.
 #pragma once

@@ -5,7 +5,7 @@
 namespace tessera::gfx942 {
 
 void Lds::Reset(int64_t bytes, int) {
-  // What nobody wrote is no number, should it reach a result.
+  // Bytes that were never written read as NaN, which shows if it reaches a result.
   bytes_.assign(static_cast<size_t>(bytes), 0xff);
   writer_.assign(static_cast<size_t>(bytes), kNever);
   reader_.assign(static_cast<size_t>(bytes), kNobody);

@@ -31,7 +31,7 @@ SIMT_DEVICE float FromFloat16(uint16_t bits) {
 #elif defined(TESSERA_SIMT_HOST)
   return Float16ToFloat(bits);
 #else
-  return static_cast<float>(bits);  // nvcc's pass for the host, whose code nobody calls
+  return static_cast<float>(bits);  // nvcc's pass for the host, whose code is never called
 #endif
 }
 

@@ -45,7 +45,7 @@ struct FewRowsOperands {
 };
 
 // Loads that need no condition: all of k is there. Rows and columns past the end repeat the last
-// one; nobody reads what is computed of them.
+// one; what is computed of them is not read.
 template <class P, DType kWeight, int kCols>
 SIMT_DEVICE void LoadWholeSteps(const MatmulArgs& args, int64_t first_col, int64_t lane_k, int lane,
                                 FewRowsOperands<P, kWeight, kCols>* o) {

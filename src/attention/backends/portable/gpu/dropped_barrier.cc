@@ -1,4 +1,4 @@
-// The kernel's GPU instance without the barrier behind the staging of K and V, under the name of
+// The kernel's GPU instance without the barrier after the staging of K and V, under the name of
 // one that the backend launches: a test shows that the emulator notices.
 #define TESSERA_DROP_STAGING_BARRIER 1
 #define lanes lanes_without_barrier
