@@ -60,12 +60,12 @@ class Bench {
 
   void Norms() {
     for (const int64_t rows : Rows({1, 8, 256, 8192})) {
-      Activations x(*this, rows, kHidden), add(*this, rows, kHidden), y(*this, rows, kHidden);
-      Buffer weight = Filled(kHidden * 4);
-      const Tensor residual = add.tensor();
-      Report("norm with residual", rows, 8 * rows * kHidden, 0, Time([&](int) {
-               own_->Norm({.x = x.tensor(),
-                           .add = &residual,
+      Activations add(*this, rows, kHidden), y(*this, rows, kHidden);
+      Buffer weight = Filled(kHidden * 4), x = Filled(rows * kHidden * 4);
+      const Tensor delta = add.tensor();
+      Report("norm with residual", rows, 12 * rows * kHidden, 0, Time([&](int) {
+               own_->Norm({.x = {x.data(), DType::kFloat32, rows, kHidden, kHidden},
+                           .add = &delta,
                            .weight = weight.As<float>(),
                            .eps = 1e-5f,
                            .y = y.tensor()});

@@ -40,19 +40,21 @@ class DecoderModel final : public Model {
     struct Wanted {
       Buffer* buffer;
       int64_t rows, cols;
+      DType dtype;
     };
     Activations& a = activations_;
-    for (const Wanted& wanted : {Wanted{&a.residual, max_tokens_, hidden},
-                                 {&a.hidden, max_tokens_, hidden},
-                                 {&a.delta, max_tokens_, hidden},
-                                 {&a.qkv, max_tokens_, qkv},
-                                 {&a.attended, max_tokens_, heads},
-                                 {&a.gate_up, max_tokens_, 2 * inner},
-                                 {&a.activated, max_tokens_, inner},
-                                 {&a.wanted_residual, max_logit_rows_, hidden},
-                                 {&a.wanted_attended, max_logit_rows_, heads}}) {
-      auto buffer = device_.Allocate(
-          wanted.rows * wanted.cols * static_cast<int64_t>(SizeOf(dtype_)), MemoryKind::kDevice);
+    for (const Wanted& wanted : {Wanted{&a.residual, max_tokens_, hidden, kResidual},
+                                 {&a.hidden, max_tokens_, hidden, dtype_},
+                                 {&a.delta, max_tokens_, hidden, dtype_},
+                                 {&a.qkv, max_tokens_, qkv, dtype_},
+                                 {&a.attended, max_tokens_, heads, dtype_},
+                                 {&a.gate_up, max_tokens_, 2 * inner, dtype_},
+                                 {&a.activated, max_tokens_, inner, dtype_},
+                                 {&a.wanted_residual, max_logit_rows_, hidden, kResidual},
+                                 {&a.wanted_attended, max_logit_rows_, heads, dtype_}}) {
+      auto buffer =
+          device_.Allocate(wanted.rows * wanted.cols * static_cast<int64_t>(SizeOf(wanted.dtype)),
+                           MemoryKind::kDevice);
       if (!buffer.ok()) {
         return OutOfMemory("there is no memory for the activations of a step of " +
                            std::to_string(max_tokens_) +
@@ -94,7 +96,7 @@ class DecoderModel final : public Model {
                   "a step is larger than the model was made for");
     if (tokens == 0) return {};
     const int64_t hidden_size = config_.hidden_size;
-    const Tensor residual = View(activations_.residual, tokens, hidden_size);
+    const Tensor residual = Residual(activations_.residual, tokens);
     const Tensor hidden = View(activations_.hidden, tokens, hidden_size);
     const LinearWeights& table =
         decoder_.embedding != nullptr ? *decoder_.embedding : *decoder_.head;
@@ -115,7 +117,7 @@ class DecoderModel final : public Model {
     TESSERA_RETURN_IF_ERROR(Attend(last, batch, batch.layers.back(), hidden, attended));
     if (wanted == 0) return {};
     const Tensor wanted_attended = View(activations_.wanted_attended, wanted, heads);
-    const Tensor wanted_residual = View(activations_.wanted_residual, wanted, hidden_size);
+    const Tensor wanted_residual = Residual(activations_.wanted_residual, wanted);
     const Tensor wanted_hidden = View(activations_.hidden, wanted, hidden_size);
     ops_.Gather(attended, batch.logit_rows, wanted_attended);
     ops_.Gather(residual, batch.logit_rows, wanted_residual);
@@ -127,6 +129,10 @@ class DecoderModel final : public Model {
  private:
   Tensor View(const Buffer& buffer, int64_t rows, int64_t cols) const {
     return {buffer.data(), dtype_, rows, cols, cols};
+  }
+
+  Tensor Residual(const Buffer& buffer, int64_t rows) const {
+    return {buffer.data(), kResidual, rows, config_.hidden_size, config_.hidden_size};
   }
 
   // The attention of one layer: hidden [tokens, hidden] -> attended [tokens, query heads' values].
@@ -188,8 +194,7 @@ class DecoderModel final : public Model {
     AddAndNorm(delta, residual, layer.before_mlp, hidden);
     const Tensor gate_up = View(activations_.gate_up, rows, 2 * inner);
     const Tensor activated = View(activations_.activated, rows, inner);
-    ops_.Linear(*layer.mlp.gate_up, hidden, gate_up);
-    ops_.Activate(layer.mlp.activation, gate_up, activated);
+    ops_.LinearActivate(*layer.mlp.gate_up, layer.mlp.activation, hidden, gate_up, activated);
     ops_.Linear(*layer.mlp.down, activated, delta);
     AddAndNorm(delta, residual, next, hidden);
   }
@@ -203,6 +208,8 @@ class DecoderModel final : public Model {
     return static_cast<const std::byte*>(tensor.data) +
            element * static_cast<int64_t>(SizeOf(tensor.dtype));
   }
+
+  static constexpr DType kResidual = DType::kFloat32;
 
   const ModelConfig config_;
   const Decoder decoder_;

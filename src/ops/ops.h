@@ -37,11 +37,11 @@ enum class MatmulMode : uint8_t {
 
 // y = x / sqrt(mean(x^2) + eps) * weight, row by row (arXiv 1910.07467).
 struct NormArgs {
-  Tensor x;                       // [rows, cols] of the activations' type
-  const Tensor* add = nullptr;    // x += add comes first, and x keeps the sum: the residual
+  Tensor x;                       // [rows, cols] float32: the residual
+  const Tensor* add = nullptr;    // of the activations' type: x += add comes first and stays in x
   const float* weight = nullptr;  // [cols]
   float eps = 0;
-  Tensor y;  // [rows, cols]; may be x without `add`
+  Tensor y;  // [rows, cols] of the activations' type; not x
 };
 
 // Rotary embedding, half-split as Hugging Face's Llama has it: pairs (i, i + rotary_size / 2).
@@ -79,7 +79,9 @@ class Ops {
  public:
   virtual ~Ops() = default;
 
-  // Of all activations but logits, which are float32: float32 on a CPU, bfloat16 on GPUs.
+  // Float32 on a CPU, bfloat16 on GPUs. The residual and the logits are float32 everywhere: each
+  // layer's share of a residual is small beside it, and in bfloat16 much of it would be rounded
+  // away (a model of 30 layers: logits three times as far from those of float32).
   virtual DType activation_dtype() const = 0;
   virtual Stream& stream() = 0;
 
@@ -95,8 +97,8 @@ class Ops {
   // or float32.
   virtual void Linear(const LinearWeights& weights, const Tensor& x, const Tensor& y) = 0;
 
-  // y[i] = row ids[i] of the table [vocabulary, hidden], of either kind of packing. Ids are in
-  // range: the host has checked them.
+  // y[i] = row ids[i] of the table [vocabulary, hidden], of either kind of packing; y is float32.
+  // Ids are in range: the host has checked them.
   virtual void Embed(const LinearWeights& table, const int32_t* ids, const Tensor& y) = 0;
 
   virtual void Norm(const NormArgs& args) = 0;
@@ -104,6 +106,13 @@ class Ops {
 
   // y[i, j] = activation(x[i, j]) * x[i, n + j], x [rows, 2 n], y [rows, n].
   virtual void Activate(Activation activation, const Tensor& x, const Tensor& y) = 0;
+
+  // Linear() and Activate() in one; `products` [rows, 2 n] is memory for what lies between them.
+  virtual void LinearActivate(const LinearWeights& weights, Activation activation, const Tensor& x,
+                              const Tensor& products, const Tensor& y) {
+    Linear(weights, x, products);
+    Activate(activation, products, y);
+  }
 
   // y[i] = x[rows[i]].
   virtual void Gather(const Tensor& x, const int32_t* rows, const Tensor& y) = 0;

@@ -33,6 +33,22 @@ constexpr unsigned kPortableHostMemory = 1;               // CU_MEMHOSTALLOC_POR
 void* const kBufferPointer = reinterpret_cast<void*>(1);  // CU_LAUNCH_PARAM_...
 void* const kBufferSize = reinterpret_cast<void*>(2);
 
+// CUlaunchAttribute and CUlaunchConfig.
+struct LaunchAttribute {
+  int id;
+  int padding;
+  int value;
+  char rest[60];  // of a union of 64 bytes
+};
+struct LaunchConfig {
+  unsigned blocks[3], threads[3];
+  unsigned shared_bytes;
+  Handle stream;
+  const LaunchAttribute* attributes;
+  unsigned num_attributes;
+};
+constexpr int kProgrammaticStreamSerialization = 6;  // CU_LAUNCH_ATTRIBUTE_...
+
 struct Functions {
   CudaError (*init)(unsigned flags);
   CudaError (*driver_get_version)(int* version);
@@ -63,9 +79,8 @@ struct Functions {
   CudaError (*module_unload)(Handle module);
   CudaError (*module_get_function)(Handle* function, Handle module, const char* name);
   CudaError (*func_set_attribute)(Handle function, int attribute, int value);
-  CudaError (*launch_kernel)(Handle function, unsigned grid_x, unsigned grid_y, unsigned grid_z,
-                             unsigned block_x, unsigned block_y, unsigned block_z,
-                             unsigned shared_bytes, Handle stream, void** params, void** extra);
+  CudaError (*launch_kernel)(const LaunchConfig* config, Handle function, void** parameters,
+                             void** extra);
   CudaError (*begin_capture)(Handle stream, int mode);
   CudaError (*end_capture)(Handle stream, Handle* graph);
   CudaError (*graph_instantiate)(Handle* executable, Handle graph, unsigned long long flags);
@@ -129,7 +144,10 @@ class CudaDriver final : public GpuDriverTable {
   // The device's primary context, which libraries of CUDA's runtime share.
   Code OpenContext(int index, Handle* context) override {
     CudaDevice device = 0;
-    const Code code = f_.device_get(&device, index);
+    int major = 0;
+    Code code = f_.device_get(&device, index);
+    if (code == 0) code = f_.device_get_attribute(&major, kMajor, device);
+    begins_early_ = major >= 9;
     return code != 0 ? code : f_.primary_retain(context, device);
   }
   void CloseContext(int index, Handle /*context*/) override {
@@ -185,9 +203,15 @@ class CudaDriver final : public GpuDriverTable {
   Code Launch(Handle function, const LaunchShape& shape, const void* args, size_t bytes,
               Handle stream) override {
     void* extra[] = {kBufferPointer, const_cast<void*>(args), kBufferSize, &bytes, nullptr};
-    return f_.launch_kernel(function, static_cast<unsigned>(shape.blocks), 1, 1,
-                            static_cast<unsigned>(shape.threads), 1, 1,
-                            static_cast<unsigned>(shape.shared_bytes), stream, nullptr, extra);
+    // Every kernel waits itself for the one before it (simt.h).
+    static constexpr LaunchAttribute kBeginsEarly = {kProgrammaticStreamSerialization, 0, 1, {}};
+    const LaunchConfig config = {.blocks = {static_cast<unsigned>(shape.blocks), 1, 1},
+                                 .threads = {static_cast<unsigned>(shape.threads), 1, 1},
+                                 .shared_bytes = static_cast<unsigned>(shape.shared_bytes),
+                                 .stream = stream,
+                                 .attributes = &kBeginsEarly,
+                                 .num_attributes = begins_early_ ? 1U : 0U};
+    return f_.launch_kernel(&config, function, nullptr, extra);
   }
 
   Code BeginCapture(Handle stream) override {
@@ -205,6 +229,7 @@ class CudaDriver final : public GpuDriverTable {
 
  private:
   const Functions f_;
+  bool begins_early_ = false;  // whether the device lets kernels wait: from sm_90 on
 };
 
 }  // namespace
@@ -242,7 +267,7 @@ Result<std::unique_ptr<GpuDriverTable>> LoadCudaDriver() {
   library->Get("cuModuleUnload", &f.module_unload);
   library->Get("cuModuleGetFunction", &f.module_get_function);
   library->Get("cuFuncSetAttribute", &f.func_set_attribute);
-  library->Get("cuLaunchKernel", &f.launch_kernel);
+  library->Get("cuLaunchKernelEx", &f.launch_kernel);
   library->Get("cuStreamBeginCapture_v2", &f.begin_capture);
   library->Get("cuStreamEndCapture", &f.end_capture);
   library->Get("cuGraphInstantiateWithFlags", &f.graph_instantiate);

@@ -6,6 +6,13 @@
 // Each defines kernels, which take one struct by value, and lists them at its end:
 //   SIMT_KERNEL(add, AddArgs, 256, 1) { ... args.x[simt::Block() * 256 + simt::Thread()] ... }
 //   SIMT_KERNELS(SIMT_ENTRY(add), SIMT_ENTRY(subtract));
+// A kernel may begin while the one before it in the stream still ends (NVIDIA's programmatic
+// dependent launch), which hides most of the time between two launches; SIMT_KERNEL waits for that
+// end first. SIMT_EARLY_KERNEL leaves the wait to the kernel: every thread must call
+// simt::WaitForEarlier(), and before it may only read what no kernel writes, such as weights.
+// A kernel that a matrix product follows calls simt::LetNextBegin(): the product then fetches its
+// first weights meanwhile. Before attention that is no gain: its few large blocks would crowd where
+// multiprocessors are free already.
 // The numbers are a block's most threads, and how many blocks a multiprocessor of NVIDIA's is to
 // hold at least (which limits the registers).
 // SIMT_UNROLL stands before loops over fragments, whose arrays only then stay in registers,
@@ -28,6 +35,7 @@
 #define SIMT_KERNEL(name, Args, threads, blocks)                                           \
   extern "C" __attribute__((global, amdgpu_flat_work_group_size(1, (threads)))) void name( \
       const Args args)
+#define SIMT_EARLY_KERNEL SIMT_KERNEL
 #define SIMT_KERNELS(...) static_assert(true)
 #elif defined(__CUDACC__)
 #define TESSERA_SIMT_CUDA 1
@@ -37,9 +45,18 @@
 #define SIMT_CONSTEXPR static constexpr __host__ __device__ __forceinline__
 #define SIMT_UNROLL _Pragma("unroll")
 #define SIMT_ROLLED _Pragma("unroll 1")
-#define SIMT_KERNEL(name, Args, threads, blocks)                \
-  extern "C" __global__ void __launch_bounds__(threads, blocks) \
-      name(const __grid_constant__ Args args)
+#define SIMT_CUDA_KERNEL(name, Args, threads, blocks, begin)            \
+  static __device__ __forceinline__ void name##_body(const Args& args); \
+  extern "C" __global__ void __launch_bounds__(threads, blocks)         \
+      name(const __grid_constant__ Args args) {                         \
+    begin;                                                              \
+    name##_body(args);                                                  \
+  }                                                                     \
+  static __device__ __forceinline__ void name##_body(const Args& args)
+#define SIMT_KERNEL(name, Args, threads, blocks) \
+  SIMT_CUDA_KERNEL(name, Args, threads, blocks, ::tessera::simt::WaitForEarlier())
+#define SIMT_EARLY_KERNEL(name, Args, threads, blocks) \
+  SIMT_CUDA_KERNEL(name, Args, threads, blocks, static_cast<void>(0))
 #define SIMT_KERNELS(...) static_assert(true)
 #else
 #define TESSERA_SIMT_HOST 1
@@ -53,6 +70,7 @@
   static void name(const Args& args);                                                    \
   static void name##_thread(const void* args) { name(*static_cast<const Args*>(args)); } \
   static void name(const Args& args)
+#define SIMT_EARLY_KERNEL SIMT_KERNEL
 #define SIMT_ENTRY(name) \
   ::tessera::HostKernel { #name, &name##_thread }
 // TESSERA_SIMT_TABLE: the build's name for this file's table.
@@ -96,6 +114,9 @@ SIMT_DEVICE void Sync() {
   __builtin_amdgcn_s_barrier();
   __builtin_amdgcn_fence(__ATOMIC_ACQUIRE, "workgroup");
 }
+SIMT_DEVICE void WaitForEarlier() {}
+SIMT_DEVICE void LetNextBegin() {}
+SIMT_DEVICE void PrefetchL2(const void* /*p*/, int64_t /*bytes*/) {}
 SIMT_DEVICE float Exp2(float x) { return __builtin_amdgcn_exp2f(x); }
 SIMT_DEVICE float Log2(float x) { return __builtin_amdgcn_logf(x); }
 SIMT_DEVICE float Sqrt(float x) { return __builtin_amdgcn_sqrtf(x); }
@@ -134,6 +155,27 @@ SIMT_DEVICE T* SharedMemory() {
 SIMT_DEVICE int Thread() { return static_cast<int>(threadIdx.x); }
 SIMT_DEVICE int Block() { return static_cast<int>(blockIdx.x); }
 SIMT_DEVICE void Sync() { __syncthreads(); }
+// From the moment that all blocks of this kernel have called it the next one may begin.
+SIMT_DEVICE void LetNextBegin() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;");
+#endif
+}
+// Starts to bring `bytes` (a multiple of 16, at such an address) to the cache that all share.
+// Unlike loads, which the assembler may move, it stays before a wait that follows.
+SIMT_DEVICE void PrefetchL2(const void* p, int64_t bytes) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(p),
+               "r"(static_cast<uint32_t>(bytes))
+               : "memory");
+#endif
+}
+// Waits until what the kernels before have written can be read.
+SIMT_DEVICE void WaitForEarlier() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
 SIMT_DEVICE float Exp2(float x) {
   float y;
   asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
@@ -173,6 +215,9 @@ SIMT_DEVICE T* SharedMemory() {
 SIMT_DEVICE int Thread() { return emulator::Thread(); }
 SIMT_DEVICE int Block() { return emulator::Block(); }
 SIMT_DEVICE void Sync() { emulator::Barrier(); }
+SIMT_DEVICE void WaitForEarlier() {}
+SIMT_DEVICE void LetNextBegin() {}
+SIMT_DEVICE void PrefetchL2(const void* /*p*/, int64_t /*bytes*/) {}
 SIMT_DEVICE float Exp2(float x) { return std::exp2(x); }
 SIMT_DEVICE float Log2(float x) { return std::log2(x); }
 SIMT_DEVICE float Sqrt(float x) { return std::sqrt(x); }

@@ -14,9 +14,15 @@ namespace {
 
 constexpr int64_t kPartialElements = int64_t{4} << 20;
 constexpr int64_t kWorkspaceBytes = int64_t{32} << 20;
+// Of matmul_one, that a multiprocessor holds at a time.
+constexpr int32_t kBlocksOfUnit = 4;
 constexpr int64_t kStagingBytes = int64_t{8} << 20;
 
 bool IsAligned16(const void* p) { return reinterpret_cast<uintptr_t>(p) % 16 == 0; }
+// Of GpuKernels::matmul.
+size_t TypeIndex(DType dtype) {
+  return dtype == DType::kFloat32 ? 0 : dtype == DType::kFloat16 ? 1 : 2;
+}
 int64_t RoundUp(int64_t a, int64_t b) { return (a + b - 1) / b * b; }
 
 Status CheckParts(std::span<const WeightSource> parts) {
@@ -139,26 +145,9 @@ void GpuMatmul::Multiply(const GpuWeights& weights, const Tensor& x, const Tenso
     if (MultiplyByLibrary(weights, x, y)) return;
     return Multiply(weights, x, y);  // there is no library any more
   }
-  const MatmulArgs args = {.x = static_cast<const uint16_t*>(x.data),
-                           .w = weights.values.data(),
-                           .bias = weights.bias.As<const float>(),
-                           .y = y.data,
-                           .partial = partial_.As<float>(),
-                           .x_stride = x.stride,
-                           .w_stride = weights.stride,
-                           .y_stride = y.stride,
-                           .rows = x.rows,
-                           .n = weights.rows,
-                           .k = weights.cols,
-                           .k_per_split = choice.k_per_split,
-                           .splits = choice.splits,
-                           .k_parts = choice.k_parts,
-                           .x_aligned = aligned,
-                           .y_dtype = static_cast<int32_t>(y.dtype)};
-  const size_t type = weights.dtype == DType::kFloat32   ? 0
-                      : weights.dtype == DType::kFloat16 ? 1
-                                                         : 2;
-  const LaunchableKernel& kernel = kernels_->matmul[static_cast<size_t>(choice.kernel)][type];
+  const MatmulArgs args = ArgsOf(weights, x, y, choice);
+  const LaunchableKernel& kernel =
+      kernels_->matmul[static_cast<size_t>(choice.kernel)][TypeIndex(weights.dtype)];
   const int64_t waves = kMatmulThreads / kernel.shape.wave;  // of a block
   int64_t blocks = 0;
   switch (choice.kernel) {
@@ -182,6 +171,44 @@ void GpuMatmul::Multiply(const GpuWeights& weights, const Tensor& x, const Tenso
     LaunchKernel(*stream_, kernels_->matmul_sum_splits,
                  (args.rows * args.n + kMatmulThreads - 1) / kMatmulThreads, args);
   }
+}
+
+MatmulArgs GpuMatmul::ArgsOf(const GpuWeights& weights, const Tensor& x, const Tensor& y,
+                             const MatmulChoice& choice) const {
+  return {.x = static_cast<const uint16_t*>(x.data),
+          .w = weights.values.data(),
+          .bias = weights.bias.As<const float>(),
+          .y = y.data,
+          .partial = partial_.As<float>(),
+          .x_stride = x.stride,
+          .w_stride = weights.stride,
+          .y_stride = y.stride,
+          .rows = x.rows,
+          .n = weights.rows,
+          .k = weights.cols,
+          .k_per_split = choice.k_per_split,
+          .splits = choice.splits,
+          .k_parts = choice.k_parts,
+          .gated = 0,
+          .early_blocks = kBlocksOfUnit * std::max(1, device_->info().num_units),
+          .x_aligned = IsAligned16(x.data) && x.stride % 8 == 0,
+          .y_dtype = static_cast<int32_t>(y.dtype)};
+}
+
+bool GpuMatmul::MultiplyGated(const GpuWeights& weights, const Tensor& x, const Tensor& y) {
+  const LaunchableKernel& kernel =
+      kernels_->matmul[static_cast<size_t>(MatmulKernel::kOne)][TypeIndex(weights.dtype)];
+  const int64_t waves = kMatmulThreads / kernel.shape.wave;
+  MatmulChoice choice = ChooseMatmul({.rows = x.rows, .n = weights.rows, .k = weights.cols});
+  // A block must have room for a gate and for what it gates.
+  if (choice.kernel != MatmulKernel::kOne || 2 * choice.k_parts > waves) return false;
+  TESSERA_CHECK(x.cols == weights.cols && 2 * y.cols == weights.rows && y.rows == 1,
+                "shapes of a gated linear layer");
+  MatmulArgs args = ArgsOf(weights, x, y, choice);
+  args.gated = 1;
+  const int64_t columns = waves / choice.k_parts / 2;  // of a block
+  LaunchKernel(*stream_, kernel, (y.cols + columns - 1) / columns, args);
+  return true;
 }
 
 // False if the library refuses: then it is not asked again.

@@ -9,6 +9,7 @@
 #include "device/gpu/gpu_device.h"
 #include "ops/gpu/blas_lt.h"
 #include "ops/gpu/gpu_kernels.h"
+#include "ops/gpu/matmul_choice.h"
 #include "ops/ops.h"
 #include "tessera/device.h"
 #include "tessera/result.h"
@@ -28,6 +29,8 @@ class GpuWeights final : public LinearWeights {
   int64_t rows = 0, cols = 0, stride = 0;
 };
 
+struct MatmulArgs;
+
 class GpuMatmul {
  public:
   // Loads the vendor's library if `use_library` and there is one; why not, says library_reason().
@@ -36,12 +39,17 @@ class GpuMatmul {
 
   Result<std::unique_ptr<LinearWeights>> Pack(std::span<const WeightSource> parts);
   void Multiply(const GpuWeights& weights, const Tensor& x, const Tensor& y);
+  // y[j] = silu(gate[j]) * value[j], of which x W^T + b has the gates first. False if no kernel
+  // does that in one pass: then nothing was done.
+  bool MultiplyGated(const GpuWeights& weights, const Tensor& x, const Tensor& y);
 
   const std::string& library_reason() const { return library_reason_; }
 
  private:
   GpuMatmul(GpuDevice* device, GpuStream* stream, const GpuKernels* kernels)
       : device_(device), stream_(stream), kernels_(kernels) {}
+  MatmulArgs ArgsOf(const GpuWeights& weights, const Tensor& x, const Tensor& y,
+                    const MatmulChoice& choice) const;
   bool MultiplyByLibrary(const GpuWeights& weights, const Tensor& x, const Tensor& y);
 
   GpuDevice* const device_;

@@ -57,8 +57,7 @@ class DeviceOps final : public GpuOps {
 
   void Embed(const LinearWeights& table, const int32_t* ids, const Tensor& y) override {
     const auto& weights = static_cast<const GpuWeights&>(table);
-    CheckActivations(y);
-    TESSERA_CHECK(y.cols == weights.cols, "an embedding of another size");
+    TESSERA_CHECK(y.cols == weights.cols && y.dtype == DType::kFloat32, "a residual of embeddings");
     GatherRows({.data = weights.values.data(),
                 .dtype = weights.dtype,
                 .rows = weights.rows,
@@ -73,7 +72,7 @@ class DeviceOps final : public GpuOps {
   }
 
   void Norm(const NormArgs& args) override {
-    CheckActivations(args.x);
+    TESSERA_CHECK(args.x.dtype == DType::kFloat32, "a residual is float32");
     CheckActivations(args.y);
     TESSERA_CHECK(args.x.rows == args.y.rows && args.x.cols == args.y.cols, "shapes of a norm");
     bool aligned = HasAlignedRows(args.x) && HasAlignedRows(args.y) && IsAligned(args.weight, 16);
@@ -84,7 +83,7 @@ class DeviceOps final : public GpuOps {
       aligned = aligned && HasAlignedRows(*args.add);
     }
     const NormKernelArgs kernel_args = {
-        .x = static_cast<uint16_t*>(args.x.data),
+        .x = static_cast<float*>(args.x.data),
         .add = args.add == nullptr ? nullptr : static_cast<const uint16_t*>(args.add->data),
         .weight = args.weight,
         .y = static_cast<uint16_t*>(args.y.data),
@@ -154,6 +153,12 @@ class DeviceOps final : public GpuOps {
                            .cols = y.cols,
                            .parts = parts,
                            .aligned = HasAlignedRows(x) && HasAlignedRows(y) && y.cols % 8 == 0});
+  }
+
+  void LinearActivate(const LinearWeights& weights, Activation activation, const Tensor& x,
+                      const Tensor& products, const Tensor& y) override {
+    if (matmul_->MultiplyGated(static_cast<const GpuWeights&>(weights), x, y)) return;
+    GpuOps::LinearActivate(weights, activation, x, products, y);
   }
 
   Status Sample(const SamplingBatch& batch, const Tensor& logits, int32_t* token_ids) override {

@@ -31,6 +31,9 @@ std::vector<uint16_t> ToBFloat16(const std::vector<float>& values) {
                    bits.data());
   return bits;
 }
+Tensor Float32(const Buffer& buffer, int64_t rows, int64_t cols) {
+  return {buffer.data(), DType::kFloat32, rows, cols, cols};
+}
 Tensor BFloat16(const Buffer& buffer, int64_t rows, int64_t cols) {
   return {buffer.data(), DType::kBFloat16, rows, cols, cols};
 }
@@ -114,19 +117,22 @@ TEST_P(GpuOpsTest, EmbedAndGatherTakeRows) {
       {.dtype = DType::kFloat32, .values = table.data(), .rows = 7, .cols = 20, .row_stride = 20});
   ASSERT_TRUE(packed.ok());
   Buffer ids = device_.Upload(std::vector<int32_t>{6, 0, 6});
-  Buffer y = device_.Upload(std::vector<uint16_t>(60));
-  ops().Embed(**packed, ids.As<int32_t>(), BFloat16(y, 3, 20));
-  const auto values = Values(y, 60);
+  Buffer y = device_.Upload(std::vector<float>(60));
+  ops().Embed(**packed, ids.As<int32_t>(), Float32(y, 3, 20));
+  const auto values = device_.Download<float>(y, 60);
   for (size_t i = 0; i < 20; ++i) {
     EXPECT_EQ(values[i], table[6 * 20 + i]);
     EXPECT_EQ(values[20 + i], table[i]);
   }
   Buffer rows = device_.Upload(std::vector<int32_t>{1, 2});
-  Buffer z = device_.Upload(std::vector<uint16_t>(40));
-  ops().Gather(BFloat16(y, 3, 20), rows.As<int32_t>(), BFloat16(z, 2, 20));
-  const auto gathered = Values(z, 40);
+  Buffer z = device_.Upload(std::vector<float>(40));
+  ops().Gather(Float32(y, 3, 20), rows.As<int32_t>(), Float32(z, 2, 20));
+  const auto gathered = device_.Download<float>(z, 40);
   EXPECT_EQ(gathered[0], values[20]);
   EXPECT_EQ(gathered[20], values[40]);
+  Buffer halves = device_.Upload(ToBFloat16(values));
+  ops().Gather(BFloat16(halves, 3, 20), rows.As<int32_t>(), BFloat16(z, 2, 20));
+  EXPECT_EQ(Values(z, 40)[20], Values(halves, 60)[40]);
 }
 
 TEST_P(GpuOpsTest, NormOfShortAndLongRows) {
@@ -134,20 +140,20 @@ TEST_P(GpuOpsTest, NormOfShortAndLongRows) {
     const std::vector<float> x = Random(3 * cols, 1), add = Random(3 * cols, 2);
     Buffer weight = device_.Upload(Random(cols, 3));
     const auto weights = device_.Download<float>(weight, cols);
-    Buffer xb = device_.Upload(ToBFloat16(x)), ab = device_.Upload(ToBFloat16(add));
+    Buffer xb = device_.Upload(x), ab = device_.Upload(ToBFloat16(add));
     Buffer yb = device_.Upload(std::vector<uint16_t>(static_cast<size_t>(3 * cols)));
-    const Tensor residual = BFloat16(ab, 3, cols);
-    ops().Norm({.x = BFloat16(xb, 3, cols),
-                .add = &residual,
+    const Tensor delta = BFloat16(ab, 3, cols);
+    ops().Norm({.x = Float32(xb, 3, cols),
+                .add = &delta,
                 .weight = weight.As<float>(),
                 .eps = 1e-5f,
                 .y = BFloat16(yb, 3, cols)});
-    const auto sums = Values(xb, 3 * cols), y = Values(yb, 3 * cols);
+    const auto sums = device_.Download<float>(xb, 3 * cols), y = Values(yb, 3 * cols);
     for (int64_t r = 0; r < 3; ++r) {
       double squares = 0;
       for (int64_t i = 0; i < cols; ++i) {
         const auto at = static_cast<size_t>(r * cols + i);
-        ASSERT_EQ(sums[at], BFloat16ToFloat(FloatToBFloat16(x[at] + add[at])));
+        ASSERT_EQ(sums[at], x[at] + BFloat16ToFloat(FloatToBFloat16(add[at])));
         squares += double{sums[at]} * sums[at];
       }
       for (int64_t i = 0; i < cols; ++i) {
@@ -207,6 +213,47 @@ TEST_P(GpuOpsTest, ActivateGates) {
     for (size_t i = 0; i < 12; ++i) {
       const double gate = x[r * 24 + i];
       EXPECT_NEAR(y[r * 12 + i], gate / (1 + std::exp(-gate)) * x[r * 24 + 12 + i], 0.02);
+    }
+  }
+}
+
+// One row takes another way than several.
+TEST_P(GpuOpsTest, LinearActivateIsBothOneByOne) {
+  struct Case {
+    int64_t rows, n, k;
+  };
+  for (const Case& c : {Case{1, 1, 8}, {1, 13, 2050}, {1, 40, 4096}, {2, 13, 72}, {0, 8, 8}}) {
+    const std::vector<float> weights = Random(2 * c.n * c.k, 4), x = Random(c.rows * c.k, 5);
+    const std::vector<float> bias = Random(2 * c.n, 6);
+    const WeightSource source = {.dtype = DType::kFloat32,
+                                 .values = weights.data(),
+                                 .bias = bias.data(),
+                                 .rows = 2 * c.n,
+                                 .cols = c.k,
+                                 .row_stride = c.k};
+    auto packed = ops().Pack({&source, 1}, MatmulMode::kBFloat16);
+    ASSERT_TRUE(packed.ok()) << packed.error().message;
+    Buffer xb = device_.Upload(ToBFloat16(x));
+    Buffer products = device_.Upload(std::vector<uint16_t>(static_cast<size_t>(c.rows * 2 * c.n)));
+    Buffer yb = device_.Upload(std::vector<uint16_t>(static_cast<size_t>(c.rows * c.n)));
+    ops().LinearActivate(**packed, Activation::kSilu, BFloat16(xb, c.rows, c.k),
+                         BFloat16(products, c.rows, 2 * c.n), BFloat16(yb, c.rows, c.n));
+    const auto y = Values(yb, c.rows * c.n), rounded = Values(xb, c.rows * c.k);
+    const auto product = [&](int64_t row, int64_t col) {
+      double sum = bias[static_cast<size_t>(col)];
+      for (int64_t k = 0; k < c.k; ++k) {
+        sum += double{rounded[static_cast<size_t>(row * c.k + k)]} *
+               weights[static_cast<size_t>(col * c.k + k)];
+      }
+      return sum;
+    };
+    for (int64_t r = 0; r < c.rows; ++r) {
+      for (int64_t i = 0; i < c.n; ++i) {
+        const double gate = product(r, i);
+        const double want = gate / (1 + std::exp(-gate)) * product(r, c.n + i);
+        ASSERT_NEAR(y[static_cast<size_t>(r * c.n + i)], want, 0.05 + 0.02 * std::abs(want))
+            << c.rows << " x " << c.n << " x " << c.k << " at " << r << ", " << i;
+      }
     }
   }
 }

@@ -21,7 +21,8 @@ namespace tessera::ops_gpu {
               kType == DType::kBFloat16 ? 2 : 1) {                                             \
     MatmulTileBlock<P, kType, BigTile<P, kType>()>(args);                                             \
   }                                                                                            \
-  SIMT_KERNEL(matmul_one_##family##_##type, MatmulArgs, kMatmulThreads, 2) {                   \
+  SIMT_EARLY_KERNEL(matmul_one_##family##_##type, MatmulArgs, kMatmulThreads,                  \
+                    kType == DType::kFloat32 ? 3 : 4) {                                        \
     MatmulOneBlock<kType, P::WAVE>(args);                                                      \
   }
 #define MATMUL_FAMILY(family, P)                            \

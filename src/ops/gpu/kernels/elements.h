@@ -111,6 +111,14 @@ SIMT_DEVICE Piece PackBFloat16(const Floats8& f) {
   return piece;
 }
 
+SIMT_DEVICE void StoreFloats8(float* p, const Floats8& f) {
+  SIMT_UNROLL
+  for (int i = 0; i < 8; i += 4) {
+    simt::StorePiece(p + i, {{simt::Bits(f.v[i]), simt::Bits(f.v[i + 1]), simt::Bits(f.v[i + 2]),
+                              simt::Bits(f.v[i + 3])}});
+  }
+}
+
 SIMT_DEVICE uint16_t ToBFloat16(float value) {
   return static_cast<uint16_t>(simt::BFloat16Bits(value));
 }

@@ -28,9 +28,12 @@ struct MatmulArgs {
   int64_t rows, n, k;
   int64_t k_per_split;  // a multiple of 128
   int32_t splits;
-  int32_t k_parts;    // of matmul_one: waves that share a row of W; 1, 2, 4 or 8 at most
-  int32_t x_aligned;  // rows of x begin at multiples of 16 bytes
-  int32_t y_dtype;    // bfloat16 or float32
+  int32_t k_parts;  // of matmul_one: waves that share a row of W; 1, 2, 4 or 8 at most
+  // Of matmul_one: y[j] = silu(gate) * value, of which gate is column j and value column n / 2 + j.
+  int32_t gated;
+  int32_t early_blocks;  // of matmul_one: those that are on the device at a time
+  int32_t x_aligned;     // rows of x begin at multiples of 16 bytes
+  int32_t y_dtype;       // bfloat16 or float32
 };
 
 constexpr int kMatmulThreads = 256;
@@ -71,6 +74,15 @@ SIMT_DEVICE Piece LoadXPiece(const MatmulArgs& args, int64_t row, int64_t k) {
   return piece;
 }
 
+SIMT_DEVICE void StoreElement(const MatmulArgs& args, int64_t row, int64_t col, float value) {
+  const int64_t at = row * args.y_stride + col;
+  if (static_cast<DType>(args.y_dtype) == DType::kFloat32) {
+    static_cast<float*>(args.y)[at] = value;
+  } else {
+    static_cast<uint16_t*>(args.y)[at] = ToBFloat16(value);
+  }
+}
+
 // A sum goes to y, or, if it is one of several, to the partial sums.
 SIMT_DEVICE void StoreSum(const MatmulArgs& args, int split, int64_t row, int64_t col, float sum) {
   if (row >= args.rows || col >= args.n) return;
@@ -79,12 +91,7 @@ SIMT_DEVICE void StoreSum(const MatmulArgs& args, int split, int64_t row, int64_
     return;
   }
   if (args.bias != nullptr) sum += args.bias[col];
-  const int64_t at = row * args.y_stride + col;
-  if (static_cast<DType>(args.y_dtype) == DType::kFloat32) {
-    static_cast<float*>(args.y)[at] = sum;
-  } else {
-    static_cast<uint16_t*>(args.y)[at] = ToBFloat16(sum);
-  }
+  StoreElement(args, row, col, sum);
 }
 
 // Adds up the partial sums in the order of k. A thread for each element of y.

@@ -6,6 +6,7 @@
 
 #include "device/gpu/simt.h"
 #include "ops/gpu/kernels/matmul.h"
+#include "ops/gpu/kernels/rows.h"
 
 namespace tessera::ops_gpu {
 
@@ -17,7 +18,7 @@ struct OneRowMemory {
 // read it side by side, so that each load of a wave is one piece of memory. kAhead loads of a lane
 // are on their way at a time; short parts keep blocks short, so that the last ones leave few
 // multiprocessors idle. No matrix instructions: they would multiply 15 or 31 rows that are not
-// there.
+// there. If the product is gated, a block has as many gates as rows that they gate.
 template <DType kWeight, int kWave>
 SIMT_DEVICE void MatmulOneBlock(const MatmulArgs& args) {
   constexpr int kAhead = 8 / Elements8<kWeight>::kPieces;
@@ -25,20 +26,35 @@ SIMT_DEVICE void MatmulOneBlock(const MatmulArgs& args) {
   constexpr int64_t kStep = int64_t{8} * kWave;
   OneRowMemory* const memory = simt::SharedMemory<OneRowMemory>();
   const int lane = simt::Thread() % kWave, wave = simt::Thread() / kWave;
-  const int part = wave % args.k_parts;
-  const int64_t col = int64_t{simt::Block()} * (kWaves / args.k_parts) + wave / args.k_parts;
+  const int part = wave % args.k_parts, row = wave / args.k_parts, rows = kWaves / args.k_parts;
+  const int64_t half = args.gated != 0 ? args.n / 2 : args.n;  // columns of y
+  const int gated = args.gated != 0 ? rows / 2 : rows;         // of them a block has
+  const int64_t y = int64_t{simt::Block()} * gated + row % gated;
+  const int64_t col = row < gated ? y : y + half;
   const int64_t begin = part * args.k_per_split;
   const int64_t limit = begin + args.k_per_split;
-  const int64_t end = col < args.n ? (limit < args.k ? limit : args.k) : begin;
-  float sum = 0.0f;
-  for (int64_t first = begin + int64_t{8} * lane; first < end; first += kStep * kAhead) {
-    Elements8<kWeight> w[kAhead];
+  const int64_t end = y < half ? (limit < args.k ? limit : args.k) : begin;
+  const int64_t from = y < half ? col * args.w_stride : 0;
+  // The first blocks fetch what they read of W while x is still being computed.
+  if (lane == 0 && begin < end && simt::Block() < args.early_blocks) {
+    simt::PrefetchL2(static_cast<const char*>(args.w) + (from + begin) * Elements8<kWeight>::kBytes,
+                     ((end - begin + 7) / 8 * 8) * Elements8<kWeight>::kBytes);
+  }
+  simt::WaitForEarlier();
+  simt::LetNextBegin();
+  Elements8<kWeight> w[kAhead];
+  const auto load = [&](int64_t first) {
     SIMT_UNROLL
     for (int i = 0; i < kAhead; ++i) {
+      // Past the end a piece that exists is read, and not used.
       const int64_t k = first + i * kStep;
-      // Past the end a piece that exists is read again, and not used.
-      w[i] = StreamElements8<kWeight>(args.w, col * args.w_stride + (k < end ? k : first));
+      w[i] = StreamElements8<kWeight>(args.w, from + (k < end ? k : 0));
     }
+  };
+  float sum = 0.0f;
+  int64_t first = begin + int64_t{8} * lane;
+  load(first);
+  while (first < end) {
     SIMT_UNROLL
     for (int i = 0; i < kAhead; ++i) {
       const int64_t k = first + i * kStep;
@@ -47,14 +63,22 @@ SIMT_DEVICE void MatmulOneBlock(const MatmulArgs& args) {
       SIMT_UNROLL
       for (int j = 0; j < 8; ++j) sum += k < end ? x.v[j] * f.v[j] : 0.0f;
     }
+    first += kStep * kAhead;
+    if (first < end) load(first);
   }
   SIMT_UNROLL
   for (int mask = kWave / 2; mask > 0; mask /= 2) sum += simt::ShuffleXor<kWave>(sum, mask);
   if (lane == 0) memory->sums[wave] = sum;
   simt::Sync();
-  if (lane != 0 || part != 0 || col >= args.n) return;
-  for (int other = 1; other < args.k_parts; ++other) sum += memory->sums[wave + other];
-  StoreSum(args, 0, 0, col, sum);
+  if (lane != 0 || part != 0 || row >= gated || y >= half) return;
+  const auto total = [&](int begin_wave, int64_t column) {
+    float all = args.bias == nullptr ? 0.0f : args.bias[column];
+    for (int i = 0; i < args.k_parts; ++i) all += memory->sums[begin_wave + i];
+    return all;
+  };
+  sum = total(wave, col);
+  if (args.gated != 0) sum = SiluGate(sum, total(wave + gated * args.k_parts, col + half));
+  StoreElement(args, 0, y, sum);
 }
 
 }  // namespace tessera::ops_gpu

@@ -1,6 +1,5 @@
-// RmsNorm over rows of bfloat16, with the residual's addition first if there is one.
-//
-// Sums are float32; the residual is rounded to bfloat16 before it is squared, as it is kept.
+// RmsNorm over rows of the residual, with an addition to it first if there is one. All but what is
+// added and the result is float32.
 #pragma once
 
 #include <cstdint>
@@ -12,8 +11,8 @@
 namespace tessera::ops_gpu {
 
 struct NormKernelArgs {
-  uint16_t* x;          // [rows, cols]
-  const uint16_t* add;  // likewise; null: none
+  float* x;             // [rows, cols]
+  const uint16_t* add;  // [rows, cols]; null: none
   const float* weight;  // [cols]
   uint16_t* y;
   int64_t x_stride, add_stride, y_stride;
@@ -31,28 +30,25 @@ template <int kThreads, class Reduce>
 SIMT_DEVICE void NormRow(const NormKernelArgs& args, int64_t row, int thread,
                          const Reduce& reduce) {
   constexpr int kKept = 4;  // pieces of a thread that stay in registers from sum to result
-  uint16_t* const x = args.x + row * args.x_stride;
+  float* const x = args.x + row * args.x_stride;
   const uint16_t* const add = args.add == nullptr ? nullptr : args.add + row * args.add_stride;
   uint16_t* const y = args.y + row * args.y_stride;
   const int64_t pieces = args.aligned != 0 ? args.cols / 8 : 0;
   float squares = 0.0f;
 
   const auto load = [&](int64_t p) {
-    Piece piece = simt::LoadPiece(x + 8 * p);
+    Floats8 f = ToFloats(LoadElements8<DType::kFloat32>(x, 8 * p));
     if (add != nullptr) {
-      Floats8 f = UnpackBFloat16(piece);
       const Floats8 g = UnpackBFloat16(simt::LoadPiece(add + 8 * p));
       SIMT_UNROLL
       for (int i = 0; i < 8; ++i) f.v[i] += g.v[i];
-      piece = PackBFloat16(f);
-      simt::StorePiece(x + 8 * p, piece);
+      StoreFloats8(x + 8 * p, f);
     }
-    const Floats8 f = UnpackBFloat16(piece);
     SIMT_UNROLL
     for (int i = 0; i < 8; ++i) squares += f.v[i] * f.v[i];
-    return piece;
+    return f;
   };
-  Piece kept[kKept];
+  Floats8 kept[kKept];
   SIMT_UNROLL
   for (int i = 0; i < kKept; ++i) {
     const int64_t p = thread + i * kThreads;
@@ -60,18 +56,13 @@ SIMT_DEVICE void NormRow(const NormKernelArgs& args, int64_t row, int thread,
   }
   for (int64_t p = thread + kKept * kThreads; p < pieces; p += kThreads) load(p);
   for (int64_t col = 8 * pieces + thread; col < args.cols; col += kThreads) {
-    float value = FromBFloat16(x[col]);
-    if (add != nullptr) {
-      x[col] = ToBFloat16(value + FromBFloat16(add[col]));
-      value = FromBFloat16(x[col]);
-    }
-    squares += value * value;
+    if (add != nullptr) x[col] += FromBFloat16(add[col]);
+    squares += x[col] * x[col];
   }
 
   const float mean = reduce(squares) / static_cast<float>(static_cast<int32_t>(args.cols));
   const float scale = 1.0f / simt::Sqrt(mean + args.eps);
-  const auto store = [&](int64_t p, const Piece& piece) {
-    Floats8 f = UnpackBFloat16(piece);
+  const auto store = [&](int64_t p, Floats8 f) {
     const Floats8 w = ToFloats(LoadElements8<DType::kFloat32>(args.weight, 8 * p));
     SIMT_UNROLL
     for (int i = 0; i < 8; ++i) f.v[i] = f.v[i] * scale * w.v[i];
@@ -83,10 +74,10 @@ SIMT_DEVICE void NormRow(const NormKernelArgs& args, int64_t row, int thread,
     if (p < pieces) store(p, kept[i]);
   }
   for (int64_t p = thread + kKept * kThreads; p < pieces; p += kThreads) {
-    store(p, simt::LoadPiece(x + 8 * p));
+    store(p, ToFloats(LoadElements8<DType::kFloat32>(x, 8 * p)));
   }
   for (int64_t col = 8 * pieces + thread; col < args.cols; col += kThreads) {
-    y[col] = ToBFloat16(FromBFloat16(x[col]) * scale * args.weight[col]);
+    y[col] = ToBFloat16(x[col] * scale * args.weight[col]);
   }
 }
 

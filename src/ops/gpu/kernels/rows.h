@@ -46,7 +46,7 @@ SIMT_DEVICE void ActivateBlock(const ActivateKernelArgs& args) {
   }
 }
 
-// y[i] = the row ids[i] of x, in y's type: bfloat16 or that of x.
+// y[i] = the row ids[i] of x, in y's type: float32 or that of x.
 struct GatherKernelArgs {
   const void* x;
   const int32_t* ids;
@@ -70,18 +70,16 @@ SIMT_DEVICE void GatherPart(const GatherKernelArgs& args, int64_t row, int64_t b
         simt::StorePiece(y + 16 * i, e.pieces[i]);
       }
     } else {
-      simt::StorePiece(static_cast<uint16_t*>(args.y) + to + begin, PackBFloat16(ToFloats(e)));
+      StoreFloats8(static_cast<float*>(args.y) + to + begin, ToFloats(e));
     }
     return;
   }
   SIMT_ROLLED
   for (int64_t col = begin; col < begin + 8 && col < args.cols; ++col) {
-    if constexpr (kFrom == kTo && kFrom != DType::kFloat32) {
-      static_cast<uint16_t*>(args.y)[to + col] = static_cast<const uint16_t*>(args.x)[from + col];
-    } else if constexpr (kTo == DType::kFloat32) {
+    if constexpr (kTo == DType::kFloat32) {
       static_cast<float*>(args.y)[to + col] = LoadElement<kFrom>(args.x, from + col);
     } else {
-      static_cast<uint16_t*>(args.y)[to + col] = ToBFloat16(LoadElement<kFrom>(args.x, from + col));
+      static_cast<uint16_t*>(args.y)[to + col] = static_cast<const uint16_t*>(args.x)[from + col];
     }
   }
 }
@@ -90,14 +88,14 @@ SIMT_DEVICE void GatherBlock(const GatherKernelArgs& args) {
   const int64_t row = simt::Block() / args.parts;
   const int64_t begin = simt::Block() % args.parts * kRowPart + 8 * simt::Thread();
   const auto from = static_cast<DType>(args.x_dtype);
-  if (static_cast<DType>(args.y_dtype) == DType::kFloat32) {
-    GatherPart<DType::kFloat32, DType::kFloat32>(args, row, begin);
-  } else if (from == DType::kFloat32) {
-    GatherPart<DType::kFloat32, DType::kBFloat16>(args, row, begin);
-  } else if (from == DType::kFloat16) {
-    GatherPart<DType::kFloat16, DType::kBFloat16>(args, row, begin);
-  } else {
+  if (static_cast<DType>(args.y_dtype) != DType::kFloat32) {
     GatherPart<DType::kBFloat16, DType::kBFloat16>(args, row, begin);
+  } else if (from == DType::kFloat32) {
+    GatherPart<DType::kFloat32, DType::kFloat32>(args, row, begin);
+  } else if (from == DType::kFloat16) {
+    GatherPart<DType::kFloat16, DType::kFloat32>(args, row, begin);
+  } else {
+    GatherPart<DType::kBFloat16, DType::kFloat32>(args, row, begin);
   }
 }
 

@@ -124,6 +124,7 @@ SIMT_KERNEL(write_kv, WriteKernelArgs, kWriteThreads, 1) {
 }
 
 SIMT_KERNEL(merge, MergeKernelArgs, kMergeThreads, 1) {
+  simt::LetNextBegin();
   MergeBlock(args.args, args.merges, kBlocksPerMerge, kMergeThreads);
 }
 
