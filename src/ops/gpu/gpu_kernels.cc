@@ -24,7 +24,10 @@ std::array<int64_t, kMatmulKernels> SharedBytes() {
   return {sizeof(typename FewRowsShape<P, kWeight, 16>::Memory),
           sizeof(typename FewRowsShape<P, kWeight, 32>::Memory),
           sizeof(typename Tile<P, kWeight, SmallTile<P, kWeight>()>::Memory),
-          sizeof(typename Tile<P, kWeight, BigTile<P, kWeight>()>::Memory), sizeof(OneRowMemory)};
+          sizeof(typename Tile<P, kWeight, BigTile<P, kWeight>()>::Memory),
+          sizeof(typename Tile<P, kWeight, Ordered(SmallTile<P, kWeight>())>::Memory),
+          sizeof(typename Tile<P, kWeight, Ordered(BigTile<P, kWeight>())>::Memory),
+          sizeof(OneRowMemory)};
 }
 template <class P>
 std::array<std::array<int64_t, kMatmulKernels>, 3> SharedBytesByType() {
@@ -32,7 +35,8 @@ std::array<std::array<int64_t, kMatmulKernels>, 3> SharedBytesByType() {
           SharedBytes<P, DType::kBFloat16>()};
 }
 
-constexpr const char* kMatmulNames[kMatmulKernels] = {"few16", "few32", "tile64", "tile128", "one"};
+constexpr const char* kMatmulNames[kMatmulKernels] = {
+    "few16", "few32", "tile64", "tile128", "tile64_ordered", "tile128_ordered", "one"};
 constexpr DType kWeightTypes[] = {DType::kFloat32, DType::kFloat16, DType::kBFloat16};
 
 struct Wanted {

@@ -21,6 +21,12 @@ namespace tessera::ops_gpu {
               kType == DType::kBFloat16 ? 2 : 1) {                                             \
     MatmulTileBlock<P, kType, BigTile<P, kType>()>(args);                                             \
   }                                                                                            \
+  SIMT_KERNEL(matmul_tile64_ordered_##family##_##type, MatmulArgs, kMatmulThreads, 2) {        \
+    MatmulTileBlock<P, kType, Ordered(SmallTile<P, kType>())>(args);                           \
+  }                                                                                            \
+  SIMT_KERNEL(matmul_tile128_ordered_##family##_##type, MatmulArgs, kMatmulThreads, 1) {       \
+    MatmulTileBlock<P, kType, Ordered(BigTile<P, kType>())>(args);                             \
+  }                                                                                            \
   SIMT_KERNEL(matmul_one_##family##_##type, MatmulArgs, kMatmulThreads, 2) {                   \
     MatmulOneBlock<kType, P::WAVE>(args);                                                      \
   }
@@ -31,7 +37,8 @@ namespace tessera::ops_gpu {
 #define MATMUL_ENTRIES(family, type)                                                            \
   SIMT_ENTRY(matmul_few16_##family##_##type), SIMT_ENTRY(matmul_few32_##family##_##type),       \
   SIMT_ENTRY(matmul_tile64_##family##_##type), SIMT_ENTRY(matmul_tile128_##family##_##type),   \
-  SIMT_ENTRY(matmul_one_##family##_##type)
+  SIMT_ENTRY(matmul_tile64_ordered_##family##_##type),                                          \
+  SIMT_ENTRY(matmul_tile128_ordered_##family##_##type), SIMT_ENTRY(matmul_one_##family##_##type)
 #define MATMUL_FAMILY_ENTRIES(family)                                          \
   MATMUL_ENTRIES(family, bfloat16), MATMUL_ENTRIES(family, float16), MATMUL_ENTRIES(family, float32)
 // clang-format on
