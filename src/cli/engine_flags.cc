@@ -113,7 +113,8 @@ void AddAttentionFlags(CLI::App* command, EngineFlags* flags) {
       ->group("Attention");
   command
       ->add_flag("--batch-invariant", flags->batch_invariant,
-                 "A request's result does not depend on what runs beside it")
+                 "A request's result does not depend on what runs beside it, to the last bit; slower "
+                 "on GPUs")
       ->group("Attention");
 }
 

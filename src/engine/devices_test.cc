@@ -58,6 +58,42 @@ TEST_P(EmulatedDevices, TwoAnswersAreTheCpus) {
   EXPECT_EQ(AnswersOn(GetParam(), 2), expected);
 }
 
+// Alone, and among others that cut its prompt elsewhere and fill up steps of other sizes: the same
+// tokens with the same log probabilities, bit by bit.
+TEST_P(EmulatedDevices, BatchInvariantAnswerIsTheSameBitsInCompany) {
+  if (!OpenDevice(GetParam()).ok()) return;  // as above
+  EngineOptions options = BFloat16On(GetParam());
+  options.batch_invariant = true;
+  options.max_batch_tokens = 40;
+  auto engine = Engine::Create(options);
+  ASSERT_TRUE(engine.ok()) << engine.error().message;
+  std::vector<Request> requests;
+  for (const RecordedAnswer& answer : RecordedAnswers(4)) {
+    requests.push_back(RequestFor(**engine, answer));
+    std::vector<int32_t>& prompt = requests.back().prompt;
+    prompt.erase(prompt.begin(), prompt.end() - 50 - 7 * static_cast<int64_t>(requests.size()));
+    requests.back().sampling.max_tokens = 6 + static_cast<int32_t>(requests.size());
+    requests.back().sampling.logprobs = 3;
+    if (requests.size() % 2 == 1) requests.back().sampling.temperature = 0.8f;
+    requests.back().sampling.seed = 7;
+  }
+  const std::vector<Outcome> company = RunAll(engine->get(), requests);
+  EXPECT_GT((*engine)->stats().graph_replays, 0);
+  for (const size_t i : {size_t{0}, size_t{3}}) {
+    engine = Engine::Create(options);  // without the prefixes that it knows
+    ASSERT_TRUE(engine.ok()) << engine.error().message;
+    const Outcome alone = RunAll(engine->get(), {requests[i]})[0];
+    EXPECT_EQ(company[i].error, "");
+    EXPECT_EQ(alone.tokens, company[i].tokens);
+    ASSERT_EQ(alone.logprobs.size(), company[i].logprobs.size());
+    EXPECT_GT(alone.logprobs.size(), 5u);
+    for (size_t t = 0; t < alone.logprobs.size(); ++t) {
+      EXPECT_EQ(alone.logprobs[t].logprob, company[i].logprobs[t].logprob) << i << ", token " << t;
+      EXPECT_EQ(alone.logprobs[t].top, company[i].logprobs[t].top) << i << ", token " << t;
+    }
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(All, EmulatedDevices, ::testing::Values("simt-emulated", "rocm-emulated"),
                          [](const auto& test) { return std::string(test.param, test.param + 4); });
 

@@ -196,11 +196,12 @@ class SimtTiles {
     SIMT_UNROLL
     for (int u = 0; u < kSlots; ++u) {
       const auto& row = f.Row(RowOfSlot(u));
+      // A mask leaves the factor pending, so that a score is rounded alike with one and without.
       MapElements(s, [&](float& x, int slot, int key) {
-        if (slot == u) x = row(x * pending_, first + key);
+        if (slot == u) x = row(F::kMasks ? x : x * pending_, first + key);
       });
     }
-    pending_ = 1.0f;
+    if (!F::kMasks) pending_ = 1.0f;
   }
 
   SIMT_METHOD void ScaleKeys(Scores& s) {

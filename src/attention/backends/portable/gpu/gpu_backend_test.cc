@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "attention/testing/attention_case.h"
+#include "attention/testing/batch_invariance.h"
 #include "attention/testing/graph_replay.h"
 #include "device/gpu/simt_device.h"
 
@@ -37,6 +38,17 @@ TEST(GpuBackend, CapturedStepServesOtherLengthsRequestsAndTables) {
       AttentionSpec invariant = spec;
       invariant.batch_invariant = true;
       EXPECT_EQ(testing::CheckGraphReplays(backend.get(), device.get(), invariant), "") << policy;
+    }
+  }
+}
+
+TEST(GpuBackend, BatchInvariantRowsAreTheSameBitsInEveryChunk) {
+  for (const char* policy : {"mma", "mfma", "wmma"}) {
+    const auto device = Open(policy);
+    const auto backend = CreateGpuPortable({device.get()}).value();
+    for (const AttentionSpec& spec : testing::InvariantSpecs(64)) {
+      EXPECT_EQ(testing::CheckBatchInvariance(backend.get(), device.get(), spec), "")
+          << policy << ToString(spec);
     }
   }
 }

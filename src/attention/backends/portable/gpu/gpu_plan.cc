@@ -50,13 +50,17 @@ Result<std::unique_ptr<GpuPlan>> GpuPlan::Create(const AttentionSpec& spec,
   // makes do with that. Shared prefixes are not computed apart: their rows would be another
   // kernel's.
   plan->options.cascade_min_seqs = std::numeric_limits<int32_t>::max();
-  constexpr int64_t kInvariantParts = 8;  // of a request, on average
+  // Of a batch-invariant step: parts of a request on average, and in all at least. A step that has
+  // more is not one for this plan.
+  constexpr int64_t kInvariantParts = 8, kLeastInvariantItems = 1024;
   const int64_t rows = std::min(spec.group_size(), options.max_rows);
   const int64_t tiles = int64_t{capacity.max_seqs} * spec.num_kv_heads *
                         ((spec.group_size() + options.max_rows - 1) / options.max_rows);
   const bool few_rows = rows <= few.info.rows;
   const int64_t workers = int64_t{units} * (few_rows ? few : many).info.blocks;
-  const int64_t items = spec.batch_invariant ? tiles * kInvariantParts : tiles + 2 * workers;
+  const int64_t items = spec.batch_invariant
+                            ? std::max(tiles * kInvariantParts, kLeastInvariantItems)
+                            : tiles + 2 * workers;
   plan->max_partial_rows_ = items * rows;
   TESSERA_RETURN_IF_ERROR(ReservePartials(plan->max_partial_rows_, plan.get()));
   TESSERA_RETURN_IF_ERROR(plan->SetSizes(few_rows ? items : 0, few_rows ? 0 : items, tiles));
@@ -94,7 +98,7 @@ Status GpuPlan::Divide(const AttentionBatch& batch) {
            static_cast<int64_t>(work.merges.size()) <= merges_.entries &&
            work.partial_rows <= max_partial_rows_;
   };
-  while (!fits() && step.workers > 1) {
+  while (!spec().batch_invariant && !fits() && step.workers > 1) {
     step.workers /= 2;
     if (step.workers == 1) step.whole_waves = false;  // then nothing is split
     PlanWork(spec(), batch, step, &work);
