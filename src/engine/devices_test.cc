@@ -94,6 +94,37 @@ TEST_P(EmulatedDevices, BatchInvariantAnswerIsTheSameBitsInCompany) {
   }
 }
 
+// Requests whose prompts begin with the same few hundred tokens, which the prefix cache holds: in
+// recorded steps attention computes them once.
+TEST(SimtEmulated, AnswersBehindASharedPrefixAreTheCpus) {
+  std::vector<Outcome> expected;
+  for (const char* device : {"cpu", "simt-emulated"}) {
+    auto engine = Engine::Create(BFloat16On(device));
+    ASSERT_TRUE(engine.ok()) << engine.error().message;
+    const std::vector<RecordedAnswer> answers = RecordedAnswers(5);
+    // The same examples, of a thousand characters and more, before each one's last question.
+    const std::string& first = answers.at(0).prompt;
+    const size_t end = first.rfind("Question:");
+    const size_t begin = first.rfind("Question:", end - 1000);
+    const std::string examples = first.substr(begin, end - begin);
+    std::vector<Request> requests;
+    for (RecordedAnswer answer : answers) {
+      answer.prompt = examples + answer.prompt.substr(answer.prompt.rfind("Question:"));
+      requests.push_back(RequestFor(**engine, answer));
+      requests.back().sampling.max_tokens = 8;
+    }
+    RunAll(engine->get(), {requests[0]});
+    const std::vector<Outcome> outcomes = RunAll(engine->get(), requests);
+    for (const Outcome& outcome : outcomes) EXPECT_GE(outcome.cached_tokens, 256);
+    if (expected.empty()) {
+      expected = outcomes;
+      continue;
+    }
+    EXPECT_GT((*engine)->stats().graph_replays, 0);
+    for (size_t i = 0; i < outcomes.size(); ++i) EXPECT_EQ(outcomes[i].tokens, expected[i].tokens);
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(All, EmulatedDevices, ::testing::Values("simt-emulated", "rocm-emulated"),
                          [](const auto& test) { return std::string(test.param, test.param + 4); });
 
