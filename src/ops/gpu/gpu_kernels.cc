@@ -68,9 +68,10 @@ std::vector<Wanted> WantedKernels(GpuKernels* k, const std::string& policy) {
                                 {"sample_restore", &k->sample_restore, kEditThreads, 0},
                                 {"matmul_sum_splits", &k->matmul_sum_splits, kMatmulThreads, 0}};
   policy == "mfma" ? AppendOfWave<64>(k, &wanted) : AppendOfWave<32>(k, &wanted);
-  const auto bytes = policy == "mma"    ? SharedBytesByType<kernel::MmaM16N8K16>()
-                     : policy == "mfma" ? SharedBytesByType<kernel::Mfma16x16x16>()
-                                        : SharedBytesByType<kernel::Wmma16x16x16>();
+  const auto bytes = policy == "mma"      ? SharedBytesByType<kernel::MmaM16N8K16>()
+                     : policy == "mfma"   ? SharedBytesByType<kernel::Mfma16x16x16>()
+                     : policy == "wmma11" ? SharedBytesByType<kernel::WmmaReplicated>()
+                                          : SharedBytesByType<kernel::Wmma16x16x16>();
   for (size_t kind = 0; kind < kMatmulKernels; ++kind) {
     for (size_t type = 0; type < 3; ++type) {
       wanted.push_back({std::string("matmul_") + kMatmulNames[kind] + "_" + policy + "_" +

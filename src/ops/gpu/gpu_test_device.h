@@ -16,10 +16,10 @@
 
 namespace tessera {
 
-// "mma", "mfma", "wmma" and those of these that are here: "gfx942"; "cuda", "hip" with the vendor's
-// matrix library, "cuda_own", "hip_own" without.
+// "mma", "mfma", "wmma", "wmma11" and those of these that are here: "gfx942"; "cuda", "hip" with
+// the vendor's matrix library, "cuda_own", "hip_own" without.
 inline std::vector<std::string> GpuTestDevices() {
-  std::vector<std::string> names = {"mma", "mfma", "wmma"};
+  std::vector<std::string> names = {"mma", "mfma", "wmma", "wmma11"};
   if (OpenRocmEmulatedDevice().ok()) names.push_back("gfx942");
   for (const std::string real : {"cuda", "hip"}) {
     if (!OpenDevice(real).ok()) continue;

@@ -52,9 +52,12 @@ MATMUL_FAMILY(mfma, kernel::Mfma16x16x16)
 #if defined(TESSERA_SIMT_HOST) || defined(__gfx1200__) || defined(__gfx1201__)
 MATMUL_FAMILY(wmma, kernel::Wmma16x16x16)
 #endif
+#if defined(TESSERA_SIMT_HOST) || defined(__GFX11__)
+MATMUL_FAMILY(wmma11, kernel::WmmaReplicated)
+#endif
 SIMT_KERNEL(matmul_sum_splits, MatmulArgs, kMatmulThreads, 1) { SumSplitsBlock(args); }
 
 SIMT_KERNELS(MATMUL_FAMILY_ENTRIES(mma), MATMUL_FAMILY_ENTRIES(mfma), MATMUL_FAMILY_ENTRIES(wmma),
-             SIMT_ENTRY(matmul_sum_splits));
+             MATMUL_FAMILY_ENTRIES(wmma11), SIMT_ENTRY(matmul_sum_splits));
 
 }  // namespace tessera::ops_gpu

@@ -54,6 +54,7 @@ void RunType(DType weight, Kernel kernel, const MatmulArgs& args) {
 void RunPolicy(const std::string& policy, DType weight, Kernel kernel, const MatmulArgs& args) {
   if (policy == "mma") return RunType<kernel::MmaM16N8K16>(weight, kernel, args);
   if (policy == "mfma") return RunType<kernel::Mfma16x16x16>(weight, kernel, args);
+  if (policy == "wmma11") return RunType<kernel::WmmaReplicated>(weight, kernel, args);
   RunType<kernel::Wmma16x16x16>(weight, kernel, args);
 }
 
@@ -139,7 +140,7 @@ void Expect(const std::string& policy, Kernel kernel, const Case& c) {
   }
 }
 
-const std::string kPolicies[] = {"mma", "mfma", "wmma"};
+const std::string kPolicies[] = {"mma", "mfma", "wmma", "wmma11"};
 
 TEST(MatmulKernels, FewRowsOfAnyShape) {
   const Case cases[] = {

@@ -46,7 +46,9 @@ class SimtTiles {
   static constexpr int kKeyTiles = kWaveKeys / P::X;
   static constexpr int kDimTiles = kHeadSize / P::X;
   // Where it would leave too few registers: AMD's wide waves have twice as many.
-  static constexpr bool kQueryInShared = kRowTiles > 1 || (kHeadSize > 128 && P::WAVE == 32);
+  static constexpr bool kQueryInShared = kRowTiles > 1 ||
+                                         (P::WAVE == 32 &&
+                                          kHeadSize / P::K * P::kOperandWords > 32);
   static_assert(!kReadsBytes || (kRowTiles == 1 && kShape.key_waves > 1 && !kQueryInShared));
   static constexpr int kRowStride = Stages::kRowStride;
   static constexpr int kValueStride = Stages::kValueStride;

@@ -33,7 +33,7 @@ AttentionSpec Spec(int32_t heads, int32_t kv_heads, int32_t head_size) {
 }
 
 TEST(GpuBackend, CapturedStepServesOtherLengthsRequestsAndTables) {
-  for (const char* policy : {"mma", "mfma", "wmma"}) {
+  for (const char* policy : {"mma", "mfma", "wmma", "wmma11"}) {
     const auto device = Open(policy);
     const auto backend = CreateGpuPortable({device.get()}).value();
     // A group that a block of few rows holds, and one that it does not.
@@ -47,7 +47,7 @@ TEST(GpuBackend, CapturedStepServesOtherLengthsRequestsAndTables) {
 }
 
 TEST(GpuBackend, CapturedStepServesSharedPrefixes) {
-  for (const char* policy : {"mma", "mfma", "wmma"}) {
+  for (const char* policy : {"mma", "mfma", "wmma", "wmma11"}) {
     const auto device = Open(policy);
     const auto backend = CreateGpuPortable({device.get()}).value();
     for (AttentionSpec spec : {Spec(4, 2, 64), Spec(40, 1, 64)}) {
@@ -89,7 +89,7 @@ TEST(GpuBackend, DecodePlansComputeSharedPrefixesOnceIfMadeForThem) {
 }
 
 TEST(GpuBackend, BatchInvariantRowsAreTheSameBitsInEveryChunk) {
-  for (const char* policy : {"mma", "mfma", "wmma"}) {
+  for (const char* policy : {"mma", "mfma", "wmma", "wmma11"}) {
     const auto device = Open(policy);
     const auto backend = CreateGpuPortable({device.get()}).value();
     for (const AttentionSpec& spec : testing::InvariantSpecs(64)) {
