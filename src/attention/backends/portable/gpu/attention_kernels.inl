@@ -66,8 +66,8 @@ TESSERA_SIMT_GROUP(TESSERA_SIMT_MFMA)
 TESSERA_SIMT_GROUP(TESSERA_SIMT_WMMA)
 TESSERA_SIMT_GROUP(TESSERA_SIMT_WMMA11)
 
-#define TESSERA_SIMT_ENTRIES(name, cache, size, general, logits)                              \
-  SIMT_ENTRY(mma_few_##name), SIMT_ENTRY(mma_many_##name), SIMT_ENTRY(mfma_few_##name),       \
+#define TESSERA_SIMT_ENTRIES(name, cache, size, general, logits)                               \
+  SIMT_ENTRY(mma_few_##name), SIMT_ENTRY(mma_many_##name), SIMT_ENTRY(mfma_few_##name),        \
       SIMT_ENTRY(mfma_many_##name), SIMT_ENTRY(wmma_few_##name), SIMT_ENTRY(wmma_many_##name), \
       SIMT_ENTRY(wmma11_few_##name), SIMT_ENTRY(wmma11_many_##name),
 SIMT_KERNELS(TESSERA_SIMT_GROUP(TESSERA_SIMT_ENTRIES));
