@@ -45,7 +45,7 @@ step "quick start"
 ./quickstart.sh
 
 step "release build, g++, with kernels for GPUs that need not be here"
-archs="gfx942;simt"
+archs="gfx942;gfx1100;gfx1200;simt"
 if command -v nvcc > /dev/null; then archs+=";sm_90a"; fi
 TESSERA_DEVICE_ARCHS=${TESSERA_DEVICE_ARCHS:-$archs} scripts/build.sh release
 

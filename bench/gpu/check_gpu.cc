@@ -8,6 +8,7 @@
 #include <random>
 
 #include "attention/testing/attention_case.h"
+#include "attention/testing/batch_invariance.h"
 #include "attention/testing/graph_replay.h"
 
 using tessera::Alibi;
@@ -126,11 +127,28 @@ Tally CheckReplays(tessera::Backend* backend, tessera::Device* device) {
         spec.head_size = 128;
         spec.cache_dtype = cache;
         spec.batch_invariant = invariant;
-        const std::string problem = tessera::testing::CheckGraphReplays(backend, device, spec);
-        ++(problem.empty() ? tally.passed : tally.failed);
-        if (!problem.empty()) {
-          std::printf("WRONG replay of %s: %s\n", ToString(spec).c_str(), problem.c_str());
+        for (const bool shared_prefix : {false, true}) {
+          const std::string problem =
+              tessera::testing::CheckGraphReplays(backend, device, spec, shared_prefix);
+          ++(problem.empty() ? tally.passed : tally.failed);
+          if (!problem.empty()) {
+            std::printf("WRONG replay of %s: %s\n", ToString(spec).c_str(), problem.c_str());
+          }
         }
+      }
+    }
+  }
+  return tally;
+}
+
+Tally CheckInvariance(tessera::Backend* backend, tessera::Device* device) {
+  Tally tally;
+  for (const int32_t head_size : {64, 128, 256}) {
+    for (const AttentionSpec& spec : tessera::testing::InvariantSpecs(head_size)) {
+      const std::string problem = tessera::testing::CheckBatchInvariance(backend, device, spec);
+      ++(problem.empty() ? tally.passed : tally.failed);
+      if (!problem.empty()) {
+        std::printf("NOT INVARIANT %s: %s\n", ToString(spec).c_str(), problem.c_str());
       }
     }
   }
@@ -150,8 +168,10 @@ int main(int argc, char** argv) {
   const auto backend = tessera::testing::CreateByName("portable", {device->get(), &pool});
   const Tally replays = CheckReplays(backend.get(), device->get());
   std::printf("replays of a captured step: %d passed, %d failed\n", replays.passed, replays.failed);
+  const Tally invariant = CheckInvariance(backend.get(), device->get());
+  std::printf("batch-invariant layers: %d passed, %d failed\n", invariant.passed, invariant.failed);
   const Tally cases = CheckAll(backend.get(), device->get(), argc > 2 ? std::atoi(argv[2]) : 200);
   std::printf("random cases: %d passed, %d failed; largest absolute error %.3g\n", cases.passed,
               cases.failed, cases.worst);
-  return replays.failed + cases.failed == 0 ? 0 : 1;
+  return replays.failed + invariant.failed + cases.failed == 0 ? 0 : 1;
 }

@@ -78,6 +78,9 @@ struct PlanCapacity {
   // At most one row for each request: such steps may be captured in a graph, which then serves
   // every later step of the plan.
   bool decode_only = false;
+  // With decode_only: room to compute what a step's requests have in common once, by
+  // AttentionBatch::common_prefix_len, which otherwise is not looked at. Steps without serve too.
+  bool shared_prefix = false;
   // The plan computes only these requests' rows and leaves the output and lse of all others as they
   // are: two plans of two backends then serve one batch. WriteKv() writes every row all the same.
   Phases phases = Phases::kBoth;

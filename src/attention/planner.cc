@@ -28,6 +28,9 @@ double Cost(const Tile& tile, int32_t keys, const PlannerOptions& options) {
 }
 
 // Keys before `skip_keys` are left out: the cascade brings them.
+//
+// With spec.batch_invariant a row's keys are divided at places that depend on the row alone: keys
+// are counted from 0 if they begin there for all rows of the tile, else the tile is one token's.
 void AppendTiles(const AttentionSpec& spec, const AttentionBatch& batch,
                  const kernel::MaskRule& mask, int32_t seq, int32_t max_rows, int32_t skip_keys,
                  std::vector<Tile>* tiles) {
@@ -36,12 +39,18 @@ void AppendTiles(const AttentionSpec& spec, const AttentionBatch& batch,
   const int32_t context_len = seq_len - query_len;
   const int32_t group = spec.group_size();
   const int64_t rows = int64_t{query_len} * group;
-  for (int64_t begin = 0; begin < rows; begin += max_rows) {
-    const int32_t count = static_cast<int32_t>(std::min<int64_t>(max_rows, rows - begin));
-    const int32_t first_token = static_cast<int32_t>(begin / group);
-    const int32_t last_token = static_cast<int32_t>((begin + count - 1) / group);
-    const KeyRange first = kernel::VisibleKeys(mask, seq, first_token, context_len, seq_len);
-    const KeyRange last = kernel::VisibleKeys(mask, seq, last_token, context_len, seq_len);
+  const auto keys_of = [&](int64_t row) {
+    return kernel::VisibleKeys(mask, seq, static_cast<int32_t>(row / group), context_len, seq_len);
+  };
+  int32_t count = 0;
+  for (int64_t begin = 0; begin < rows; begin += count) {
+    count = static_cast<int32_t>(std::min<int64_t>(max_rows, rows - begin));
+    const KeyRange first = keys_of(begin);
+    KeyRange last = keys_of(begin + count - 1);
+    if (spec.batch_invariant && last.begin > 0) {
+      count = std::min(count, group - static_cast<int32_t>(begin % group));
+      last = first;
+    }
     tiles->push_back(
         {seq, static_cast<int32_t>(begin), count, {std::max(skip_keys, first.begin), last.end}});
   }
@@ -229,7 +238,9 @@ void PlanWork(const AttentionSpec& spec, const AttentionBatch& batch, const Plan
   total *= spec.num_kv_heads;
   // Four shares a worker leave room to balance; a lone worker has nobody to balance with.
   double share = options.workers == 1 ? total + 1 : total / (4.0 * options.workers);
-  if (options.whole_waves && cascade_keys == 0) share = BestShare(tiles, spec, options);
+  if (options.whole_waves && cascade_keys == 0 && !spec.batch_invariant) {
+    share = BestShare(tiles, spec, options);
+  }
 
   std::vector<Ranked> ranked;
   const Cascade cascade = AppendCascade(spec, batch, cascade_keys, share, options, list, &ranked);

@@ -26,7 +26,8 @@ struct PlannerOptions {
   // Searches for the division with the shortest predicted makespan.
   bool whole_waves = false;
   double merge_cost = 0.0;  // of one row of one part, where key ranges are split (whole_waves)
-  // Keys per item under spec.batch_invariant, where the division may depend on the request alone.
+  // Keys per item under spec.batch_invariant, where the division may depend on the row alone: a
+  // multiple of key_step.
   int32_t invariant_split_keys = 2048;
   // Cascade: the shared prefix of so many requests and tokens at least is computed once for all.
   int32_t cascade_min_seqs = 4;

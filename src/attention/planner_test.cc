@@ -7,6 +7,7 @@
 #include <limits>
 #include <map>
 #include <random>
+#include <set>
 #include <tuple>
 
 #include "attention/kernel/key_range.h"
@@ -148,6 +149,32 @@ TEST(Planner, InvariantSplitsDependOnTheRequestAlone) {
     return ranges;
   };
   EXPECT_EQ(parts(alone, 1), parts(beside, 16));
+}
+
+// Whatever chunk a token is in, and whatever tile: the parts of its keys are the same.
+TEST(Planner, InvariantPartsOfATokenDependOnTheTokenAlone) {
+  AttentionSpec spec{.num_heads = 6, .num_kv_heads = 2, .head_size = 64};
+  spec.batch_invariant = true;
+  for (const int32_t window : {-1, 700, 40}) {
+    spec.window_left = window;
+    // Of the parts that hold keys that the last token sees.
+    const auto parts = [&](int32_t query, int32_t max_rows) {
+      const Step step({{query, 2000}});
+      WorkList list;
+      PlanWork(spec, step.batch,
+               {.max_rows = max_rows, .key_step = 32, .invariant_split_keys = 256}, &list);
+      ExpectExactCover(spec, step.batch, list);
+      std::set<std::pair<int32_t, int32_t>> ranges;
+      for (const auto& item : list.items) {
+        if (item.row_begin + item.row_count < query * 3) continue;
+        ranges.emplace(item.key_begin, item.key_end);
+      }
+      return ranges;
+    };
+    EXPECT_EQ(parts(1, 64), parts(1, 3));
+    EXPECT_EQ(parts(1, 64), parts(50, 64));
+    EXPECT_EQ(parts(1, 64), parts(1500, 64));
+  }
 }
 
 TEST(Planner, SequencesOfNearly2To31Keys) {

@@ -112,8 +112,10 @@ void AddAttentionFlags(CLI::App* command, EngineFlags* flags) {
       ->capture_default_str()
       ->group("Attention");
   command
-      ->add_flag("--batch-invariant", flags->batch_invariant,
-                 "A request's result does not depend on what runs beside it")
+      ->add_flag(
+          "--batch-invariant", flags->batch_invariant,
+          "A request's result does not depend on what runs beside it, to the last bit; slower "
+          "on GPUs")
       ->group("Attention");
 }
 

@@ -46,14 +46,10 @@ Result<EngineParts> LoadEngineParts(const EngineOptions& options) {
   std::string device_choice;
   TESSERA_ASSIGN_OR_RETURN(parts.device, OpenDevice(options.device, &device_choice));
   if (!device_choice.empty()) parts.notes.push_back("Device: " + device_choice);
-  if (options.batch_invariant && parts.device->info().kind != DeviceKind::kCpu) {
-    return Unsupported("batch_invariant is not possible on " + parts.device->info().name +
-                       ": its matrix products add in an order that depends on how many tokens a "
-                       "step has; leave it out, or choose the device cpu.");
-  }
   TESSERA_ASSIGN_OR_RETURN(parts.stream, parts.device->NewStream());
   TESSERA_ASSIGN_OR_RETURN(parts.ops,
-                           CreateOps(parts.device.get(), parts.stream.get(), parts.threads.get()));
+                           CreateOps(parts.device.get(), parts.stream.get(), parts.threads.get(),
+                                     {.batch_invariant = options.batch_invariant}));
 
   const DType activations = parts.ops->activation_dtype();
   if (parts.device->info().kind != DeviceKind::kCpu && options.dtype != activations) {

@@ -26,6 +26,8 @@ int32_t RecordedSize(int32_t rows) {
 }
 
 constexpr int32_t kLargestRecorded = 512;
+// Shorter ones are computed with each request.
+constexpr int32_t kLeastSharedPrefix = 256;
 
 Error NoMemory(const char* what, const Error& error) {
   return OutOfMemory(std::string("there is no device memory for ") + what + ": " + error.message);
@@ -221,8 +223,7 @@ void Worker::Upload(const StepBatch& batch, int32_t padded) {
         std::max(attention.max_seq_len, batch.seq_lens[static_cast<size_t>(seq)]);
   }
   attention.block_table_stride = options_.blocks_per_seq;
-  // A recorded grid has no items of a shared prefix.
-  attention.common_prefix_len = padded > 0 ? 0 : batch.common_prefix_len;
+  attention.common_prefix_len = batch.common_prefix_len;
   attention.host = {.query_start_loc = host.query_start_loc,
                     .seq_lens = host.seq_lens,
                     .block_table = host_table_.As<int32_t>(),
@@ -270,10 +271,12 @@ Result<std::unique_ptr<Graph>> Worker::Record(
 // The first step of a size warms up what libraries and drivers do once; the second is recorded.
 // What a recording cannot do runs without one.
 Status Worker::RunRecorded(int32_t size, int32_t logit_rows) {
-  Recorded& recorded = recorded_[size];
-  if (recorded.plans.empty() &&
-      !NewPlans({.max_seqs = size, .max_tokens = size, .decode_only = true}, &recorded.plans)
-           .ok()) {
+  // A grid for a shared prefix takes time even if it is empty, so it has recordings of its own.
+  const bool shared = forward_.attention.common_prefix_len >= kLeastSharedPrefix;
+  Recorded& recorded = recorded_[{size, shared}];
+  const PlanCapacity capacity{
+      .max_seqs = size, .max_tokens = size, .decode_only = true, .shared_prefix = shared};
+  if (recorded.plans.empty() && !NewPlans(capacity, &recorded.plans).ok()) {
     return RunUnrecorded(logit_rows);
   }
   if (!PreparePlans(recorded.plans).ok()) return RunUnrecorded(logit_rows);

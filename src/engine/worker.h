@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "engine/kv_memory.h"
@@ -101,7 +102,8 @@ class Worker {
   Buffer device_logits_;                               // [max_logit_rows, vocab_size]
   std::vector<LayerAttention> layers_;                 // [num_layers]
   std::vector<std::unique_ptr<AttentionPlan>> plans_;  // [groups]
-  std::map<int32_t, Recorded> recorded_;               // by size
+  // By size, and whether requests share a prefix.
+  std::map<std::pair<int32_t, bool>, Recorded> recorded_;
 
   ForwardBatch forward_;  // of the step under way
   StepResult result_;

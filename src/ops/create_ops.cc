@@ -9,7 +9,8 @@
 
 namespace tessera {
 
-Result<std::unique_ptr<Ops>> CreateOps(Device* device, Stream* stream, ThreadPool* threads) {
+Result<std::unique_ptr<Ops>> CreateOps(Device* device, Stream* stream, ThreadPool* threads,
+                                       const OpsOptions& options) {
   if (device->info().kind == DeviceKind::kCpu) return CreateCpuOps(device, stream, threads);
   if (!IsGpu(*device)) {
     return Unsupported("this build has no operations for the device " + device->info().name);
@@ -19,7 +20,7 @@ Result<std::unique_ptr<Ops>> CreateOps(Device* device, Stream* stream, ThreadPoo
   TESSERA_ASSIGN_OR_RETURN(
       std::unique_ptr<GpuOps> ops,
       CreateGpuOps(static_cast<GpuDevice*>(device), static_cast<GpuStream*>(stream),
-                   {.use_library = use_library}));
+                   {.use_library = use_library, .batch_invariant = options.batch_invariant}));
   return std::unique_ptr<Ops>(std::move(ops));
 }
 

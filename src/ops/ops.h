@@ -128,8 +128,15 @@ class Ops {
   virtual Result<std::vector<Result<SampledToken>>> Sampled() = 0;
 };
 
+struct OpsOptions {
+  // A row's result must not depend on what other rows there are, to the last bit. Costs time on
+  // GPUs; a CPU's products are so in any case.
+  bool batch_invariant = false;
+};
+
 // The operations of `device`, queued in `stream`. All three outlive them; `threads` computes on a
 // CPU and prepares weights elsewhere.
-Result<std::unique_ptr<Ops>> CreateOps(Device* device, Stream* stream, ThreadPool* threads);
+Result<std::unique_ptr<Ops>> CreateOps(Device* device, Stream* stream, ThreadPool* threads,
+                                       const OpsOptions& options = {});
 
 }  // namespace tessera

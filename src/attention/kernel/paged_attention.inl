@@ -14,7 +14,7 @@
 //                                     never multiplied, so that NaN in unwritten cache memory cannot spread. Called for the item's keys
 //                                     in order, in such steps, so that a policy may fetch ahead
 //   QueryKey(q, s)                    S = Q K^T
-//   MapScores(s, first, f)            s = f.Row(row)(s, key) for every element
+//   MapScores(s, first, f)            s = f.Row(row)(s, key) for every element; F::kMasks: f keeps a score or makes it -infinity
 //   ScaleKeys(s), ScaleValues(s)      S times each key's own scale of K or of V, where the cache has such
 //   MaxOverKeys(s, m)                 m = max(m, max over keys of s)
 //   Exp2(s, m, factor, l)             s = 2^(s - m) (0 where m is -infinity), l = l * factor + sum over keys, each lane its own part
@@ -31,6 +31,7 @@
 // s -> log2(e) * cap * tanh(s / cap): the soft cap comes before the mask.
 template <class Ops>
 struct SoftCapTransform {
+  static constexpr bool kMasks = false;
   float inverse_cap;
   float cap_log2e;
   TESSERA_FN const SoftCapTransform& Row(int32_t /*row*/) const { return *this; }
@@ -43,6 +44,7 @@ struct SoftCapTransform {
 // Soft cap, then ALiBi, then the query-query bias, in units of log2.
 template <class Ops>
 struct BiasTransform {
+  static constexpr bool kMasks = false;
   const KernelArgs& args;
   const WorkItem& item;
   ItemRows rows;
@@ -88,6 +90,7 @@ struct BiasTransform {
 // Keys outside a row's interval count as -infinity.
 template <class Ops>
 struct MaskTransform {
+  static constexpr bool kMasks = true;
   const KernelArgs& args;
   const WorkItem& item;
   ItemRows rows;

@@ -241,6 +241,9 @@ AttentionCase::Dense AttentionCase::MakeDense(int32_t keys, int32_t size, float 
 void AttentionCase::MakeSequence(size_t seq) {
   std::mt19937 numbers(options_.seed * 1000 + static_cast<unsigned>(seq));
   std::normal_distribution<float> normal;
+  const int64_t earlier =
+      int64_t{options_.sequences[seq].earlier_queries} * spec_.num_heads * spec_.head_size;
+  for (int64_t i = 0; i < earlier; ++i) (void)normal(numbers);
   for (int64_t token = query_start_loc_[seq]; token < query_start_loc_[seq + 1]; ++token) {
     for (int64_t head = 0; head < spec_.num_heads; ++head) {
       for (int64_t i = 0; i < spec_.head_size; ++i) {

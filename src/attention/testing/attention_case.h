@@ -17,6 +17,8 @@ namespace tessera::testing {
 struct Sequence {
   int32_t query_len = 1;
   int32_t seq_len = 1;  // query included, but in cross attention
+  // Of a request that is computed in chunks: new tokens of those before.
+  int32_t earlier_queries = 0;
 };
 
 struct CaseOptions {

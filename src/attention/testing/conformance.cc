@@ -44,7 +44,7 @@ struct EmulatedGpu {
 const std::vector<EmulatedGpu>& EmulatedGpus() {
   static const std::vector<EmulatedGpu> gpus = [] {
     std::vector<EmulatedGpu> all;
-    for (const char* policy : {"mma", "mfma", "wmma"}) {
+    for (const char* policy : {"mma", "mfma", "wmma", "wmma11"}) {
       for (unsigned seed : {0u, 1u}) {
         all.push_back({std::string("simt-emulated:") + policy + (seed == 0 ? "" : ", shuffled"),
                        OpenSimtDevice({.matrix_policy = policy, .seed = seed}).value()});

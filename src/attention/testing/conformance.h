@@ -35,7 +35,7 @@ struct Subject {
 // Emulated GPUs included: each kind of matrix instructions in two orders of their threads, and if
 // the build has it rocm-emulated, which kEmulated does not count.
 std::vector<Subject> Subjects();
-constexpr int kEmulated = 6;
+constexpr int kEmulated = 8;
 
 class Conformance {
  public:

@@ -23,6 +23,7 @@ struct Step {
   std::vector<int64_t> slots;
   std::vector<char> query, key, value;
   int32_t num_seqs = 0;
+  int32_t common_prefix = 0;
 
   AttentionBatch Batch() const {
     AttentionBatch batch;
@@ -31,6 +32,7 @@ struct Step {
     batch.max_query_len = 1;
     batch.max_seq_len = *std::max_element(seq_lens.begin(), seq_lens.end());
     batch.block_table_stride = kTableWidth;
+    batch.common_prefix_len = common_prefix;
     batch.host = {.query_start_loc = query_start_loc.data(),
                   .seq_lens = seq_lens.data(),
                   .block_table = table.data(),
@@ -46,12 +48,18 @@ std::vector<char> RandomElements(DType type, int64_t count, std::mt19937* random
   return elements;
 }
 
-Step MakeStep(const AttentionSpec& spec, const std::vector<int32_t>& lens, std::mt19937* random) {
+// `common_prefix`: tokens that all requests have in the same blocks.
+Step MakeStep(const AttentionSpec& spec, const std::vector<int32_t>& lens, int32_t common_prefix,
+              std::mt19937* random) {
   Step step;
+  step.common_prefix = common_prefix;
   step.num_seqs = static_cast<int32_t>(lens.size());
   std::vector<int32_t> blocks(kNumBlocks);
   std::iota(blocks.begin(), blocks.end(), 0);
   std::shuffle(blocks.begin(), blocks.end(), *random);
+  for (int64_t seq = 1; seq < kMaxSeqs; ++seq) {
+    std::copy_n(blocks.begin(), common_prefix / kBlockSize, blocks.begin() + seq * kTableWidth);
+  }
   step.table = blocks;
   for (int32_t seq = 0; seq <= kMaxSeqs; ++seq) {
     step.query_start_loc.push_back(std::min(seq, step.num_seqs));
@@ -147,7 +155,8 @@ class Arrays {
 
 }  // namespace
 
-std::string CheckGraphReplays(Backend* backend, Device* device, const AttentionSpec& given) {
+std::string CheckGraphReplays(Backend* backend, Device* device, const AttentionSpec& given,
+                              bool shared_prefix) {
   AttentionSpec spec = given;
   spec.output_dtype = DType::kFloat32;
   std::mt19937 random(1);
@@ -155,7 +164,15 @@ std::string CheckGraphReplays(Backend* backend, Device* device, const AttentionS
       {100, 33, 700, 1, 64, 17}, {101, 34, 701, 2, 65, 18}, {1200, 1}, {5},
       {16, 1280, 16, 16, 900},   {1, 2, 3, 4, 5, 6}};
   std::vector<Step> steps;
-  for (const std::vector<int32_t>& lens : lengths) steps.push_back(MakeStep(spec, lens, &random));
+  for (const std::vector<int32_t>& lens : lengths)
+    steps.push_back(MakeStep(spec, lens, 0, &random));
+  if (shared_prefix) {
+    steps.push_back(MakeStep(spec, {400, 401, 500, 700, 385, 1200}, 384, &random));
+    steps.push_back(MakeStep(spec, {1201, 1280, 1250, 1202}, 1200, &random));
+    steps.push_back(MakeStep(spec, {100, 101}, 96, &random));  // too few keys and requests
+    steps.push_back(MakeStep(spec, {17, 300, 1, 2}, 0, &random));
+    steps.push_back(MakeStep(spec, {300, 257, 258, 259, 260}, 256, &random));
+  }
   const std::vector<char> cache = RandomElements(
       spec.cache_dtype,
       kNumBlocks * kBlockSize * spec.num_kv_heads * (spec.head_size + spec.value_size()), &random);
@@ -163,7 +180,10 @@ std::string CheckGraphReplays(Backend* backend, Device* device, const AttentionS
   const std::unique_ptr<Device> cpu = CreateCpuDevice();
   ThreadPool threads({.num_threads = 1, .pin = false});
   const std::unique_ptr<Backend> reference = CreateByName("reference", {cpu.get(), &threads});
-  const PlanCapacity capacity{.max_seqs = kMaxSeqs, .max_tokens = kMaxSeqs, .decode_only = true};
+  const PlanCapacity capacity{.max_seqs = kMaxSeqs,
+                              .max_tokens = kMaxSeqs,
+                              .decode_only = true,
+                              .shared_prefix = shared_prefix};
   const auto want_plan = reference->NewPlan(spec, capacity);
   const auto plan = backend->NewPlan(spec, capacity);
   if (!plan.ok()) return plan.error().message;

@@ -80,7 +80,8 @@ class GpuDevice : public Device {
   // The image for this device's architecture, loaded. Fails if `images` has none, and says which
   // there are. The module lives as long as the device allows, which outlives it.
   virtual Result<std::unique_ptr<GpuModule>> Load(std::span<const KernelImage> images) = 0;
-  // The matrix instructions to compile for: "mma", "mfma", "wmma"; of "simt-emulated" one of them.
+  // The matrix instructions to compile for: "mma", "mfma" (gfx9), "wmma" (gfx12), "wmma11" (gfx11);
+  // of "simt-emulated" one of them.
   virtual const std::string& matrix_policy() const = 0;
 };
 

@@ -213,7 +213,7 @@ TEST(SimtDeviceDeathTest, HostThatFollowsDeviceMemoryEndsTheProgram) {
 }
 
 TEST(SimtDevice, HasThePoliciesOfMatrixInstructions) {
-  for (const char* policy : {"mma", "mfma", "wmma"}) {
+  for (const char* policy : {"mma", "mfma", "wmma", "wmma11"}) {
     auto device = OpenDevice(std::string("simt-emulated:") + policy);
     ASSERT_TRUE(device.ok());
     EXPECT_EQ(static_cast<GpuDevice&>(**device).matrix_policy(), policy);

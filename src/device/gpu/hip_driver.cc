@@ -130,7 +130,9 @@ class HipDriver final : public GpuDriverTable {
                    .memory_bytes = static_cast<int64_t>(bytes),
                    .l2_bytes = l2};
     facts->max_shared_bytes = shared;
-    facts->matrix_policy = arch.starts_with("gfx9") ? "mfma" : "wmma";
+    facts->matrix_policy = arch.starts_with("gfx9")    ? "mfma"
+                           : arch.starts_with("gfx11") ? "wmma11"
+                                                       : "wmma";
     return code;
   }
 

@@ -127,6 +127,14 @@ SIMT_DEVICE float ShuffleXor(float v, int mask) {
   return __builtin_bit_cast(
       float, __builtin_amdgcn_ds_bpermute((lane ^ mask) * 4, __builtin_bit_cast(int, v)));
 }
+// What the lane with the same place in the other 16 lanes has, in waves of 32.
+SIMT_DEVICE uint32_t SwapHalves(uint32_t v) {
+#if defined(__GFX9__)
+  return __builtin_bit_cast(uint32_t, ShuffleXor<32>(__builtin_bit_cast(float, v), 16));
+#else
+  return __builtin_amdgcn_permlanex16(v, v, 0x76543210u, 0xfedcba98u, false, false);
+#endif
+}
 template <int kWave>
 SIMT_DEVICE bool Any(bool condition) {
   if constexpr (kWave == 64) return __builtin_amdgcn_ballot_w64(condition) != 0;
@@ -187,6 +195,7 @@ template <int kWave>
 SIMT_DEVICE float ShuffleXor(float v, int mask) {
   return __shfl_xor_sync(~0u, v, mask);
 }
+SIMT_DEVICE uint32_t SwapHalves(uint32_t v) { return __shfl_xor_sync(~0u, v, 16); }
 template <int kWave>
 SIMT_DEVICE bool Any(bool condition) {
   return __any_sync(~0u, condition) != 0;
@@ -224,6 +233,9 @@ SIMT_DEVICE float Sqrt(float x) { return std::sqrt(x); }
 template <int kWave>
 SIMT_DEVICE float ShuffleXor(float v, int mask) {
   return emulator::ShuffleXor(v, mask, kWave);
+}
+SIMT_DEVICE uint32_t SwapHalves(uint32_t v) {
+  return std::bit_cast<uint32_t>(emulator::ShuffleXor(std::bit_cast<float>(v), 16, 32));
 }
 template <int kWave>
 SIMT_DEVICE bool Any(bool condition) {

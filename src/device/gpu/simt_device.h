@@ -11,7 +11,7 @@
 namespace tessera {
 
 struct SimtDeviceOptions {
-  std::string matrix_policy = "mma";  // or "mfma", "wmma"
+  std::string matrix_policy = "mma";  // or "mfma", "wmma", "wmma11"
   unsigned seed = 1;  // permutes the order in which emulated threads run; 0: in order
 };
 

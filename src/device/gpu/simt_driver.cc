@@ -75,9 +75,9 @@ std::unique_ptr<GpuDriverTable> CreateSimtDriver(const SimtDeviceOptions& option
 
 Result<std::unique_ptr<GpuDevice>> OpenSimtDevice(const SimtDeviceOptions& options) {
   const std::string& policy = options.matrix_policy;
-  if (policy != "mma" && policy != "mfma" && policy != "wmma") {
+  if (policy != "mma" && policy != "mfma" && policy != "wmma" && policy != "wmma11") {
     return NotFound("simt-emulated knows no matrix instructions '" + policy +
-                    "'; choose mma, mfma or wmma");
+                    "'; choose mma, mfma, wmma or wmma11");
   }
   return OpenGpu(CreateSimtDriver(options), 0, {});
 }

@@ -24,7 +24,10 @@ std::array<int64_t, kMatmulKernels> SharedBytes() {
   return {sizeof(typename FewRowsShape<P, kWeight, 16>::Memory),
           sizeof(typename FewRowsShape<P, kWeight, 32>::Memory),
           sizeof(typename Tile<P, kWeight, SmallTile<P, kWeight>()>::Memory),
-          sizeof(typename Tile<P, kWeight, BigTile<P, kWeight>()>::Memory), sizeof(OneRowMemory)};
+          sizeof(typename Tile<P, kWeight, BigTile<P, kWeight>()>::Memory),
+          sizeof(typename Tile<P, kWeight, Ordered(SmallTile<P, kWeight>())>::Memory),
+          sizeof(typename Tile<P, kWeight, Ordered(BigTile<P, kWeight>())>::Memory),
+          sizeof(OneRowMemory)};
 }
 template <class P>
 std::array<std::array<int64_t, kMatmulKernels>, 3> SharedBytesByType() {
@@ -32,7 +35,8 @@ std::array<std::array<int64_t, kMatmulKernels>, 3> SharedBytesByType() {
           SharedBytes<P, DType::kBFloat16>()};
 }
 
-constexpr const char* kMatmulNames[kMatmulKernels] = {"few16", "few32", "tile64", "tile128", "one"};
+constexpr const char* kMatmulNames[kMatmulKernels] = {
+    "few16", "few32", "tile64", "tile128", "tile64_ordered", "tile128_ordered", "one"};
 constexpr DType kWeightTypes[] = {DType::kFloat32, DType::kFloat16, DType::kBFloat16};
 
 struct Wanted {
@@ -64,9 +68,10 @@ std::vector<Wanted> WantedKernels(GpuKernels* k, const std::string& policy) {
                                 {"sample_restore", &k->sample_restore, kEditThreads, 0},
                                 {"matmul_sum_splits", &k->matmul_sum_splits, kMatmulThreads, 0}};
   policy == "mfma" ? AppendOfWave<64>(k, &wanted) : AppendOfWave<32>(k, &wanted);
-  const auto bytes = policy == "mma"    ? SharedBytesByType<kernel::MmaM16N8K16>()
-                     : policy == "mfma" ? SharedBytesByType<kernel::Mfma16x16x16>()
-                                        : SharedBytesByType<kernel::Wmma16x16x16>();
+  const auto bytes = policy == "mma"      ? SharedBytesByType<kernel::MmaM16N8K16>()
+                     : policy == "mfma"   ? SharedBytesByType<kernel::Mfma16x16x16>()
+                     : policy == "wmma11" ? SharedBytesByType<kernel::WmmaReplicated>()
+                                          : SharedBytesByType<kernel::Wmma16x16x16>();
   for (size_t kind = 0; kind < kMatmulKernels; ++kind) {
     for (size_t type = 0; type < 3; ++type) {
       wanted.push_back({std::string("matmul_") + kMatmulNames[kind] + "_" + policy + "_" +

@@ -50,14 +50,18 @@ Status CheckParts(std::span<const WeightSource> parts) {
 }  // namespace
 
 Result<std::unique_ptr<GpuMatmul>> GpuMatmul::Create(GpuDevice* device, GpuStream* stream,
-                                                     const GpuKernels* kernels, bool use_library) {
-  std::unique_ptr<GpuMatmul> matmul(new GpuMatmul(device, stream, kernels));
+                                                     const GpuKernels* kernels,
+                                                     const GpuOpsOptions& options) {
+  std::unique_ptr<GpuMatmul> matmul(
+      new GpuMatmul(device, stream, kernels, options.batch_invariant));
   TESSERA_ASSIGN_OR_RETURN(
       matmul->partial_,
       device->Allocate(kPartialElements * int64_t{sizeof(float)}, MemoryKind::kDevice));
   const DeviceKind kind = device->info().kind;
   // An emulator of one of these has no native stream: the library would look for the real device.
-  if (!use_library) {
+  if (options.batch_invariant) {
+    matmul->library_reason_ = "its sums depend on the number of rows";
+  } else if (!options.use_library) {
     matmul->library_reason_ = "TESSERA_BLAS=off";
   } else if (stream->native() == nullptr) {
     matmul->library_reason_ = "the device is emulated";
@@ -133,6 +137,7 @@ void GpuMatmul::Multiply(const GpuWeights& weights, const Tensor& x, const Tenso
                 "shapes of a linear layer");
   if (x.rows == 0 || y.cols == 0) return;
   const bool aligned = IsAligned16(x.data) && x.stride % 8 == 0;
+  const int32_t wave = kernels_->matmul[0][0].shape.wave;
   const MatmulChoice choice =
       ChooseMatmul({.rows = x.rows,
                     .n = weights.rows,
@@ -140,7 +145,8 @@ void GpuMatmul::Multiply(const GpuWeights& weights, const Tensor& x, const Tenso
                     .units = std::max(1, device_->info().num_units),
                     .library = library_ != nullptr && weights.dtype == DType::kBFloat16 &&
                                aligned && IsAligned16(y.data) && y.stride % 8 == 0,
-                    .partial_elements = kPartialElements});
+                    .partial_elements = kPartialElements,
+                    .ordered_parts = ordered_ ? kMatmulThreads / wave : 0});
   if (choice.kernel == MatmulKernel::kLibrary) {
     if (MultiplyByLibrary(weights, x, y)) return;
     return Multiply(weights, x, y);  // there is no library any more
@@ -161,6 +167,7 @@ void GpuMatmul::Multiply(const GpuWeights& weights, const Tensor& x, const Tenso
       blocks = (args.n * choice.k_parts + waves - 1) / waves;
       break;
     case MatmulKernel::kTile64:
+    case MatmulKernel::kTile64Ordered:
       blocks = ((args.rows + 63) / 64) * ((args.n + 63) / 64);
       break;
     default:
@@ -187,6 +194,7 @@ MatmulArgs GpuMatmul::ArgsOf(const GpuWeights& weights, const Tensor& x, const T
           .n = weights.rows,
           .k = weights.cols,
           .k_per_split = choice.k_per_split,
+          .k_per_part = choice.k_per_part,
           .splits = choice.splits,
           .k_parts = choice.k_parts,
           .gated = 0,
@@ -199,7 +207,8 @@ bool GpuMatmul::MultiplyGated(const GpuWeights& weights, const Tensor& x, const 
   const LaunchableKernel& kernel =
       kernels_->matmul[static_cast<size_t>(MatmulKernel::kOne)][TypeIndex(weights.dtype)];
   const int64_t waves = kMatmulThreads / kernel.shape.wave;
-  MatmulChoice choice = ChooseMatmul({.rows = x.rows, .n = weights.rows, .k = weights.cols});
+  if (ordered_) return false;
+  const MatmulChoice choice = ChooseMatmul({.rows = x.rows, .n = weights.rows, .k = weights.cols});
   // A block must have room for a gate and for what it gates.
   if (choice.kernel != MatmulKernel::kOne || 2 * choice.k_parts > waves) return false;
   TESSERA_CHECK(x.cols == weights.cols && 2 * y.cols == weights.rows && y.rows == 1,

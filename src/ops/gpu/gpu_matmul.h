@@ -9,6 +9,7 @@
 #include "device/gpu/gpu_device.h"
 #include "ops/gpu/blas_lt.h"
 #include "ops/gpu/gpu_kernels.h"
+#include "ops/gpu/gpu_ops.h"
 #include "ops/gpu/matmul_choice.h"
 #include "ops/ops.h"
 #include "tessera/device.h"
@@ -33,9 +34,11 @@ struct MatmulArgs;
 
 class GpuMatmul {
  public:
-  // Loads the vendor's library if `use_library` and there is one; why not, says library_reason().
+  // Loads the vendor's library if the options want it and there is one; why not, says
+  // library_reason().
   static Result<std::unique_ptr<GpuMatmul>> Create(GpuDevice* device, GpuStream* stream,
-                                                   const GpuKernels* kernels, bool use_library);
+                                                   const GpuKernels* kernels,
+                                                   const GpuOpsOptions& options);
 
   Result<std::unique_ptr<LinearWeights>> Pack(std::span<const WeightSource> parts);
   void Multiply(const GpuWeights& weights, const Tensor& x, const Tensor& y);
@@ -46,8 +49,8 @@ class GpuMatmul {
   const std::string& library_reason() const { return library_reason_; }
 
  private:
-  GpuMatmul(GpuDevice* device, GpuStream* stream, const GpuKernels* kernels)
-      : device_(device), stream_(stream), kernels_(kernels) {}
+  GpuMatmul(GpuDevice* device, GpuStream* stream, const GpuKernels* kernels, bool ordered)
+      : device_(device), stream_(stream), kernels_(kernels), ordered_(ordered) {}
   MatmulArgs ArgsOf(const GpuWeights& weights, const Tensor& x, const Tensor& y,
                     const MatmulChoice& choice) const;
   bool MultiplyByLibrary(const GpuWeights& weights, const Tensor& x, const Tensor& y);
@@ -55,7 +58,8 @@ class GpuMatmul {
   GpuDevice* const device_;
   GpuStream* const stream_;
   const GpuKernels* const kernels_;
-  Buffer partial_;  // sums of parts of k
+  const bool ordered_;  // sums
+  Buffer partial_;      // sums of parts of k
   Buffer workspace_;
   std::unique_ptr<BlasLt> library_;
   std::string library_reason_;

@@ -34,8 +34,8 @@ class DeviceOps final : public GpuOps {
                                                 const GpuOpsOptions& options) {
     std::unique_ptr<DeviceOps> ops(new DeviceOps(stream));
     TESSERA_ASSIGN_OR_RETURN(ops->kernels_, GpuKernels::Load(device));
-    TESSERA_ASSIGN_OR_RETURN(
-        ops->matmul_, GpuMatmul::Create(device, stream, ops->kernels_.get(), options.use_library));
+    TESSERA_ASSIGN_OR_RETURN(ops->matmul_,
+                             GpuMatmul::Create(device, stream, ops->kernels_.get(), options));
     TESSERA_ASSIGN_OR_RETURN(ops->sampler_,
                              GpuSampler::Create(device, stream, ops->kernels_.get()));
     return std::unique_ptr<GpuOps>(std::move(ops));

@@ -8,8 +8,9 @@
 // recorded in a graph.
 //
 // Batch invariance: a row's result depends on that row alone, except that linear layers choose
-// their kernel by the number of rows (ops/gpu/matmul_choice.h; up to 16 rows it is one kernel), and
-// a vendor's library has choices of its own.
+// their kernel by the number of rows (ops/gpu/matmul_choice.h; from 2 to 16 rows it is one kernel),
+// and a vendor's library has choices of its own. With `batch_invariant` they depend on nothing
+// else either: only our own kernels serve, with ordered sums (ops/gpu/kernels/matmul.h).
 #pragma once
 
 #include <memory>
@@ -21,6 +22,7 @@ namespace tessera {
 
 struct GpuOpsOptions {
   bool use_library = true;  // for matrices
+  bool batch_invariant = false;
 };
 
 // Ops, and the parts of Sample() for those who record the middle one. Sample() is PrepareSample(),

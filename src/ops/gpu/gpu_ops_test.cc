@@ -111,6 +111,53 @@ TEST_P(GpuOpsTest, LinearOfSeveralMatricesOfEachType) {
   }
 }
 
+// Row r alone, and among so many rows that every kernel and every split of k has its turn.
+TEST_P(GpuOpsTest, BatchInvariantLinearOfARowIsTheSameBits) {
+  GpuTestDevice device(GetParam(), /*batch_invariant=*/true);
+  EXPECT_FALSE(device.ops().library_reason().empty());
+  struct Shape {
+    int64_t n, k;
+    DType dtype;
+  };
+  std::vector<Shape> shapes = {{70, 1304, DType::kBFloat16}, {40, 200, DType::kFloat32}};
+  std::vector<int64_t> counts = {2, 3, 8, 16, 17, 40};
+  if (device_.real()) {
+    shapes.push_back({4096, 4096, DType::kBFloat16});
+    shapes.push_back({28672, 4096, DType::kBFloat16});
+    shapes.push_back({1000, 14337, DType::kFloat16});
+    counts.insert(counts.end(), {64, 65, 250, 700});
+  }
+  for (const Shape& shape : shapes) {
+    const int64_t n = shape.n, k = shape.k, most = counts.back();
+    const std::vector<float> weights = Random(n * k, 1), x = Random(most * k, 3);
+    std::vector<char> stored(weights.size() * SizeOf(shape.dtype));
+    ConvertFromFloat(shape.dtype, weights.data(), n * k, stored.data());
+    const WeightSource source = {
+        .dtype = shape.dtype, .values = stored.data(), .rows = n, .cols = k, .row_stride = k};
+    auto packed = device.ops().Pack({&source, 1}, MatmulMode::kBFloat16);
+    ASSERT_TRUE(packed.ok()) << packed.error().message;
+    Buffer x_buffer = device.Upload(ToBFloat16(x));
+    Buffer y_buffer = device.Upload(std::vector<float>(static_cast<size_t>(most * n)));
+    const auto multiply = [&](int64_t first, int64_t rows) {
+      Tensor from = BFloat16(x_buffer, most, k);
+      from.data = static_cast<uint16_t*>(from.data) + first * k;
+      from.rows = rows;
+      device.ops().Linear(**packed, from, {y_buffer.data(), DType::kFloat32, rows, n, n});
+      return device.Download<float>(y_buffer, rows * n);
+    };
+    const std::vector<float> all = multiply(0, most);
+    for (const int64_t row : {int64_t{0}, int64_t{5}, most - 1}) {
+      EXPECT_EQ(multiply(row, 1),
+                std::vector<float>(all.begin() + row * n, all.begin() + (row + 1) * n))
+          << row << " of " << most << ", n " << n << ", k " << k;
+    }
+    for (const int64_t rows : counts) {
+      EXPECT_EQ(multiply(0, rows), std::vector<float>(all.begin(), all.begin() + rows * n))
+          << rows << " rows, n " << n << ", k " << k;
+    }
+  }
+}
+
 TEST_P(GpuOpsTest, EmbedAndGatherTakeRows) {
   const std::vector<float> table = Random(7 * 20, 1);
   auto packed = ops().PackTable(

@@ -16,10 +16,10 @@
 
 namespace tessera {
 
-// "mma", "mfma", "wmma" and those of these that are here: "gfx942"; "cuda", "hip" with the vendor's
-// matrix library, "cuda_own", "hip_own" without.
+// "mma", "mfma", "wmma", "wmma11" and those of these that are here: "gfx942"; "cuda", "hip" with
+// the vendor's matrix library, "cuda_own", "hip_own" without.
 inline std::vector<std::string> GpuTestDevices() {
-  std::vector<std::string> names = {"mma", "mfma", "wmma"};
+  std::vector<std::string> names = {"mma", "mfma", "wmma", "wmma11"};
   if (OpenRocmEmulatedDevice().ok()) names.push_back("gfx942");
   for (const std::string real : {"cuda", "hip"}) {
     if (!OpenDevice(real).ok()) continue;
@@ -31,13 +31,13 @@ inline std::vector<std::string> GpuTestDevices() {
 
 class GpuTestDevice {
  public:
-  explicit GpuTestDevice(const std::string& name)
+  explicit GpuTestDevice(const std::string& name, bool batch_invariant = false)
       : real_(name.starts_with("cuda") || name.starts_with("hip")) {
     device_ = Open(name);
     stream_ = Take(device_->NewStream());
-    ops_ = Take(CreateGpuOps(static_cast<GpuDevice*>(device_.get()),
-                             static_cast<GpuStream*>(stream_.get()),
-                             {.use_library = !name.ends_with("_own")}));
+    ops_ = Take(
+        CreateGpuOps(static_cast<GpuDevice*>(device_.get()), static_cast<GpuStream*>(stream_.get()),
+                     {.use_library = !name.ends_with("_own"), .batch_invariant = batch_invariant}));
   }
 
   // Not emulated: quick enough for large cases.

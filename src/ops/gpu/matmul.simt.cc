@@ -21,6 +21,12 @@ namespace tessera::ops_gpu {
               kType == DType::kBFloat16 ? 2 : 1) {                                             \
     MatmulTileBlock<P, kType, BigTile<P, kType>()>(args);                                             \
   }                                                                                            \
+  SIMT_KERNEL(matmul_tile64_ordered_##family##_##type, MatmulArgs, kMatmulThreads, 2) {        \
+    MatmulTileBlock<P, kType, Ordered(SmallTile<P, kType>())>(args);                           \
+  }                                                                                            \
+  SIMT_KERNEL(matmul_tile128_ordered_##family##_##type, MatmulArgs, kMatmulThreads, 1) {       \
+    MatmulTileBlock<P, kType, Ordered(BigTile<P, kType>())>(args);                             \
+  }                                                                                            \
   SIMT_EARLY_KERNEL(matmul_one_##family##_##type, MatmulArgs, kMatmulThreads,                  \
                     kType == DType::kFloat32 ? 3 : 4) {                                        \
     MatmulOneBlock<kType, P::WAVE>(args);                                                      \
@@ -32,7 +38,8 @@ namespace tessera::ops_gpu {
 #define MATMUL_ENTRIES(family, type)                                                            \
   SIMT_ENTRY(matmul_few16_##family##_##type), SIMT_ENTRY(matmul_few32_##family##_##type),       \
   SIMT_ENTRY(matmul_tile64_##family##_##type), SIMT_ENTRY(matmul_tile128_##family##_##type),   \
-  SIMT_ENTRY(matmul_one_##family##_##type)
+  SIMT_ENTRY(matmul_tile64_ordered_##family##_##type),                                          \
+  SIMT_ENTRY(matmul_tile128_ordered_##family##_##type), SIMT_ENTRY(matmul_one_##family##_##type)
 #define MATMUL_FAMILY_ENTRIES(family)                                          \
   MATMUL_ENTRIES(family, bfloat16), MATMUL_ENTRIES(family, float16), MATMUL_ENTRIES(family, float32)
 // clang-format on
@@ -46,9 +53,12 @@ MATMUL_FAMILY(mfma, kernel::Mfma16x16x16)
 #if defined(TESSERA_SIMT_HOST) || defined(__gfx1200__) || defined(__gfx1201__)
 MATMUL_FAMILY(wmma, kernel::Wmma16x16x16)
 #endif
+#if defined(TESSERA_SIMT_HOST) || defined(__GFX11__)
+MATMUL_FAMILY(wmma11, kernel::WmmaReplicated)
+#endif
 SIMT_KERNEL(matmul_sum_splits, MatmulArgs, kMatmulThreads, 1) { SumSplitsBlock(args); }
 
 SIMT_KERNELS(MATMUL_FAMILY_ENTRIES(mma), MATMUL_FAMILY_ENTRIES(mfma), MATMUL_FAMILY_ENTRIES(wmma),
-             SIMT_ENTRY(matmul_sum_splits));
+             MATMUL_FAMILY_ENTRIES(wmma11), SIMT_ENTRY(matmul_sum_splits));
 
 }  // namespace tessera::ops_gpu

@@ -20,9 +20,33 @@ MatmulChoice Split(MatmulKernel kernel, const MatmulShape& shape, int64_t blocks
   return {kernel, static_cast<int32_t>(std::max<int64_t>(1, CeilDiv(shape.k, part))), part};
 }
 
+// The parts of k depend on k alone, so that every choice gives the same sums.
+MatmulChoice ChooseOrdered(const MatmulShape& shape) {
+  const auto round_up = [](int64_t k) { return CeilDiv(k, kSplitUnit) * kSplitUnit; };
+  const int64_t part = round_up(CeilDiv(shape.k, shape.ordered_parts));
+  MatmulChoice choice{.splits = 1, .k_per_split = round_up(shape.k), .k_per_part = part};
+  if (shape.rows <= kStreamedRows) {
+    const bool wide = shape.n >= int64_t{64} * shape.units;
+    choice.kernel = wide ? MatmulKernel::kFew32 : MatmulKernel::kFew16;
+    return choice;
+  }
+  choice.kernel = MatmulKernel::kTile128Ordered;
+  const int64_t big = CeilDiv(shape.rows, 128) * CeilDiv(shape.n, 128);
+  if (big >= shape.units && shape.rows > 64) return choice;
+  choice.kernel = MatmulKernel::kTile64Ordered;
+  const int64_t small = CeilDiv(shape.rows, 64) * CeilDiv(shape.n, 64);
+  const int64_t parts = CeilDiv(shape.k, part);
+  if (small < shape.units && parts * shape.rows * shape.n <= shape.partial_elements) {
+    choice.splits = static_cast<int32_t>(parts);
+    choice.k_per_split = part;
+  }
+  return choice;
+}
+
 }  // namespace
 
 MatmulChoice ChooseMatmul(const MatmulShape& shape) {
+  if (shape.ordered_parts > 0) return ChooseOrdered(shape);
   constexpr int64_t kMostSplits = 16;
   if (shape.rows == 1) {
     // About eight loads for each lane; parts are multiples of what a wave of 64 lanes reads.

@@ -45,6 +45,35 @@ TEST(MatmulChoice, TwoToSixteenRowsAreOneSumWithoutALibrary) {
   }
 }
 
+TEST(MatmulChoice, OrderedPartsDependOnKAlone) {
+  for (const int32_t waves : {4, 8}) {
+    for (const int64_t k : {1, 128, 1000, 4096, 14337}) {
+      int64_t part = 0;
+      for (const int64_t rows : {1, 2, 16, 17, 64, 65, 200, 8192}) {
+        for (const int64_t n : {1, 300, 4096, 28672}) {
+          const MatmulChoice c = ChooseMatmul({.rows = rows,
+                                               .n = n,
+                                               .k = k,
+                                               .units = 132,
+                                               .library = true,
+                                               .partial_elements = kRoom,
+                                               .ordered_parts = waves});
+          if (part == 0) part = c.k_per_part;
+          EXPECT_EQ(c.k_per_part, part);
+          EXPECT_EQ(part % 128, 0);
+          EXPECT_GE(waves * part, k);
+          EXPECT_TRUE(c.splits == 1 || c.k_per_split == part);
+          EXPECT_GE(c.splits * c.k_per_split, k);
+          EXPECT_LE(c.splits > 1 ? c.splits * rows * n : 0, kRoom);
+          EXPECT_TRUE(c.kernel == MatmulKernel::kFew16 || c.kernel == MatmulKernel::kFew32 ||
+                      c.kernel == MatmulKernel::kTile64Ordered ||
+                      c.kernel == MatmulKernel::kTile128Ordered);
+        }
+      }
+    }
+  }
+}
+
 TEST(MatmulChoice, LibraryTakesMoreThanOneRow) {
   EXPECT_EQ(ChooseMatmul({.rows = 1, .n = 64, .k = 64, .library = true}).kernel,
             MatmulKernel::kOne);

@@ -14,7 +14,7 @@
 namespace tessera::ops_gpu {
 namespace {
 
-enum class Kernel { kFew16, kFew32, kTile64, kTile128, kOne };
+enum class Kernel { kFew16, kFew32, kTile64, kTile128, kTile64Ordered, kTile128Ordered, kOne };
 
 template <class P, DType kWeight>
 void Run(Kernel kernel, const MatmulArgs& args) {
@@ -32,6 +32,12 @@ void Run(Kernel kernel, const MatmulArgs& args) {
     case Kernel::kTile128:
       return emulate(CeilDiv(args.rows, 128) * CeilDiv(args.n, 128),
                      &MatmulTileBlock<P, kWeight, BigTile<P, kWeight>()>);
+    case Kernel::kTile64Ordered:
+      return emulate(CeilDiv(args.rows, 64) * CeilDiv(args.n, 64),
+                     &MatmulTileBlock<P, kWeight, Ordered(SmallTile<P, kWeight>())>);
+    case Kernel::kTile128Ordered:
+      return emulate(CeilDiv(args.rows, 128) * CeilDiv(args.n, 128),
+                     &MatmulTileBlock<P, kWeight, Ordered(BigTile<P, kWeight>())>);
     case Kernel::kOne:
       return emulate(CeilDiv(args.n * args.k_parts, kMatmulThreads / P::WAVE),
                      &MatmulOneBlock<kWeight, P::WAVE>);
@@ -48,6 +54,7 @@ void RunType(DType weight, Kernel kernel, const MatmulArgs& args) {
 void RunPolicy(const std::string& policy, DType weight, Kernel kernel, const MatmulArgs& args) {
   if (policy == "mma") return RunType<kernel::MmaM16N8K16>(weight, kernel, args);
   if (policy == "mfma") return RunType<kernel::Mfma16x16x16>(weight, kernel, args);
+  if (policy == "wmma11") return RunType<kernel::WmmaReplicated>(weight, kernel, args);
   RunType<kernel::Wmma16x16x16>(weight, kernel, args);
 }
 
@@ -60,6 +67,7 @@ struct Case {
   DType y = DType::kBFloat16;
   DType weight = DType::kBFloat16;
   int32_t k_parts = 1;
+  int64_t k_per_part = 0;
 };
 
 std::string Describe(const std::string& policy, Kernel kernel, const Case& c) {
@@ -95,6 +103,7 @@ struct Operands {
             .n = c.n,
             .k = c.k,
             .k_per_split = c.k_per_split > 0 ? c.k_per_split : CeilDiv(c.k, 128) * 128,
+            .k_per_part = c.k_per_part,
             .splits = c.splits,
             .k_parts = c.k_parts,
             .x_aligned = c.aligned,
@@ -104,14 +113,17 @@ struct Operands {
   std::vector<float> bias, partial;
 };
 
+void Multiply(const std::string& policy, DType weight, Kernel kernel, const MatmulArgs& args) {
+  RunPolicy(policy, weight, kernel, args);
+  if (args.splits == 1) return;
+  Emulate(CeilDiv(args.rows * args.n, kMatmulThreads), kMatmulThreads, 32,
+          [&] { SumSplitsBlock(args); });
+}
+
 void Expect(const std::string& policy, Kernel kernel, const Case& c) {
   Operands o(c);
   const MatmulArgs args = o.Args(c);
-  RunPolicy(policy, c.weight, kernel, args);
-  if (c.splits > 1) {
-    Emulate(CeilDiv(c.rows * c.n, kMatmulThreads), kMatmulThreads, 32,
-            [&] { SumSplitsBlock(args); });
-  }
+  Multiply(policy, c.weight, kernel, args);
   for (int64_t r = 0; r < c.rows; ++r) {
     for (int64_t i = 0; i < c.n; ++i) {
       double want = c.bias ? o.bias[static_cast<size_t>(i)] : 0.0, size = 1e-30;
@@ -128,7 +140,7 @@ void Expect(const std::string& policy, Kernel kernel, const Case& c) {
   }
 }
 
-const std::string kPolicies[] = {"mma", "mfma", "wmma"};
+const std::string kPolicies[] = {"mma", "mfma", "wmma", "wmma11"};
 
 TEST(MatmulKernels, FewRowsOfAnyShape) {
   const Case cases[] = {
@@ -181,6 +193,72 @@ TEST(MatmulKernels, ManyRowsOfAnyShape) {
     }
   }
   Expect("mma", Kernel::kTile64, {64 * 17, 65, 8});  // a second group of tiles
+}
+
+TEST(MatmulKernels, OrderedSumsOfAnyShape) {
+  const Case cases[] = {{.rows = 9, .n = 50, .k = 1000, .k_per_part = 256},
+                        {.rows = 16, .n = 40, .k = 77, .aligned = false, .k_per_part = 128}};
+  const Case many[] = {
+      {.rows = 65, .n = 129, .k = 515, .aligned = false, .bias = true, .k_per_part = 128},
+      {.rows = 20,
+       .n = 67,
+       .k = 300,
+       .y = DType::kFloat32,
+       .weight = DType::kFloat16,
+       .k_per_part = 256},
+      {.rows = 33,
+       .n = 64,
+       .k = 300,
+       .splits = 3,
+       .k_per_split = 128,
+       .bias = true,
+       .weight = DType::kFloat32,
+       .k_per_part = 128}};
+  for (const std::string& policy : kPolicies) {
+    for (const Case& c : cases) {
+      for (const Kernel kernel : {Kernel::kFew16, Kernel::kFew32}) Expect(policy, kernel, c);
+    }
+    for (const Case& c : many) {
+      for (const Kernel kernel : {Kernel::kTile64Ordered, Kernel::kTile128Ordered}) {
+        Expect(policy, kernel, c);
+      }
+    }
+  }
+}
+
+// Ordered sums are the same bits in every kernel, and however k is split.
+TEST(MatmulKernels, OrderedSumsAreOneSum) {
+  struct Way {
+    Kernel kernel;
+    int32_t splits;
+  };
+  for (const std::string& policy : kPolicies) {
+    const int waves = policy == "mfma" ? 4 : 8;
+    for (const DType weight : {DType::kBFloat16, DType::kFloat32}) {
+      for (const int64_t k : {int64_t{90}, int64_t{700}, int64_t{waves} * 128 + 128 * 3 - 8}) {
+        Case c{.rows = 11, .n = 40, .k = k, .bias = true, .y = DType::kFloat32, .weight = weight};
+        c.k_per_part = CeilDiv(CeilDiv(k, waves), 128) * 128;
+        std::vector<float> first;
+        for (const Way& way :
+             {Way{Kernel::kFew16, 1},
+              {Kernel::kFew32, 1},
+              {Kernel::kTile64Ordered, 1},
+              {Kernel::kTile128Ordered, 1},
+              {Kernel::kTile64Ordered, static_cast<int32_t>(CeilDiv(k, c.k_per_part))}}) {
+          c.splits = way.splits;
+          c.k_per_split = way.splits > 1 ? c.k_per_part : 0;
+          Operands o(c);
+          Multiply(policy, weight, way.kernel, o.Args(c));
+          std::vector<float> sums;
+          for (int64_t r = 0; r < c.rows; ++r) {
+            for (int64_t i = 0; i < c.n; ++i) sums.push_back(o.y.At(r, i));
+          }
+          if (first.empty()) first = sums;
+          ASSERT_EQ(sums, first) << Describe(policy, way.kernel, c) << " splits " << way.splits;
+        }
+      }
+    }
+  }
 }
 
 // A row alone, and among others that are NaN: not a bit changes.

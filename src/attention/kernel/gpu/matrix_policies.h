@@ -13,6 +13,7 @@
 //   red(i)                the xor masks under which lanes share a row (NRED of them)
 //   p_tile, p_elem        where element i of the P fragment f lies among the accumulators of S
 // and how fragments are read from shared memory:
+//   kOperandWords         registers of a Y fragment while it is multiplied, in waves of 32
 //   kTransposes           whether loads can transpose: then V lies there as [key][dim], else as [dim][key]
 //   LoadKeys, LoadValues  kTiles fragments of X at one k: of kTiles * X keys, or dims
 //   LoadQuery             one fragment of Y from [row][dim]
@@ -24,8 +25,8 @@
 // CheckPolicy proves for every lane, at compile time, that the accumulators of the first product
 // already are the Y fragments of the second: probabilities never leave their registers.
 //
-// Layouts: AMD CDNA3 ISA 7.1.4.2 (MFMA), AMD RDNA4 ISA (WMMA), PTX ISA "Matrix Fragments for
-// mma.m16n8k16".
+// Layouts: AMD CDNA3 ISA 7.1.4.2 (MFMA), AMD RDNA3 ISA 7.9 and RDNA4 ISA (WMMA), PTX ISA "Matrix
+// Fragments for mma.m16n8k16".
 #pragma once
 
 #include <cstdint>
@@ -96,6 +97,7 @@ struct PlainLoads {
   static constexpr bool kTransposes = false;
   static constexpr bool kBytes = false;
   static constexpr int kTiles = 1;
+  static constexpr int kOperandWords = 4;
   template <int NX>
   SIMT_DEVICE void LoadKeys(const uint16_t* tile, int stride, int lane, Fragment<NX>* f) {
     LoadXFromRows<P>(tile, stride, lane, f);
@@ -113,8 +115,10 @@ struct PlainLoads {
 #if defined(TESSERA_SIMT_HIP)
 typedef short Short4 __attribute__((ext_vector_type(4)));
 typedef short Short8 __attribute__((ext_vector_type(8)));
+typedef short Short16 __attribute__((ext_vector_type(16)));
 typedef _Float16 Half4 __attribute__((ext_vector_type(4)));
 typedef _Float16 Half8 __attribute__((ext_vector_type(8)));
+typedef _Float16 Half16 __attribute__((ext_vector_type(16)));
 typedef float Float4 __attribute__((ext_vector_type(4)));
 typedef float Float8 __attribute__((ext_vector_type(8)));
 typedef float Float16 __attribute__((ext_vector_type(16)));
@@ -223,6 +227,61 @@ struct Wmma16x16x16 : PlainLoads<Wmma16x16x16> {
   }
 };
 
+// RDNA3 (gfx11): v_wmma_f32_16x16x16_bf16 of another layout. A lane's operand is a whole row, all
+// 16 of k, and both halves of the wave hold the same; accumulator element e is row 2 e + lane / 16.
+//
+// Here a lane holds half of a row's k, as on RDNA4, and gets the other half from the other half of
+// the wave when it multiplies: so probabilities are what a lane has of them. The compiler exchanges
+// a fragment that is used several times once. X's rows are given to the lanes in such an order that
+// a lane's accumulators are neighbours: lane l holds row 8 (l % 2) + l % 16 / 2.
+struct WmmaReplicated : PlainLoads<WmmaReplicated> {
+  static constexpr int WAVE = 32, X = 16, Y = 16, K = 16, NX = 4, NY = 4, NE = 8, SLOTS = 1,
+                       NRED = 1;
+  static constexpr const char* kName = "wmma_replicated";
+  static constexpr int kOperandWords = 8;
+  SIMT_CONSTEXPR int x(int lane, int) { return 8 * (lane % 2) + lane % 16 / 2; }
+  SIMT_CONSTEXPR int xk(int lane, int i) { return 8 * (lane / 16) + i; }
+  SIMT_CONSTEXPR int y(int lane, int) { return lane % 16; }
+  SIMT_CONSTEXPR int yk(int lane, int i) { return 8 * (lane / 16) + i; }
+  SIMT_CONSTEXPR int cx(int lane, int e) { return 8 * (lane / 16) + e; }
+  SIMT_CONSTEXPR int cy(int lane, int) { return lane % 16; }
+  SIMT_CONSTEXPR int slot(int) { return 0; }
+  SIMT_CONSTEXPR int red(int) { return 16; }
+  SIMT_CONSTEXPR int p_tile(int f, int) { return f; }
+  SIMT_CONSTEXPR int p_elem(int, int i) { return i; }
+
+  // All of a row's k in order.
+  SIMT_DEVICE Fragment<8> WholeRow(const Fragment<4>& own) {
+    const bool upper = simt::Thread() % 32 >= 16;
+    Fragment<8> row;
+    SIMT_UNROLL
+    for (int i = 0; i < 4; ++i) {
+      const uint32_t other = simt::SwapHalves(own.words[i]);
+      row.words[i] = upper ? other : own.words[i];
+      row.words[4 + i] = upper ? own.words[i] : other;
+    }
+    return row;
+  }
+  template <DType kType>
+  SIMT_DEVICE void MultiplyAdd(const Fragment<NX>& a, const Fragment<NY>& b, Accumulator<NE>& c) {
+    const Fragment<8> x_row = WholeRow(a), y_row = WholeRow(b);
+#if defined(__GFX11__)
+    Float8 d = __builtin_bit_cast(Float8, c);
+    if constexpr (kType == DType::kFloat16) {
+      d = __builtin_amdgcn_wmma_f32_16x16x16_f16_w32(__builtin_bit_cast(Half16, x_row),
+                                                     __builtin_bit_cast(Half16, y_row), d);
+    } else {
+      d = __builtin_amdgcn_wmma_f32_16x16x16_bf16_w32(__builtin_bit_cast(Short16, x_row),
+                                                      __builtin_bit_cast(Short16, y_row), d);
+    }
+    c = __builtin_bit_cast(Accumulator<NE>, d);
+#elif defined(TESSERA_SIMT_HOST)
+    simt::emulator::EmulateMatrix(simt::emulator::MatrixInstruction::kWmmaGfx11, kType, x_row.words,
+                                  y_row.words, c.v, NE);
+#endif
+  }
+};
+
 // NVIDIA sm_80 and later: mma.sync.m16n8k16 bf16; its M side carries the rows.
 struct MmaM16N8K16 {
   static constexpr int WAVE = 32, X = 8, Y = 16, K = 16, NX = 2, NY = 4, NE = 4, SLOTS = 2,
@@ -262,6 +321,7 @@ struct MmaM16N8K16 {
 
   static constexpr bool kTransposes = true;
   static constexpr int kTiles = 2;
+  static constexpr int kOperandWords = 4;
   SIMT_DEVICE void LoadKeys(const uint16_t* tile, int stride, int lane, Fragment<NX>* f) {
 #if defined(__CUDA_ARCH__)
     uint32_t w[4];
@@ -375,6 +435,7 @@ constexpr bool CheckPolicy() {
 static_assert(CheckPolicy<Mfma32x32x8>());
 static_assert(CheckPolicy<Mfma16x16x16>());
 static_assert(CheckPolicy<Wmma16x16x16>());
+static_assert(CheckPolicy<WmmaReplicated>());
 static_assert(CheckPolicy<MmaM16N8K16>());
 
 }  // namespace tessera::kernel

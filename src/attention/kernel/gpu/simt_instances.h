@@ -95,6 +95,11 @@ struct Wmma {
   using Few = Wmma16x16x16;
   using Many = Wmma16x16x16;
 };
+struct Wmma11 {  // of gfx11
+  static constexpr const char* kName = "wmma11";
+  using Few = WmmaReplicated;
+  using Many = WmmaReplicated;
+};
 
 // Whose shapes of blocks: a machine's own, or small ones for the emulator.
 enum class Machine : uint8_t { kNvidia, kAmd, kEmulator };

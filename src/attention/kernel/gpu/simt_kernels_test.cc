@@ -56,10 +56,12 @@ TEST(MatrixPolicies, MultiplyAsDefined) {
   ExpectProduct<kernel::Mfma32x32x8, DType::kBFloat16>();
   ExpectProduct<kernel::Mfma16x16x16, DType::kBFloat16>();
   ExpectProduct<kernel::Wmma16x16x16, DType::kBFloat16>();
+  ExpectProduct<kernel::WmmaReplicated, DType::kBFloat16>();
   ExpectProduct<kernel::MmaM16N8K16, DType::kFloat16>();
   ExpectProduct<kernel::Mfma32x32x8, DType::kFloat16>();
   ExpectProduct<kernel::Mfma16x16x16, DType::kFloat16>();
   ExpectProduct<kernel::Wmma16x16x16, DType::kFloat16>();
+  ExpectProduct<kernel::WmmaReplicated, DType::kFloat16>();
 }
 
 template <DType kType>

@@ -46,7 +46,9 @@ class SimtTiles {
   static constexpr int kKeyTiles = kWaveKeys / P::X;
   static constexpr int kDimTiles = kHeadSize / P::X;
   // Where it would leave too few registers: AMD's wide waves have twice as many.
-  static constexpr bool kQueryInShared = kRowTiles > 1 || (kHeadSize > 128 && P::WAVE == 32);
+  static constexpr bool kQueryInShared = kRowTiles > 1 ||
+                                         (P::WAVE == 32 &&
+                                          kHeadSize / P::K * P::kOperandWords > 32);
   static_assert(!kReadsBytes || (kRowTiles == 1 && kShape.key_waves > 1 && !kQueryInShared));
   static constexpr int kRowStride = Stages::kRowStride;
   static constexpr int kValueStride = Stages::kValueStride;
@@ -196,11 +198,12 @@ class SimtTiles {
     SIMT_UNROLL
     for (int u = 0; u < kSlots; ++u) {
       const auto& row = f.Row(RowOfSlot(u));
+      // A mask leaves the factor pending, so that a score is rounded alike with one and without.
       MapElements(s, [&](float& x, int slot, int key) {
-        if (slot == u) x = row(x * pending_, first + key);
+        if (slot == u) x = row(F::kMasks ? x : x * pending_, first + key);
       });
     }
-    pending_ = 1.0f;
+    if (!F::kMasks) pending_ = 1.0f;
   }
 
   SIMT_METHOD void ScaleKeys(Scores& s) {

@@ -1,5 +1,7 @@
 #include "device/gpu/emulator/matrix_emulation.h"
 
+#include <cstring>
+#include <limits>
 #include <vector>
 
 #include "device/gpu/emulator/simt_emulator.h"
@@ -21,7 +23,8 @@ struct Tables {
     int row;
     int column;
   };
-  std::vector<Result> d;  // [wave * ne]
+  std::vector<Result> d;    // [wave * ne]
+  bool replicated = false;  // the upper half's operands are the lower half's
 };
 
 // AMD CDNA3 ISA, 7.1.4.2: A and B of 4 k values a lane, lane / 32 (or / 16) choosing the group of
@@ -76,8 +79,25 @@ Tables MmaM16N8K16Tables() {
   return t;
 }
 
+// AMD RDNA3 ISA, 7.9, WMMA in wave32: lane l holds row l % 16 of A or column l % 16 of B, all 16 of
+// k, so that lanes l and l + 16 hold the same; D's even rows lie in the lower half, its odd ones in
+// the upper.
+Tables WmmaGfx11() {
+  Tables t{32, 16, 16, 16, 16, 16, 8, {}, {}, {}};
+  for (int lane = 0; lane < 32; ++lane) {
+    for (int i = 0; i < 16; ++i) {
+      t.x.push_back({lane & 15, i});
+      t.y.push_back({lane & 15, i});
+    }
+    for (int e = 0; e < 8; ++e) t.d.push_back({2 * e + (lane >> 4), lane & 15});
+  }
+  t.replicated = true;
+  return t;
+}
+
 const Tables& TablesOf(MatrixInstruction instruction) {
-  static const Tables tables[] = {Mfma(32, 8), Mfma(16, 16), WmmaGfx12(), MmaM16N8K16Tables()};
+  static const Tables tables[] = {Mfma(32, 8), Mfma(16, 16), WmmaGfx12(), MmaM16N8K16Tables(),
+                                  WmmaGfx11()};
   return tables[static_cast<int>(instruction)];
 }
 
@@ -101,6 +121,12 @@ void Multiply(const void* context, const void* const* in, void* const* out, int 
   const auto& [t, type] = *static_cast<const Multiplication*>(context);
   float x[32 * 16], y[32 * 16], d[32 * 32];
   const auto lane_of = [&](int lane) { return static_cast<const LaneInput*>(in[lane]); };
+  bool valid = true;
+  for (int lane = 16; t.replicated && lane < wave; ++lane) {
+    const auto bytes = static_cast<size_t>(t.nx) * sizeof(uint16_t);
+    valid = valid && std::memcmp(lane_of(lane)->x, lane_of(lane - 16)->x, bytes) == 0 &&
+            std::memcmp(lane_of(lane)->y, lane_of(lane - 16)->y, bytes) == 0;
+  }
   for (int lane = 0; lane < wave; ++lane) {
     for (int i = 0; i < t.nx; ++i) {
       const auto& place = t.x[static_cast<size_t>(lane * t.nx + i)];
@@ -126,7 +152,8 @@ void Multiply(const void* context, const void* const* in, void* const* out, int 
   for (int lane = 0; lane < wave; ++lane) {
     for (int e = 0; e < t.ne; ++e) {
       const auto& place = t.d[static_cast<size_t>(lane * t.ne + e)];
-      static_cast<float*>(out[lane])[e] = d[place.row * t.columns + place.column];
+      static_cast<float*>(out[lane])[e] =
+          valid ? d[place.row * t.columns + place.column] : std::numeric_limits<float>::quiet_NaN();
     }
   }
 }

@@ -7,7 +7,10 @@
 //
 // Batch invariance: each kernel computes a row in an order that depends on n, k and how k is
 // divided (k_per_split), never on the other rows. The choice of the kernel and of the split by the
-// number of rows (matmul_choice.h) is the only thing that lets a batch show in a result.
+// number of rows (matmul_choice.h) is the only thing that lets a batch show in a result. Ordered
+// sums are the same bit by bit in every kernel that has them: k is divided in parts of k_per_part,
+// each part is the sum of the same instructions on the same elements, and the parts are added in
+// the order of k.
 #pragma once
 
 #include <cstdint>
@@ -27,6 +30,9 @@ struct MatmulArgs {
   int64_t x_stride, w_stride, y_stride;
   int64_t rows, n, k;
   int64_t k_per_split;  // a multiple of 128
+  // Ordered sums: a multiple of 128, at most as many parts as a block has waves; 0: as it is
+  // quickest.
+  int64_t k_per_part;
   int32_t splits;
   int32_t k_parts;  // of matmul_one: waves that share a row of W; 1, 2, 4 or 8 at most
   // Of matmul_one: y[j] = silu(gate) * value, of which gate is column j and value column n / 2 + j.

@@ -3,7 +3,8 @@
 // Weights go from memory to the registers of the lane that multiplies them, 16 bytes at a time: the
 // order of k inside a matrix instruction is free if both operands agree, so that a lane's eight
 // neighbouring elements are what it holds of one or two instructions. The waves of a block divide
-// k among them and add up at its end. x comes from the cache.
+// k among them and add up at its end: they take turns, or for ordered sums a part each. x comes
+// from the cache.
 #pragma once
 
 #include <cstdint>
@@ -29,6 +30,22 @@ struct FewRowsShape {
   // Which of the groups a lane belongs to.
   SIMT_CONSTEXPR int group(int lane) {
     return P::X == 8 ? P::xk(lane, 0) / P::xk(1, 0) : P::xk(lane, 0) / kElements;
+  }
+
+  // What instruction i multiplies of a lane's piece of W, and of its pieces of x.
+  SIMT_DEVICE kernel::Fragment<P::NX> FragmentOfW(const Piece& piece, int i) {
+    kernel::Fragment<P::NX> f;
+    SIMT_UNROLL
+    for (int v = 0; v < P::NX; ++v) f.words[v] = piece.words[i * P::NX + v];
+    return f;
+  }
+  SIMT_DEVICE kernel::Fragment<P::NY> FragmentOfX(const Piece* pieces, int i) {
+    kernel::Fragment<P::NY> f;
+    SIMT_UNROLL
+    for (int v = 0; v < P::NY; ++v) {
+      f.words[v] = pieces[v % kRowSlots].words[i * P::NX + v / kRowSlots];
+    }
+    return f;
   }
 
   struct Memory {
@@ -102,20 +119,14 @@ SIMT_DEVICE void MultiplySteps(const FewRowsOperands<P, kWeight, kCols>& o,
   for (int u = 0; u < Shape::kUnroll; ++u) {
     SIMT_UNROLL
     for (int i = 0; i < Shape::kInstructions; ++i) {
-      kernel::Fragment<P::NY> y;
-      SIMT_UNROLL
-      for (int v = 0; v < P::NY; ++v) {
-        y.words[v] = o.x[u][v % Shape::kRowSlots].words[i * P::NX + v / Shape::kRowSlots];
-      }
+      const kernel::Fragment<P::NY> y = Shape::FragmentOfX(o.x[u], i);
       SIMT_UNROLL
       for (int t = 0; t < Shape::kTiles; ++t) {
         const Parts parts = SplitWeights<kWeight>(o.w[u][t]);
         SIMT_UNROLL
         for (int p = 0; p < Parts::kParts; ++p) {
-          kernel::Fragment<P::NX> f;
-          SIMT_UNROLL
-          for (int v = 0; v < P::NX; ++v) f.words[v] = parts.parts[p].words[i * P::NX + v];
-          P::template MultiplyAdd<DType::kBFloat16>(f, y, sums[t]);
+          P::template MultiplyAdd<DType::kBFloat16>(Shape::FragmentOfW(parts.parts[p], i), y,
+                                                    sums[t]);
         }
       }
     }
@@ -130,13 +141,17 @@ SIMT_DEVICE void MatmulFewBlock(const MatmulArgs& args) {
   const int lane = simt::Thread() % P::WAVE, wave = simt::Thread() / P::WAVE;
   const int split = simt::Block() % args.splits;
   const int64_t first_col = int64_t{simt::Block() / args.splits} * kCols;
-  const int64_t k_begin = split * args.k_per_split;
-  const int64_t k_end = k_begin + args.k_per_split < args.k ? k_begin + args.k_per_split : args.k;
+  const bool ordered = args.k_per_part > 0;
+  const int64_t k_begin =
+      split * args.k_per_split + wave * (ordered ? args.k_per_part : int64_t{kSteps});
+  const int64_t limit = ordered ? k_begin + args.k_per_part : (split + 1) * args.k_per_split;
+  const int64_t k_end = limit < args.k ? limit : args.k;
+  const int64_t stride = ordered ? int64_t{kSteps} : int64_t{Shape::kWaves} * kSteps;
   const int64_t lane_k = 8 * Shape::group(lane);
 
   kernel::Accumulator<P::NE> sums[kTiles] = {};
   SIMT_ROLLED
-  for (int64_t k = k_begin + wave * kSteps; k < k_end; k += Shape::kWaves * kSteps) {
+  for (int64_t k = k_begin; k < k_end; k += stride) {
     FewRowsOperands<P, kWeight, kCols> o;
     if (args.x_aligned != 0 && k + kSteps <= k_end) {
       LoadWholeSteps<P, kWeight, kCols>(args, first_col, k + lane_k, lane, &o);

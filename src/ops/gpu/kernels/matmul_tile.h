@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "ops/gpu/kernels/matmul.h"
+#include "ops/gpu/kernels/matmul_few.h"
 
 namespace tessera::ops_gpu {
 
@@ -14,6 +15,7 @@ struct TileShape {
   int row_tiles = 4, col_tiles = 4;
   int depth = 64;  // of a stage, in k
   int stages = 3;
+  bool ordered = false;  // sums as matmul.h has them
 };
 
 template <class P, DType kWeight, TileShape kShape>
@@ -21,7 +23,8 @@ struct Tile {
   static constexpr int kRows = kShape.row_waves * kShape.row_tiles * P::Y;
   static constexpr int kCols = kShape.col_waves * kShape.col_tiles * P::X;
   static constexpr int kDepth = kShape.depth;
-  static constexpr int kStride = kDepth + 8;  // so that rows lie in different banks
+  // So that rows lie in different banks: those that are read at a time.
+  static constexpr int kStride = kDepth + (kShape.ordered && P::kTransposes ? 32 : 8);
   static constexpr int kStages = kShape.stages;
   static constexpr int kParts = WeightParts<kWeight>::kParts;
   static_assert(kShape.row_waves * kShape.col_waves * P::WAVE == kMatmulThreads);
@@ -35,6 +38,23 @@ struct Tile {
   struct Memory {
     Stage stages[kStages];
   };
+};
+
+// A lane's part of a tile of y.
+template <class P, TileShape kShape>
+struct TileSums {
+  kernel::Accumulator<P::NE> v[kShape.row_tiles][kShape.col_tiles];
+
+  SIMT_METHOD void Add(const TileSums& other) {
+    SIMT_UNROLL
+    for (int r = 0; r < kShape.row_tiles; ++r) {
+      SIMT_UNROLL
+      for (int c = 0; c < kShape.col_tiles; ++c) {
+        SIMT_UNROLL
+        for (int e = 0; e < P::NE; ++e) v[r][c].v[e] += other.v[r][c].v[e];
+      }
+    }
+  }
 };
 
 // Tiles of y are taken in groups of so many tiles of rows, whose part of x stays in the cache while
@@ -85,6 +105,80 @@ SIMT_DEVICE void LoadStage(const MatmulArgs& args, int64_t first_row, int64_t fi
   }
 }
 
+// A stage's products, with fragments as the instructions' usual loads have them.
+template <class P, DType kWeight, TileShape kShape>
+SIMT_DEVICE void MultiplyStage(const typename Tile<P, kWeight, kShape>::Stage& stage, int wave_row,
+                               int wave_col, int lane, TileSums<P, kShape>* sums) {
+  using T = Tile<P, kWeight, kShape>;
+  SIMT_UNROLL
+  for (int k = 0; k < T::kDepth; k += P::K) {
+    kernel::Fragment<P::NY> y[kShape.row_tiles];
+    SIMT_UNROLL
+    for (int r = 0; r < kShape.row_tiles; ++r) {
+      P::LoadQuery(stage.x + (wave_row + r * P::Y) * T::kStride + k, T::kStride, lane, &y[r]);
+    }
+    SIMT_UNROLL
+    for (int p = 0; p < T::kParts; ++p) {
+      SIMT_UNROLL
+      for (int c = 0; c < kShape.col_tiles; c += P::kTiles) {
+        kernel::Fragment<P::NX> x[P::kTiles];
+        P::LoadKeys(stage.w[p] + (wave_col + c * P::X) * T::kStride + k, T::kStride, lane, x);
+        SIMT_UNROLL
+        for (int i = 0; i < P::kTiles; ++i) {
+          SIMT_UNROLL
+          for (int r = 0; r < kShape.row_tiles; ++r) {
+            P::template MultiplyAdd<DType::kBFloat16>(x[i], y[r], sums->v[r][c + i]);
+          }
+        }
+      }
+    }
+  }
+}
+
+// The same with the fragments of MatmulFewBlock: a lane's piece of eight elements is what it holds
+// of one or two instructions.
+template <class P, DType kWeight, TileShape kShape>
+SIMT_DEVICE void MultiplyStageInOrder(const typename Tile<P, kWeight, kShape>::Stage& stage,
+                                      int wave_row, int wave_col, int lane,
+                                      TileSums<P, kShape>* sums) {
+  using T = Tile<P, kWeight, kShape>;
+  using Few = FewRowsShape<P, kWeight, 16>;
+  static_assert(T::kDepth % Few::kStep == 0);
+  SIMT_UNROLL
+  for (int k = 0; k < T::kDepth; k += Few::kStep) {
+    const int lane_k = k + 8 * Few::group(lane);
+    Piece y[kShape.row_tiles][Few::kRowSlots];
+    SIMT_UNROLL
+    for (int r = 0; r < kShape.row_tiles; ++r) {
+      SIMT_UNROLL
+      for (int s = 0; s < Few::kRowSlots; ++s) {
+        const int row = wave_row + r * P::Y + P::y(lane, 2 * s);
+        y[r][s] = simt::LoadPiece(stage.x + row * T::kStride + lane_k);
+      }
+    }
+    SIMT_UNROLL
+    for (int c = 0; c < kShape.col_tiles; ++c) {
+      WeightParts<kWeight> w;
+      const int col = wave_col + c * P::X + P::x(lane, 0);
+      SIMT_UNROLL
+      for (int p = 0; p < T::kParts; ++p) {
+        w.parts[p] = simt::LoadPiece(stage.w[p] + col * T::kStride + lane_k);
+      }
+      SIMT_UNROLL
+      for (int i = 0; i < Few::kInstructions; ++i) {
+        SIMT_UNROLL
+        for (int p = 0; p < T::kParts; ++p) {
+          const kernel::Fragment<P::NX> x = Few::FragmentOfW(w.parts[p], i);
+          SIMT_UNROLL
+          for (int r = 0; r < kShape.row_tiles; ++r) {
+            P::template MultiplyAdd<DType::kBFloat16>(x, Few::FragmentOfX(y[r], i), sums->v[r][c]);
+          }
+        }
+      }
+    }
+  }
+}
+
 template <class P, DType kWeight, TileShape kShape>
 SIMT_DEVICE void MatmulTileBlock(const MatmulArgs& args) {
   using T = Tile<P, kWeight, kShape>;
@@ -116,7 +210,11 @@ SIMT_DEVICE void MatmulTileBlock(const MatmulArgs& args) {
     simt::CommitCopies();
   };
 
-  kernel::Accumulator<P::NE> sums[kShape.row_tiles][kShape.col_tiles] = {};
+  TileSums<P, kShape> sums = {};
+  // Of the parts of k that are done, where sums are ordered.
+  TileSums<P, kShape> total = {};
+  const int part_steps = kShape.ordered ? static_cast<int>(args.k_per_part / T::kDepth) : 0;
+  int part_left = part_steps;  // steps of the part under way
   SIMT_UNROLL
   for (int step = 0; step < T::kStages - 1; ++step) load(step);
   for (int step = 0; step < steps; ++step) {
@@ -124,30 +222,18 @@ SIMT_DEVICE void MatmulTileBlock(const MatmulArgs& args) {
     simt::Sync();  // the stage is there, and everybody has left the one that is filled next
     load(step + T::kStages - 1);
     const typename T::Stage& stage = memory->stages[step % T::kStages];
-    SIMT_UNROLL
-    for (int k = 0; k < T::kDepth; k += P::K) {
-      kernel::Fragment<P::NY> y[kShape.row_tiles];
-      SIMT_UNROLL
-      for (int r = 0; r < kShape.row_tiles; ++r) {
-        P::LoadQuery(stage.x + (wave_row + r * P::Y) * T::kStride + k, T::kStride, lane, &y[r]);
+    if constexpr (kShape.ordered) {
+      MultiplyStageInOrder<P, kWeight, kShape>(stage, wave_row, wave_col, lane, &sums);
+      if (--part_left == 0 || step + 1 == steps) {
+        part_left = part_steps;
+        total.Add(sums);
+        sums = {};
       }
-      SIMT_UNROLL
-      for (int p = 0; p < T::kParts; ++p) {
-        SIMT_UNROLL
-        for (int c = 0; c < kShape.col_tiles; c += P::kTiles) {
-          kernel::Fragment<P::NX> x[P::kTiles];
-          P::LoadKeys(stage.w[p] + (wave_col + c * P::X) * T::kStride + k, T::kStride, lane, x);
-          SIMT_UNROLL
-          for (int i = 0; i < P::kTiles; ++i) {
-            SIMT_UNROLL
-            for (int r = 0; r < kShape.row_tiles; ++r) {
-              P::template MultiplyAdd<DType::kBFloat16>(x[i], y[r], sums[r][c + i]);
-            }
-          }
-        }
-      }
+    } else {
+      MultiplyStage<P, kWeight, kShape>(stage, wave_row, wave_col, lane, &sums);
     }
   }
+  if constexpr (kShape.ordered) sums = total;
 
   // Elements 2 i and 2 i + 1 of an accumulator are neighbours in a row of y.
   const bool words = args.splits == 1 && static_cast<DType>(args.y_dtype) == DType::kBFloat16 &&
@@ -161,7 +247,7 @@ SIMT_DEVICE void MatmulTileBlock(const MatmulArgs& args) {
         static_assert(P::cx(0, 1) == P::cx(0, 0) + 1 && P::cy(0, 1) == P::cy(0, 0));
         const int64_t row = first_row + wave_row + r * P::Y + P::cy(lane, e);
         const int64_t col = first_col + wave_col + c * P::X + P::cx(lane, e);
-        const float low = sums[r][c].v[e], high = sums[r][c].v[e + 1];
+        const float low = sums.v[r][c].v[e], high = sums.v[r][c].v[e + 1];
         if (words && row < args.rows && col + 1 < args.n) {
           const float b = args.bias == nullptr ? 0.0f : args.bias[col];
           const float d = args.bias == nullptr ? 0.0f : args.bias[col + 1];
@@ -191,6 +277,10 @@ SIMT_CONSTEXPR TileShape SmallTile() {  // 64 x 64
   if (P::kTransposes) return {2, 4, 2, 2, 64, stages};
   if (P::WAVE == 64) return {2, 2, 2, 2, 64, 2};
   return {2, 4, 2, 1, 64, 2};
+}
+SIMT_CONSTEXPR TileShape Ordered(TileShape shape) {
+  shape.ordered = true;
+  return shape;
 }
 
 }  // namespace tessera::ops_gpu

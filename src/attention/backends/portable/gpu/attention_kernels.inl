@@ -48,21 +48,28 @@ struct InstanceKernel {
 #define TESSERA_SIMT_WMMA(name, cache, size, general, logits)                \
   TESSERA_SIMT_ONE(wmma, Wmma, few, Few, name, cache, size, general, logits) \
   TESSERA_SIMT_ONE(wmma, Wmma, many, Many, name, cache, size, general, logits)
+#define TESSERA_SIMT_WMMA11(name, cache, size, general, logits)                  \
+  TESSERA_SIMT_ONE(wmma11, Wmma11, few, Few, name, cache, size, general, logits) \
+  TESSERA_SIMT_ONE(wmma11, Wmma11, many, Many, name, cache, size, general, logits)
 
 #if defined(TESSERA_SIMT_CUDA)
 TESSERA_SIMT_GROUP(TESSERA_SIMT_MMA)
 #elif defined(TESSERA_SIMT_HIP) && defined(__GFX9__)
 TESSERA_SIMT_GROUP(TESSERA_SIMT_MFMA)
+#elif defined(TESSERA_SIMT_HIP) && defined(__GFX11__)
+TESSERA_SIMT_GROUP(TESSERA_SIMT_WMMA11)
 #elif defined(TESSERA_SIMT_HIP)
 TESSERA_SIMT_GROUP(TESSERA_SIMT_WMMA)
 #else
 TESSERA_SIMT_GROUP(TESSERA_SIMT_MMA)
 TESSERA_SIMT_GROUP(TESSERA_SIMT_MFMA)
 TESSERA_SIMT_GROUP(TESSERA_SIMT_WMMA)
+TESSERA_SIMT_GROUP(TESSERA_SIMT_WMMA11)
 
-#define TESSERA_SIMT_ENTRIES(name, cache, size, general, logits)                        \
-  SIMT_ENTRY(mma_few_##name), SIMT_ENTRY(mma_many_##name), SIMT_ENTRY(mfma_few_##name), \
-      SIMT_ENTRY(mfma_many_##name), SIMT_ENTRY(wmma_few_##name), SIMT_ENTRY(wmma_many_##name),
+#define TESSERA_SIMT_ENTRIES(name, cache, size, general, logits)                               \
+  SIMT_ENTRY(mma_few_##name), SIMT_ENTRY(mma_many_##name), SIMT_ENTRY(mfma_few_##name),        \
+      SIMT_ENTRY(mfma_many_##name), SIMT_ENTRY(wmma_few_##name), SIMT_ENTRY(wmma_many_##name), \
+      SIMT_ENTRY(wmma11_few_##name), SIMT_ENTRY(wmma11_many_##name),
 SIMT_KERNELS(TESSERA_SIMT_GROUP(TESSERA_SIMT_ENTRIES));
 #endif
 

@@ -37,7 +37,8 @@ PlannerOptions OptionsOf(Machine machine, int32_t max_rows) {
           .load_cost = 176,
           .item_cost = 7000,
           .whole_waves = true,
-          .merge_cost = 360};
+          .merge_cost = 360,
+          .invariant_split_keys = 512};
 }
 
 // Rates that the kernels come near to, for the choice among backends.
@@ -80,7 +81,9 @@ class GpuPortableBackend final : public Backend {
     const Instance* const instance = FindInstance(spec);
     if (instance == nullptr) return Unsupported("no kernel computes " + ToString(spec));
     TESSERA_ASSIGN_OR_RETURN(GpuModule* const module, Load(instance->module));
-    LoadedKernel few{instance->few, {}}, many{instance->many, {}};
+    // One kernel for all rows, if a row must not depend on how many there are.
+    LoadedKernel few{spec.batch_invariant ? instance->many : instance->few, {}};
+    LoadedKernel many{instance->many, {}};
     for (LoadedKernel* const kernel : {&few, &many}) {
       TESSERA_ASSIGN_OR_RETURN(kernel->kernel,
                                module->Find(kernel->info.name, kernel->info.shared_bytes));

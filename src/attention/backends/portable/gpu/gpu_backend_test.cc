@@ -4,8 +4,15 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <iostream>
+#include <vector>
+
+#include "attention/backends/portable/gpu/gpu_plan.h"
 #include "attention/testing/attention_case.h"
+#include "attention/testing/batch_invariance.h"
 #include "attention/testing/graph_replay.h"
+#include "device/gpu/rocm_emulated_device.h"
 #include "device/gpu/simt_device.h"
 
 extern "C" const tessera::HostKernel* tessera_simt_without_barrier(std::size_t* count);
@@ -28,7 +35,7 @@ AttentionSpec Spec(int32_t heads, int32_t kv_heads, int32_t head_size) {
 }
 
 TEST(GpuBackend, CapturedStepServesOtherLengthsRequestsAndTables) {
-  for (const char* policy : {"mma", "mfma", "wmma"}) {
+  for (const char* policy : {"mma", "mfma", "wmma", "wmma11"}) {
     const auto device = Open(policy);
     const auto backend = CreateGpuPortable({device.get()}).value();
     // A group that a block of few rows holds, and one that it does not.
@@ -38,6 +45,74 @@ TEST(GpuBackend, CapturedStepServesOtherLengthsRequestsAndTables) {
       invariant.batch_invariant = true;
       EXPECT_EQ(testing::CheckGraphReplays(backend.get(), device.get(), invariant), "") << policy;
     }
+  }
+}
+
+TEST(GpuBackend, CapturedStepServesSharedPrefixes) {
+  for (const char* policy : {"mma", "mfma", "wmma", "wmma11"}) {
+    const auto device = Open(policy);
+    const auto backend = CreateGpuPortable({device.get()}).value();
+    for (AttentionSpec spec : {Spec(4, 2, 64), Spec(40, 1, 64)}) {
+      EXPECT_EQ(testing::CheckGraphReplays(backend.get(), device.get(), spec, true), "") << policy;
+      spec.soft_cap = 20.0f;
+      EXPECT_EQ(testing::CheckGraphReplays(backend.get(), device.get(), spec, true), "") << policy;
+    }
+  }
+}
+
+// A plan without room for shared prefixes has no items of them; one with room has them if a step
+// has a prefix that is worth it.
+TEST(GpuBackend, DecodePlansComputeSharedPrefixesOnceIfMadeForThem) {
+  const auto device = Open("mma");
+  const auto backend = CreateGpuPortable({device.get()}).value();
+  const auto stream = device->NewStream().value();
+  std::vector<int32_t> starts, lens(6, 700);
+  for (int32_t seq = 0; seq <= 6; ++seq) starts.push_back(seq);
+  AttentionBatch batch{.num_seqs = 6, .num_tokens = 6, .max_query_len = 1, .max_seq_len = 700};
+  batch.host = {.query_start_loc = starts.data(), .seq_lens = lens.data()};
+  for (const bool shared : {false, true}) {
+    const PlanCapacity capacity{
+        .max_seqs = 8, .max_tokens = 8, .decode_only = true, .shared_prefix = shared};
+    const auto plan = backend->NewPlan(Spec(8, 2, 64), capacity).value();
+    const auto& gpu_plan = static_cast<const GpuPlan&>(*plan);
+    const int64_t few = gpu_plan.few_items(), many = gpu_plan.many_items();
+    EXPECT_EQ(many > 0, shared);
+    for (const int32_t prefix : {0, 640, 32}) {
+      batch.common_prefix_len = prefix;
+      ASSERT_TRUE(backend->Prepare(plan.get(), batch, *stream).ok());
+      const auto& items = gpu_plan.work.items;
+      EXPECT_EQ(std::any_of(items.begin(), items.end(),
+                            [](const kernel::WorkItem& item) { return item.shared_prefix != 0; }),
+                shared && prefix == 640);
+      EXPECT_EQ(gpu_plan.few_items(), few);
+      EXPECT_EQ(gpu_plan.many_items(), many);
+    }
+  }
+}
+
+TEST(GpuBackend, BatchInvariantRowsAreTheSameBitsInEveryChunk) {
+  for (const char* policy : {"mma", "mfma", "wmma", "wmma11"}) {
+    const auto device = Open(policy);
+    const auto backend = CreateGpuPortable({device.get()}).value();
+    for (const AttentionSpec& spec : testing::InvariantSpecs(64)) {
+      EXPECT_EQ(testing::CheckBatchInvariance(backend.get(), device.get(), spec), "")
+          << policy << ToString(spec);
+    }
+  }
+}
+
+// The compiler may round a product and a sum at once, in one kernel and not in another: machine
+// code shows what it did.
+TEST(GpuBackend, BatchInvariantRowsAreTheSameBitsInMachineCode) {
+  const auto device = OpenRocmEmulatedDevice();
+  if (!device.ok()) {
+    std::cout << "  NOT TESTED here: " << device.error().message << "\n";
+    return;
+  }
+  const auto backend = CreateGpuPortable({device->get()}).value();
+  for (const AttentionSpec& spec : testing::InvariantSpecs(64)) {
+    EXPECT_EQ(testing::CheckBatchInvariance(backend.get(), device->get(), spec), "")
+        << ToString(spec);
   }
 }
 

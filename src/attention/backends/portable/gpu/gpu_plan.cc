@@ -47,19 +47,30 @@ Result<std::unique_ptr<GpuPlan>> GpuPlan::Create(const AttentionSpec& spec,
   if (!capacity.decode_only) return plan;
   // A grid of the size that a step of all requests may need: each request's rows under each KV
   // head, and so many parts more that all blocks which run at a time have one, twice. The division
-  // makes do with that. Shared prefixes are not computed apart: their rows would be another
-  // kernel's.
-  plan->options.cascade_min_seqs = std::numeric_limits<int32_t>::max();
-  constexpr int64_t kInvariantParts = 8;  // of a request, on average
+  // makes do with that. Likewise for all rows together with the keys of a shared prefix.
+  const bool shares = capacity.shared_prefix && !spec.batch_invariant;
+  if (!shares) plan->options.cascade_min_seqs = std::numeric_limits<int32_t>::max();
+  // Of a batch-invariant step: parts of a request on average, and in all at least. A step that has
+  // more is not one for this plan.
+  constexpr int64_t kInvariantParts = 8, kLeastInvariantItems = 1024;
   const int64_t rows = std::min(spec.group_size(), options.max_rows);
   const int64_t tiles = int64_t{capacity.max_seqs} * spec.num_kv_heads *
                         ((spec.group_size() + options.max_rows - 1) / options.max_rows);
   const bool few_rows = rows <= few.info.rows;
   const int64_t workers = int64_t{units} * (few_rows ? few : many).info.blocks;
-  const int64_t items = spec.batch_invariant ? tiles * kInvariantParts : tiles + 2 * workers;
-  plan->max_partial_rows_ = items * rows;
+  const int64_t items = spec.batch_invariant
+                            ? std::max(tiles * kInvariantParts, kLeastInvariantItems)
+                            : tiles + 2 * workers;
+  const int64_t all_rows = int64_t{capacity.max_seqs} * spec.group_size();
+  const int64_t shared_tiles =
+      spec.num_kv_heads * ((all_rows + options.max_rows - 1) / options.max_rows);
+  const int64_t shared_items =
+      shares ? shared_tiles + int64_t{2} * units * many.info.blocks : int64_t{0};
+  plan->max_partial_rows_ =
+      items * rows + shared_items * std::min<int64_t>(all_rows, options.max_rows);
   TESSERA_RETURN_IF_ERROR(ReservePartials(plan->max_partial_rows_, plan.get()));
-  TESSERA_RETURN_IF_ERROR(plan->SetSizes(few_rows ? items : 0, few_rows ? 0 : items, tiles));
+  TESSERA_RETURN_IF_ERROR(
+      plan->SetSizes(few_rows ? items : 0, (few_rows ? 0 : items) + shared_items, tiles));
   return plan;
 }
 
@@ -73,9 +84,9 @@ Status GpuPlan::SetSizes(int64_t few_entries, int64_t many_entries, int64_t merg
   return Reserve(bytes, device, &lists_);
 }
 
-// In a decode_only plan all items are one kernel's.
 bool GpuPlan::IsFew(const WorkItem& item) const {
-  return capacity.decode_only ? few_.entries > 0 : item.row_count <= few.info.rows;
+  if (!capacity.decode_only) return item.row_count <= few.info.rows;
+  return few_.entries > 0 && item.shared_prefix == 0;
 }
 
 // Divides the step, in a decode_only plan so that it fits.
@@ -88,13 +99,15 @@ Status GpuPlan::Divide(const AttentionBatch& batch) {
   step.workers = units_ * (few_rows ? few : many).info.blocks;
   PlanWork(spec(), batch, step, &work);
   if (!capacity.decode_only) return {};
-  const int64_t room = few_.entries + many_.entries;
   const auto fits = [&] {
-    return static_cast<int64_t>(work.items.size()) <= room &&
+    const auto few_count = std::count_if(work.items.begin(), work.items.end(),
+                                         [&](const WorkItem& item) { return IsFew(item); });
+    return few_count <= few_.entries &&
+           static_cast<int64_t>(work.items.size()) - few_count <= many_.entries &&
            static_cast<int64_t>(work.merges.size()) <= merges_.entries &&
            work.partial_rows <= max_partial_rows_;
   };
-  while (!fits() && step.workers > 1) {
+  while (!spec().batch_invariant && !fits() && step.workers > 1) {
     step.workers /= 2;
     if (step.workers == 1) step.whole_waves = false;  // then nothing is split
     PlanWork(spec(), batch, step, &work);
@@ -102,7 +115,8 @@ Status GpuPlan::Divide(const AttentionBatch& batch) {
   if (fits()) return {};
   return InvalidArgument("a batch-invariant step of " + std::to_string(batch.num_seqs) +
                          " requests takes " + std::to_string(work.items.size()) +
-                         " pieces of work, and its plan has room for " + std::to_string(room) +
+                         " pieces of work, and its plan has room for " +
+                         std::to_string(few_.entries + many_.entries) +
                          ": make a plan for more requests, or one that is not decode_only");
 }
 

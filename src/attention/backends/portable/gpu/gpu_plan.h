@@ -19,7 +19,9 @@ struct LoadedKernel {
 
 // The lists lie one after another in one buffer. A decode_only plan has them at fixed addresses
 // with a fixed number of entries, of which the unused ones are empty: a captured grid over all of
-// them stays right. Other plans have as many as the step needs, and grow.
+// them stays right. Other plans have as many as the step needs, and grow. In a decode_only plan one
+// kernel computes all rows, but for shared prefixes, whose rows are those of all requests: they are
+// always the work of the kernel of many rows.
 class GpuPlan final : public PlannedWork {
  public:
   // `units`: multiprocessors.

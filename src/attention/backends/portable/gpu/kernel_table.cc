@@ -50,12 +50,15 @@ std::vector<Instance> MakeInstances(Machine machine, const std::string& policy) 
   using kernel::lanes::Mfma;
   using kernel::lanes::Mma;
   using kernel::lanes::Wmma;
+  using kernel::lanes::Wmma11;
   if (machine == Machine::kNvidia) return Make<Machine::kNvidia, Mma>();
   if (machine == Machine::kAmd) {
-    return policy == "mfma" ? Make<Machine::kAmd, Mfma>() : Make<Machine::kAmd, Wmma>();
+    if (policy == "mfma") return Make<Machine::kAmd, Mfma>();
+    return policy == "wmma11" ? Make<Machine::kAmd, Wmma11>() : Make<Machine::kAmd, Wmma>();
   }
   if (policy == "mfma") return Make<Machine::kEmulator, Mfma>();
   if (policy == "wmma") return Make<Machine::kEmulator, Wmma>();
+  if (policy == "wmma11") return Make<Machine::kEmulator, Wmma11>();
   return Make<Machine::kEmulator, Mma>();
 }
 

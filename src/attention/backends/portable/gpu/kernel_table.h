@@ -26,7 +26,7 @@ struct Instance {
   InstanceKernel many;  // of prompts
 };
 
-// Those that suit a layer best first. `policy`: "mma", "mfma", "wmma".
+// Those that suit a layer best first. `policy`: as GpuDevice::matrix_policy().
 std::vector<Instance> MakeInstances(kernel::lanes::Machine machine, const std::string& policy);
 
 }  // namespace tessera
