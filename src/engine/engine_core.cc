@@ -206,7 +206,8 @@ EngineView EngineCore::View() const {
   for (const Sequence* s : sequences) {
     const int32_t known = s->size() - (s->awaited_row >= 0 ? 1 : 0);
     view.requests.push_back({s->id, s->num_prompt_tokens, known - s->num_prompt_tokens,
-                             s->num_computed, static_cast<int32_t>(s->blocks.size())});
+                             std::min(s->num_computed, known - 1),
+                             static_cast<int32_t>(s->blocks.size())});
   }
   view.blocks = BlockOwners(pool_, sequences);
   view.steps = pipeline_->history().Latest();
