@@ -244,6 +244,39 @@ void ExpectSame(const Outcome& got, const Outcome& want, bool cut) {
   EXPECT_EQ(got.error, want.error);
 }
 
+// On a device that does nothing before somebody waits, steps one by one and run ahead.
+// Graphs, buffers and block tables of two steps under way are in use.
+TEST(RunAhead, SameAnswersFromADeviceThatIsLate) {
+  int64_t ahead = 0, preemptions = 0, replays = 0;
+  for (const Case& c : {Case{4, 16, 8, 1000, 0}, Case{4, 16, 6, 24, 5}, Case{1, 9, 3, 75, 0}}) {
+    SCOPED_TRACE("blocks of " + std::to_string(c.block_size));
+    Arrivals maker(static_cast<uint32_t>(c.blocks), c.waiting_percent);
+    const auto arrivals = maker.Make(static_cast<size_t>(Scaled(60)));
+    FakeModelOptions model;
+    model.max_model_len = 72;
+    model.eos_token_ids = {kEnd};
+    model.emulated_gpu = true;
+    FakeCounters counters;
+    Driven plain, got;
+    Drive(MakeCore(OptionsOf(c, true, RunAhead::kOff), &counters, model).get(), arrivals, false,
+          &plain);
+    EXPECT_EQ(plain.stats.steps_ahead, 0);
+    Drive(MakeCore(OptionsOf(c, true, RunAhead::kAuto), &counters, model).get(), arrivals, true,
+          &got);
+    if (HasFatalFailure()) return;
+    for (size_t i = 0; i < arrivals.size(); ++i) {
+      SCOPED_TRACE("request " + std::to_string(i));
+      ExpectSame(got.outcomes[i], plain.outcomes[i], IsCutShort(arrivals[i]));
+    }
+    ahead += got.stats.steps_ahead;
+    preemptions += got.stats.preemptions;
+    replays += got.stats.graph_replays;
+  }
+  EXPECT_GT(ahead, Scaled(300));
+  EXPECT_GT(preemptions, Scaled(5));
+  EXPECT_GT(replays, Scaled(100));
+}
+
 TEST(RunAhead, SameAnswersUnderRandomWorkloads) {
   const Case cases[] = {{4, 64, 8, 1000, 0},  {4, 64, 8, 1000, 20}, {4, 32, 8, 24, 0},
                         {4, 32, 8, 24, 10},   {1, 9, 3, 75, 0},     {3, 7, 5, 30, 5},
