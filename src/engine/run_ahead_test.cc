@@ -251,7 +251,7 @@ TEST(RunAhead, SameAnswersFromADeviceThatIsLate) {
   for (const Case& c : {Case{4, 16, 8, 1000, 0}, Case{4, 16, 6, 24, 5}, Case{1, 9, 3, 75, 0}}) {
     SCOPED_TRACE("blocks of " + std::to_string(c.block_size));
     Arrivals maker(static_cast<uint32_t>(c.blocks), c.waiting_percent);
-    const auto arrivals = maker.Make(static_cast<size_t>(Scaled(60)));
+    const auto arrivals = maker.Make(static_cast<size_t>(std::max(int64_t{20}, Scaled(50))));
     FakeModelOptions model;
     model.max_model_len = 72;
     model.eos_token_ids = {kEnd};
@@ -272,9 +272,9 @@ TEST(RunAhead, SameAnswersFromADeviceThatIsLate) {
     preemptions += got.stats.preemptions;
     replays += got.stats.graph_replays;
   }
-  EXPECT_GT(ahead, Scaled(300));
-  EXPECT_GT(preemptions, Scaled(5));
-  EXPECT_GT(replays, Scaled(100));
+  EXPECT_GT(ahead, 100);
+  EXPECT_GT(preemptions, 0);
+  EXPECT_GT(replays, 100);
 }
 
 TEST(RunAhead, SameAnswersUnderRandomWorkloads) {
@@ -287,7 +287,7 @@ TEST(RunAhead, SameAnswersUnderRandomWorkloads) {
       SCOPED_TRACE("blocks of " + std::to_string(c.block_size) + ", prefix caching " +
                    std::to_string(prefix_caching));
       Arrivals maker(static_cast<uint32_t>(c.blocks * 10 + c.waiting_percent), c.waiting_percent);
-      const auto arrivals = maker.Make(static_cast<size_t>(Scaled(150)));
+      const auto arrivals = maker.Make(static_cast<size_t>(std::max(int64_t{30}, Scaled(150))));
       FakeModelOptions model;
       model.max_model_len = 72;
       model.eos_token_ids = {kEnd};
