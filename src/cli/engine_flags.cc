@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
+#include <map>
 #include <optional>
 #include <system_error>
 #include <utility>
@@ -158,6 +159,17 @@ void AddEngineFlags(CLI::App* command, EngineFlags* flags) {
       ->type_name("N")
       ->capture_default_str()
       ->group("Engine");
+  const std::map<std::string, RunAhead> choices = {
+      {"auto", RunAhead::kAuto}, {"on", RunAhead::kOn}, {"off", RunAhead::kOff}};
+  command
+      ->add_option(
+          "--run-ahead", flags->run_ahead,
+          "Submit a step before the one before it is done: auto (on a device that computes "
+          "in the background), on, off")
+      ->transform(CLI::CheckedTransformer(choices))
+      ->type_name("auto|on|off")
+      ->default_str("auto")
+      ->group("Engine");
   command->add_flag("-q,--quiet", flags->quiet, "No start-up lines and no progress")
       ->group("Output");
 }
@@ -224,6 +236,7 @@ Result<EngineOptions> MakeEngineOptions(const EngineFlags& flags) {
   options.batch_invariant = flags.batch_invariant;
   options.prefix_caching = !flags.no_prefix_cache;
   options.speculative_tokens = flags.speculative_tokens;
+  options.run_ahead = flags.run_ahead;
   options.request_timeout = flags.request_timeout;
   return options;
 }

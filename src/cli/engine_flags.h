@@ -30,6 +30,7 @@ struct EngineFlags {
   bool batch_invariant = false;
   bool no_prefix_cache = false;
   int32_t speculative_tokens = 0;
+  RunAhead run_ahead = RunAhead::kAuto;
   double request_timeout = 0;
   bool quiet = false;
 };

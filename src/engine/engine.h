@@ -23,6 +23,13 @@ struct EngineView;
 // The longest time that a request can be given: a clock's range is finite.
 constexpr int kMaxTimeoutSeconds = 1'000'000;
 
+// Whether a step is submitted before the one before it is collected. No answer depends on it.
+enum class RunAhead : uint8_t {
+  kAuto,  // on a device that computes in the background
+  kOn,
+  kOff,
+};
+
 struct EngineOptions {
   std::string model_directory;
   std::string device = "cpu";                  // as OpenDevice()
@@ -37,6 +44,7 @@ struct EngineOptions {
   int32_t max_running = 256;        // requests in a step; at most max_batch_tokens
   int num_threads = 0;              // 0: all cores
   bool batch_invariant = false;
+  RunAhead run_ahead = RunAhead::kAuto;
   // Beginnings that requests have in common are computed once. Not for prompts whose log
   // probabilities are asked for.
   bool prefix_caching = true;
@@ -48,6 +56,7 @@ struct EngineOptions {
 
 struct EngineStats {
   int64_t steps = 0;
+  int64_t steps_ahead = 0;             // of these: submitted before the step before was collected
   int64_t prompt_tokens_computed = 0;  // recomputation after a preemption included
   int64_t prefix_cache_queries = 0;    // tokens of requests as they start to run
   int64_t prefix_cache_hits = 0;       // how many of these were in the cache
@@ -64,10 +73,13 @@ struct EngineStats {
   double prefill_seconds = 0;  // of steps that held prompt tokens
   double decode_seconds = 0;   // of steps that held none
   int64_t decode_tokens = 0;   // that these latter steps generated
-  double model_seconds = 0;    // of all steps: planning attention and running the model
-  double sample_seconds = 0;   // of all steps: choosing tokens, log probabilities
-  int64_t graph_replays = 0;   // steps that the device replayed from a recording
-  std::string device;          // its name, "NVIDIA H200"
+  // Of the stepping thread, in all steps: planning attention, queueing the model, and waiting for
+  // the device; on a CPU running the model.
+  double model_seconds = 0;
+  double wait_seconds = 0;    // of these: waiting. None while steps are made: the host is too slow
+  double sample_seconds = 0;  // of all steps: choosing tokens, log probabilities, or queueing that
+  int64_t graph_replays = 0;  // steps that the device replayed from a recording
+  std::string device;         // its name, "NVIDIA H200"
   // Why no step can succeed any more: the device was lost. Empty: it works. Requests end with this.
   std::string device_error;
 };

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <chrono>
 #include <limits>
-#include <new>
 #include <random>
 #include <utility>
 
@@ -11,12 +10,6 @@
 
 namespace tessera {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double SecondsSince(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 Status CheckOptions(const EngineOptions& options) {
   constexpr int32_t kMaxBlockSize = 65536;
@@ -101,8 +94,7 @@ EngineCore::EngineCore(const EngineOptions& options, EngineParts parts, const Kv
       block_size_(options.block_size),
       notes_(parts_.notes),
       pool_(plan.num_blocks),
-      memory_(std::move(memory)),
-      sampler_(parts_.threads.get()) {
+      memory_(std::move(memory)) {
   notes_.insert(notes_.end(), plan.notes.begin(), plan.notes.end());
 }
 
@@ -125,17 +117,24 @@ Status EngineCore::Start(const EngineOptions& options) {
       .max_running = limits.max_running,
       .drafts_as_sequences = std::any_of(parts_.groups.specs.begin(), parts_.groups.specs.end(),
                                          [](const AttentionSpec& s) { return s.batch_invariant; })};
-  builder_ = std::make_unique<StepBuilder>(building);
   WorkerOptions worker;
   worker.max_seqs = StepBuilder::MaxRows(building, limits.max_batch_tokens);
   worker.max_batch_tokens = limits.max_batch_tokens;
   worker.max_logit_rows = limits.max_logit_rows;
+  worker.run_ahead = options.run_ahead == RunAhead::kOn ||
+                     (options.run_ahead == RunAhead::kAuto && parts_.stream->asynchronous());
   // Drafts may lie one block beyond the longest request.
   worker.blocks_per_seq = static_cast<int32_t>(std::min<int64_t>(
       (plan_.max_model_len + kMaxSpeculativeTokens) / block_size_ + 1, plan_.num_blocks));
   TESSERA_ASSIGN_OR_RETURN(
       worker_, Worker::Create(worker, parts_.device.get(), parts_.ops.get(), parts_.model.get(),
                               parts_.groups, BackendsOf(parts_), memory_));
+  pipeline_ = std::make_unique<StepPipeline>(StepPipeline::Parts{.scheduler = scheduler_.get(),
+                                                                 .requests = requests_.get(),
+                                                                 .worker = worker_.get(),
+                                                                 .threads = parts_.threads.get(),
+                                                                 .attention = &attention_},
+                                             building, worker.run_ahead);
   return {};
 }
 
@@ -181,77 +180,13 @@ Error EngineCore::TooLong(int64_t prompt_tokens) const {
 }
 
 void EngineCore::Step() {
-  stats_.timeouts += requests_->Expire(Clock::now());
-  const Clock::time_point start = Clock::now();
-  scheduler_->Schedule(&step_);
-  if (step_.empty()) return;
-  ++stats_.steps;
-  if (step_.num_new_tokens > 0) NoteStarts(start);
-  const int64_t generated = stats_.tokens_generated;
-  const Status status = RunStep();
-  const double seconds = SecondsSince(start);
-  history_.Add({stats_.steps, std::chrono::duration<double>(start - created_).count(), seconds,
-                step_.num_tokens - step_.num_prefill_tokens, step_.num_prefill_tokens,
-                static_cast<int32_t>(step_.chunks.size()), attention_.num_switches()});
-  if (step_.num_prefill_tokens > 0) {
-    stats_.prefill_seconds += seconds;
-  } else {
-    stats_.decode_seconds += seconds;
-    stats_.decode_tokens += stats_.tokens_generated - generated;
-  }
-  if (status.ok()) return;
-  if (const Status device = worker_->DeviceStatus(); !device.ok()) {
-    stats_.device_error = device.error().message;
-  }
-  builder_->Forget();
-  requests_->Fail(step_, status.error());
-}
-
-// An exception that left the stepping thread would end the program, with all requests that wait.
-Status EngineCore::RunStep() {
-  try {
-    return TryStep();
-  } catch (const std::bad_alloc&) {
-    return OutOfMemory("Memory ran out in a step of " + std::to_string(step_.num_tokens) +
-                       " tokens; lower max_batch_tokens below that or max_running, or free "
-                       "memory.");
-  }
-}
-
-Status EngineCore::TryStep() {
-  builder_->Build(&step_, &batch_);
-  sampler_.Prepare(
-      builder_->chunks(), [this](uint64_t id) { return requests_->Find(id); }, &batch_.sampling);
-  TESSERA_RETURN_IF_ERROR(worker_->Submit(batch_));
-  TESSERA_ASSIGN_OR_RETURN(const StepResult result, worker_->Collect());
-  stats_.model_seconds += result.model_seconds;
-  stats_.sample_seconds += result.sample_seconds;
-  std::vector<SampledRows>& rows = sampler_.Apply(result.sampled);
-  scheduler_->Complete(step_);
-  stats_.prompt_tokens_computed += step_.num_prefill_tokens;
-  stats_.prefix_cache_queries += step_.num_new_tokens;
-  stats_.prefix_cache_hits += step_.num_cached_tokens;
-  for (const ScheduledChunk& chunk : step_.chunks) {
-    stats_.drafts += chunk.drafts > 0 ? 1 : 0;
-    stats_.accepted_tokens += chunk.accepted;
-  }
-  stats_.draft_tokens += step_.num_draft_tokens;
-  stats_.tokens_generated += requests_->Emit(&rows);
-  return {};
-}
-
-// Newcomers are in the step for the first time; what they do not begin with was cached.
-void EngineCore::NoteStarts(Clock::time_point now) {
-  for (const ScheduledChunk& chunk : step_.chunks) {
-    RequestState& state = *requests_->Find(chunk.sequence->id);
-    if (state.started) continue;
-    state.started = now;
-    state.cached_tokens = chunk.begin;
-  }
+  timeouts_ += requests_->Expire(std::chrono::steady_clock::now());
+  pipeline_->Step();
 }
 
 EngineStats EngineCore::stats() const {
-  EngineStats stats = stats_;
+  EngineStats stats = pipeline_->stats();
+  stats.timeouts = timeouts_;
   stats.preemptions = scheduler_->num_preemptions();
   stats.waiting = scheduler_->num_waiting();
   stats.running = scheduler_->num_running();
@@ -264,16 +199,18 @@ EngineStats EngineCore::stats() const {
 
 EngineView EngineCore::View() const {
   EngineView view;
-  view.seconds = SecondsSince(created_);
+  view.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - created_).count();
   view.block_size = block_size_;
   view.stats = stats();
   const std::vector<const Sequence*> sequences = requests_->WithBlocks();
   for (const Sequence* s : sequences) {
-    view.requests.push_back({s->id, s->num_prompt_tokens, s->size() - s->num_prompt_tokens,
-                             s->num_computed, static_cast<int32_t>(s->blocks.size())});
+    const int32_t known = s->size() - (s->awaited_row >= 0 ? 1 : 0);
+    view.requests.push_back({s->id, s->num_prompt_tokens, known - s->num_prompt_tokens,
+                             std::min(s->num_computed, known - 1),
+                             static_cast<int32_t>(s->blocks.size())});
   }
   view.blocks = BlockOwners(pool_, sequences);
-  view.steps = history_.Latest();
+  view.steps = pipeline_->history().Latest();
   view.attention = attention_.in_use();
   return view;
 }

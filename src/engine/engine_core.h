@@ -14,8 +14,7 @@
 #include "engine/kv_memory.h"
 #include "engine/request_table.h"
 #include "engine/scheduler.h"
-#include "engine/step_builder.h"
-#include "engine/step_sampler.h"
+#include "engine/step_pipeline.h"
 #include "engine/worker.h"
 
 namespace tessera {
@@ -41,7 +40,8 @@ class EngineCore {
   void Cancel(uint64_t id) { requests_->Cancel(id); }  // unknown ids are ignored
   void CancelAll() { requests_->CancelAll(); }
 
-  // Ends what is past its deadline; then one step, if there is anything to do.
+  // Ends what is past its deadline; then one step, if there is anything to do. It may bring the
+  // tokens of the step before, and leave its own under way.
   void Step();
 
   int64_t num_requests() const { return requests_->size(); }
@@ -61,9 +61,6 @@ class EngineCore {
   EngineCore(const EngineOptions& options, EngineParts parts, const KvPlan& plan, KvMemory memory);
 
   Status Start(const EngineOptions& options);
-  void NoteStarts(std::chrono::steady_clock::time_point now);
-  Status RunStep();
-  Status TryStep();  // may throw std::bad_alloc
   Error TooLong(int64_t prompt_tokens) const;
 
   EngineParts parts_;
@@ -75,14 +72,10 @@ class EngineCore {
   KvMemory memory_;
   std::unique_ptr<Scheduler> scheduler_;
   std::unique_ptr<RequestTable> requests_;
-  std::unique_ptr<StepBuilder> builder_;
   std::unique_ptr<Worker> worker_;
-  StepSampler sampler_;
-  ScheduledStep step_;
-  StepBatch batch_;
-  EngineStats stats_;
+  std::unique_ptr<StepPipeline> pipeline_;
+  int64_t timeouts_ = 0;
   const std::chrono::steady_clock::time_point created_ = std::chrono::steady_clock::now();
-  StepHistory history_;
 };
 
 }  // namespace tessera

@@ -28,6 +28,9 @@ struct RequestState {
   // Has taken the output's tokens so far; a preemption takes none of them back.
   std::optional<TokenConstraint> constraint;
   int32_t cached_tokens = 0;  // of the prompt, as it started
+  // Whether a token can be chosen before the host knows the one before it: nothing about the choice
+  // depends on which token that was.
+  bool runs_ahead = false;
 };
 
 }  // namespace tessera

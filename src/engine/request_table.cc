@@ -68,8 +68,10 @@ void RequestTable::Add(uint64_t id, Request request, UpdateCallback callback) {
                                                              request.deadline,
                                                              {},
                                                              std::nullopt,
-                                                             0});
+                                                             0,
+                                                             false});
     if (request.grammar != nullptr) state->constraint.emplace(std::move(request.grammar));
+    state->runs_ahead = RunsAhead(*state);
     if (state->params.prompt_logprobs) {
       state->prompt_logprobs.resize(static_cast<size_t>(state->sequence.num_prompt_tokens));
     }
@@ -122,6 +124,28 @@ int64_t RequestTable::Expire(TimePoint now) {
   return expired;
 }
 
+// Penalties and bad words look at the tokens before, a constraint follows them, guesses continue
+// them.
+bool RequestTable::RunsAhead(const RequestState& state) const {
+  const SamplingParams& p = state.params;
+  return !state.constraint && SpeculativeTokens(state) <= 0 && p.repetition_penalty == 1.0f &&
+         p.presence_penalty == 0.0f && p.frequency_penalty == 0.0f &&
+         state.output.checker().rules().bad_words.empty();
+}
+
+void RequestTable::Await(uint64_t id, int32_t row) {
+  RequestState* const state = Find(id);
+  if (state == nullptr) return;
+  Guard(id, nullptr, [&] {
+    Sequence& sequence = state->sequence;
+    sequence.tokens.push_back(Sequence::kAwaitedToken);
+    sequence.awaited_row = row;
+    if (state->output.checker().IsLast(state->output.num_output() + 1, sequence.size())) {
+      scheduler_->Remove(&sequence);
+    }
+  });
+}
+
 int64_t RequestTable::Emit(std::vector<SampledRows>* rows) {
   int64_t tokens = 0;
   for (SampledRows& row : *rows) {
@@ -142,7 +166,12 @@ int64_t RequestTable::EmitRows(SampledRows* rows) {
   int64_t tokens = 0;
   for (SampledRows::Choice& choice : rows->choices) {
     ++tokens;
-    state->sequence.tokens.push_back(choice.token);
+    Sequence& sequence = state->sequence;
+    if (std::exchange(sequence.awaited_row, -1) >= 0) {
+      sequence.tokens.back() = choice.token;
+    } else {
+      sequence.tokens.push_back(choice.token);
+    }
     state->output.Append(choice.token, state->sequence.size(), &update);
     if (choice.logprobs) update.logprobs.push_back(std::move(*choice.logprobs));
     if (state->constraint && update.finish == FinishReason::kNone) {
@@ -177,7 +206,7 @@ int64_t RequestTable::EmitRows(SampledRows* rows) {
 
 // At most so many tokens that all of them, and the one after them, may still come.
 void RequestTable::Guess(RequestState* state) const {
-  const int64_t wanted = state->params.speculative_tokens.value_or(options_.speculative_tokens);
+  const int64_t wanted = SpeculativeTokens(*state);
   const int64_t room = std::min<int64_t>(state->params.max_tokens - state->output.num_output(),
                                          options_.max_model_len - state->sequence.size());
   const int64_t count = std::min(wanted, room - 1);
@@ -191,8 +220,8 @@ void RequestTable::Guess(RequestState* state) const {
 
 void RequestTable::Fail(const ScheduledStep& step, const Error& error) {
   for (const ScheduledChunk& chunk : step.chunks) {
-    const uint64_t id = chunk.sequence->id;
-    Guard(id, nullptr, [&] { FinishWithError(Find(id), error); });
+    if (Find(chunk.id) == nullptr) continue;
+    Guard(chunk.id, nullptr, [&] { FinishWithError(Find(chunk.id), error); });
   }
 }
 
@@ -208,7 +237,8 @@ void RequestTable::FinishWithError(RequestState* state, const Error& error) {
 // Ends a request: its blocks are free and it is forgotten when its callback hears of it.
 void RequestTable::Finish(RequestState* state, RequestUpdate update) {
   finishing_ = requests_.extract(state->sequence.id);
-  scheduler_->Remove(&state->sequence);
+  // One that awaits its last token is not there any more.
+  if (state->sequence.account != nullptr) scheduler_->Remove(&state->sequence);
   if (state->deadline) deadlines_.erase({*state->deadline, state->sequence.id});
   update.id = state->sequence.id;
   update.prompt_tokens = state->sequence.num_prompt_tokens;

@@ -43,10 +43,17 @@ class RequestTable {
 
   // Gives requests their tokens and ends those that are complete; returns the number of tokens.
   int64_t Emit(std::vector<SampledRows>* rows);
+  // A request's next token is what row `row` of the step under way samples; Emit() will bring it. A
+  // request whose last token that is leaves the scheduler: whatever gets its blocks runs later.
+  void Await(uint64_t id, int32_t row);
   // Ends the requests of a lost step; those that wait stay.
   void Fail(const ScheduledStep& step, const Error& error);
 
-  RequestState* Find(uint64_t id) const { return requests_.at(id).get(); }
+  // Null: it has ended.
+  RequestState* Find(uint64_t id) const {
+    const auto found = requests_.find(id);
+    return found == requests_.end() ? nullptr : found->second.get();
+  }
   int64_t size() const { return static_cast<int64_t>(requests_.size()); }
   // Those that hold blocks, in order of their ids.
   std::vector<const Sequence*> WithBlocks() const;
@@ -60,6 +67,10 @@ class RequestTable {
   void Guard(uint64_t id, UpdateCallback* callback, const Work& work);
 
   int64_t EmitRows(SampledRows* rows);
+  int64_t SpeculativeTokens(const RequestState& state) const {
+    return state.params.speculative_tokens.value_or(options_.speculative_tokens);
+  }
+  bool RunsAhead(const RequestState& state) const;
   void Guess(RequestState* state) const;
   void FinishWithError(RequestState* state, const Error& error);
   void Finish(RequestState* state, RequestUpdate update);

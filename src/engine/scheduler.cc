@@ -173,6 +173,7 @@ bool Scheduler::ProvideBlocks(Sequence* sequence) {
 // Adds as many of the sequence's missing tokens as the step's budgets allow; possibly none.
 void Scheduler::ScheduleChunk(Sequence* sequence, ScheduledStep* step) {
   ScheduledChunk chunk{sequence, sequence->num_computed, sequence->size()};
+  chunk.id = sequence->id;
   const int32_t row_budget = options_.max_batch_tokens - step->num_tokens;
   const int32_t logit_budget = options_.max_logit_rows - step->num_logit_rows;
   chunk.end = std::min(chunk.end, chunk.begin + row_budget);
@@ -289,6 +290,8 @@ void Scheduler::Schedule(ScheduledStep* step) {
 
 void Scheduler::Complete(const ScheduledStep& step) {
   for (const ScheduledChunk& chunk : step.chunks) {
+    if (chunk.sequence == nullptr) continue;
+    TESSERA_CHECK(chunk.sequence->awaited_row < 0, "tokens are known before they are complete");
     TESSERA_CHECK(chunk.sequence->running && chunk.sequence->num_computed == chunk.begin);
     if (chunk.samples()) {
       chunk.sequence->account->service += kOutputTokenService * (1 + chunk.accepted);

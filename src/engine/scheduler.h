@@ -27,11 +27,12 @@ struct SchedulerOptions {
 // The tokens [begin, end) of a sequence are rows of the step, and behind them the first `drafts` of
 // its guesses.
 struct ScheduledChunk {
-  Sequence* sequence = nullptr;
+  Sequence* sequence = nullptr;  // null: it was removed after the step was scheduled
   int32_t begin = 0;
   int32_t end = 0;
   int32_t drafts = 0;
   int32_t accepted = 0;  // how many of these were right: to be set before Scheduler::Complete
+  uint64_t id = 0;       // the sequence's
 
   int32_t rows() const { return end - begin + drafts; }
   // Whether the step makes new tokens for the sequence: the logits of the row of its last token are
@@ -73,8 +74,9 @@ class Scheduler {
   // waits or runs. `step` is overwritten; its memory is reused.
   void Schedule(ScheduledStep* step);
 
-  // The step's rows lie in the cache now, those of wrong guesses aside. Sampled tokens are appended
-  // afterwards: where guesses were accepted, these and one more.
+  // The step's rows lie in the cache now, those of wrong guesses aside, or will before anything
+  // that is submitted later runs. Sampled tokens are appended (or awaited) afterwards: where
+  // guesses were accepted, these and one more. All tokens of the step's rows are known by now.
   void Complete(const ScheduledStep& step);
 
   int32_t num_waiting() const { return waiting_.size(); }

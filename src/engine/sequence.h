@@ -11,8 +11,8 @@ namespace tessera {
 
 struct ClientAccount;
 
-// The owner keeps it alive from Scheduler::Add to Scheduler::Remove, appends sampled tokens and
-// guesses further ones; all other members belong to the scheduler in between.
+// The owner keeps it alive from Scheduler::Add to Scheduler::Remove, appends sampled tokens, or
+// awaits them, and guesses further ones; all other members belong to the scheduler in between.
 struct Sequence {
   uint64_t id = 0;              // in order of arrival
   std::vector<int32_t> tokens;  // the prompt, then the output so far
@@ -26,6 +26,11 @@ struct Sequence {
   // The owner's guess of the tokens that come next; of use while the sequence decodes. The step
   // that computes some of them says so in its chunk.
   std::vector<int32_t> draft;
+
+  // >= 0: the last token is under way, and only the device will know it when the next step begins:
+  // what this row of the latest step's sampling gives. tokens.back() is then kAwaitedToken.
+  int32_t awaited_row = -1;
+  static constexpr int32_t kAwaitedToken = -1;
 
   // Logits are still wanted for the prompt's rows from this position on, the last prompt row aside
   // (that one is wanted anyway: it makes the first output token). num_prompt_tokens: for none.

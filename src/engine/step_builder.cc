@@ -33,13 +33,19 @@ void StepBuilder::SendBlocks(const Sequence& sequence, int32_t row, int32_t begi
   }
 }
 
-// The positions [begin, end): tokens of the sequence, then its drafts.
+// The positions [begin, end): tokens of the sequence, the last of which may be under way, then its
+// drafts.
 void StepBuilder::AddTokens(const Sequence& sequence, const ScheduledChunk& chunk, int32_t begin,
                             int32_t end, StepBatch* batch) {
   for (int32_t p = begin; p < end; ++p) {
     const int64_t block = sequence.blocks[static_cast<size_t>(p / options_.block_size)];
-    batch->token_ids.push_back(p < chunk.end ? sequence.tokens[static_cast<size_t>(p)]
-                                             : sequence.draft[static_cast<size_t>(p - chunk.end)]);
+    if (p + 1 == sequence.size() && sequence.awaited_row >= 0) {
+      batch->token_ids.push_back(SampledBefore(sequence.awaited_row));
+    } else {
+      batch->token_ids.push_back(p < chunk.end
+                                     ? sequence.tokens[static_cast<size_t>(p)]
+                                     : sequence.draft[static_cast<size_t>(p - chunk.end)]);
+    }
     batch->positions.push_back(p);
     batch->slot_mapping.push_back(block * options_.block_size + p % options_.block_size);
   }

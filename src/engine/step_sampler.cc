@@ -86,7 +86,9 @@ Status StepSampler::Restrict(ChunkRows* rows, int32_t ahead, SampleRow* row, Sam
   const RequestState& state = *rows->state;
   const StopChecker& checker = state.output.checker();
   const TokenRules& rules = checker.rules();
-  std::span<const int32_t> forbidden = checker.ForbiddenAt(state.output.num_output() + ahead);
+  const int32_t under_way = state.sequence.awaited_row >= 0 ? 1 : 0;
+  std::span<const int32_t> forbidden =
+      checker.ForbiddenAt(state.output.num_output() + under_way + ahead);
   const bool has_forbidden = !forbidden.empty();
   std::vector<int32_t> with_words;
   if (!rules.bad_words.empty()) {
@@ -146,9 +148,15 @@ void StepSampler::Prepare(const std::vector<ScheduledChunk*>& chunks, const Find
   rows_.resize(chunks.size());
   std::vector<ChunkRows*> constrained;
   for (size_t i = 0; i < chunks.size(); ++i) {
-    rows_[i].chunk = chunks[i];
-    rows_[i].state = find(chunks[i]->sequence->id);
-    if (chunks[i]->samples() && rows_[i].state->constraint) constrained.push_back(&rows_[i]);
+    ChunkRows& rows = rows_[i];
+    rows.chunk = chunks[i];
+    rows.id = chunks[i]->id;
+    rows.state = find(rows.id);
+    rows.first_prompt_logit = chunks[i]->first_prompt_logit();
+    rows.last_prompt_logit = chunks[i]->last_prompt_logit();
+    rows.samples = chunks[i]->samples();
+    rows.runs_ahead = rows.state->runs_ahead;
+    if (rows.samples && rows.state->constraint) constrained.push_back(&rows);
   }
   // The masks of different requests are the only long work here.
   threads_->ParallelFor(static_cast<int64_t>(constrained.size()), [&](int64_t i, int) {
@@ -158,13 +166,14 @@ void StepSampler::Prepare(const std::vector<ScheduledChunk*>& chunks, const Find
   for (ChunkRows& rows : rows_) {
     ScheduledChunk& chunk = *rows.chunk;
     std::vector<int32_t>& tokens = rows.state->sequence.tokens;
-    for (int32_t p = chunk.first_prompt_logit(); p < chunk.last_prompt_logit(); ++p) {
+    for (int32_t p = rows.first_prompt_logit; p < rows.last_prompt_logit; ++p) {
       SampleRow row;
       row.given_token = tokens[static_cast<size_t>(p) + 1];
       row.logprobs = rows.state->params.prompt_logprobs.value_or(0);
       batch->rows.push_back(row);
     }
-    if (!chunk.samples()) continue;
+    if (!rows.samples) continue;
+    rows.sampling_row = static_cast<int32_t>(batch->rows.size());
     const size_t size = tokens.size();
     for (int32_t ahead = 0; ahead <= chunk.drafts; ++ahead) {
       batch->rows.push_back(MakeRow(&rows, ahead, batch));
@@ -178,16 +187,28 @@ void StepSampler::Prepare(const std::vector<ScheduledChunk*>& chunks, const Find
   counts_lost_ = false;
 }
 
-std::vector<SampledRows>& StepSampler::Apply(std::span<const Result<SampledToken>> sampled) {
+bool StepSampler::runs_ahead() const {
+  return std::all_of(rows_.begin(), rows_.end(),
+                     [](const ChunkRows& rows) { return !rows.samples || rows.runs_ahead; });
+}
+
+std::vector<SampledRows>& StepSampler::Apply(std::span<const Result<SampledToken>> sampled,
+                                             const FindState& find) {
   sampled_.clear();
   size_t next = 0;
   for (ChunkRows& rows : rows_) {
     ScheduledChunk& chunk = *rows.chunk;
-    RequestState& state = *rows.state;
+    RequestState* const found = find(rows.id);
+    if (found == nullptr) {
+      next += static_cast<size_t>(rows.last_prompt_logit - rows.first_prompt_logit);
+      if (rows.samples) next += static_cast<size_t>(chunk.drafts) + 1;
+      continue;
+    }
+    RequestState& state = *found;
     SampledRows made;
     made.id = state.sequence.id;
     made.state = &state;
-    for (int32_t p = chunk.first_prompt_logit(); p < chunk.last_prompt_logit(); ++p, ++next) {
+    for (int32_t p = rows.first_prompt_logit; p < rows.last_prompt_logit; ++p, ++next) {
       const Result<SampledToken>& token = sampled[next];
       if (token.ok()) {
         state.prompt_logprobs[static_cast<size_t>(p) + 1] = ToLogprob(*token);
@@ -196,7 +217,7 @@ std::vector<SampledRows>& StepSampler::Apply(std::span<const Result<SampledToken
       }
     }
     const size_t first = next;
-    if (chunk.samples()) next += static_cast<size_t>(chunk.drafts) + 1;
+    if (rows.samples) next += static_cast<size_t>(chunk.drafts) + 1;
     chunk.accepted = 0;
     for (size_t i = 0; first + i < next && !made.error; ++i) {
       const Result<SampledToken>& token = sampled[first + i];

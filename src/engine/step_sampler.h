@@ -33,7 +33,7 @@ struct SampledRows {
 // Not thread-safe.
 class StepSampler {
  public:
-  using FindState = std::function<RequestState*(uint64_t id)>;
+  using FindState = std::function<RequestState*(uint64_t id)>;  // null: it has ended
 
   // `threads` outlives it.
   explicit StepSampler(ThreadPool* threads) : threads_(threads) {}
@@ -47,14 +47,33 @@ class StepSampler {
                SamplingBatch* batch);
 
   // Takes what was sampled for these rows, sets the chunks' accepted drafts and the requests'
-  // prompt log probabilities. The result is valid until the next Prepare().
-  std::vector<SampledRows>& Apply(std::span<const Result<SampledToken>> sampled);
+  // prompt log probabilities. Requests that have ended since have no rows in the result, which is
+  // valid until the next Prepare().
+  std::vector<SampledRows>& Apply(std::span<const Result<SampledToken>> sampled,
+                                  const FindState& find);
+
+  // Whether the tokens after those that are being sampled can be chosen before the host knows
+  // these.
+  bool runs_ahead() const;
+  // Calls f(id, row) for each request that gets a token: the one that row `row` of the batch
+  // samples. None of them has drafts.
+  template <typename F>
+  void ForEachToken(const F& f) const {
+    for (const ChunkRows& rows : rows_) {
+      if (rows.samples) f(rows.id, rows.sampling_row);
+    }
+  }
 
  private:
-  // The rows of one chunk.
+  // The rows of one chunk, as they were prepared: its sequence may have gone on since.
   struct ChunkRows {
     ScheduledChunk* chunk = nullptr;
-    RequestState* state = nullptr;
+    uint64_t id = 0;
+    RequestState* state = nullptr;  // during Prepare()
+    int32_t first_prompt_logit = 0, last_prompt_logit = 0;
+    bool samples = false;
+    int32_t sampling_row = 0;  // of the batch: its first row that samples
+    bool runs_ahead = false;   // the request does
     Result<std::shared_ptr<const TokenMask>> mask{nullptr};  // of the constraint; null: none
     std::vector<std::optional<Error>> refused;  // [rows that sample] why no token is left
     bool complete = false;

@@ -27,7 +27,7 @@ FinishReason StopChecker::Check(int32_t token, int32_t num_output, int64_t num_t
       std::binary_search(stop_tokens.begin(), stop_tokens.end(), token)) {
     return FinishReason::kStop;
   }
-  if (num_output >= max_tokens_ || num_tokens >= max_model_len_) return FinishReason::kLength;
+  if (IsLast(num_output, num_tokens)) return FinishReason::kLength;
   return FinishReason::kNone;
 }
 

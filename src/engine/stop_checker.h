@@ -30,6 +30,11 @@ class StopChecker {
   // Whether the request ends with `token`, the num_output-th one: kNone, kStop or kLength.
   FinishReason Check(int32_t token, int32_t num_output, int64_t num_tokens) const;
 
+  // Whether the request ends with its num_output-th token, whichever that is.
+  bool IsLast(int32_t num_output, int64_t num_tokens) const {
+    return num_output >= max_tokens_ || num_tokens >= max_model_len_;
+  }
+
   // Whether the model itself means the end by the token.
   bool IsModelEnd(int32_t token) const;
 

@@ -99,18 +99,25 @@ Status Worker::Allocate() {
     const char* what;
   };
   const int64_t arrays = Arrays::Bytes(options_);
-  const int64_t table = int64_t{4} * options_.max_seqs * options_.blocks_per_seq;
+  const int64_t entries = int64_t{options_.max_seqs} * options_.blocks_per_seq;
   const int64_t logits = int64_t{4} * options_.max_logit_rows * vocab_size_;
-  for (const Wanted& wanted :
-       {Wanted{&device_arrays_, arrays, MemoryKind::kDevice, "the arrays of a step"},
-        {&host_arrays_, arrays, MemoryKind::kPinnedHost, "the arrays of a step"},
-        {&device_table_, table, MemoryKind::kDevice, "the block tables"},
-        {&host_table_, table, MemoryKind::kPinnedHost, "the block tables"},
-        {&device_logits_, logits, MemoryKind::kDevice, "the logits of a step"}}) {
+  std::vector<Wanted> all = {
+      {&device_arrays_, arrays, MemoryKind::kDevice, "the arrays of a step"},
+      {&device_table_, 4 * entries, MemoryKind::kDevice, "the block tables"},
+      {&sampled_, int64_t{4} * options_.max_logit_rows, MemoryKind::kDevice, "a step's tokens"},
+      {&device_logits_, logits, MemoryKind::kDevice, "the logits of a step"}};
+  for (size_t i = 0; i < (options_.run_ahead ? slots_.size() : 1); ++i) {
+    Slot& slot = slots_[i];
+    all.push_back({&slot.arrays, arrays, MemoryKind::kPinnedHost, "the arrays of a step"});
+    all.push_back({&slot.blocks, 4 * entries, MemoryKind::kPinnedHost, "the block tables"});
+    TESSERA_ASSIGN_OR_RETURN(slot.end, device_.NewStream());
+  }
+  for (const Wanted& wanted : all) {
     auto buffer = device_.Allocate(wanted.bytes, wanted.kind);
     if (!buffer.ok()) return NoMemory(wanted.what, buffer.error());
     *wanted.buffer = std::move(buffer).value();
   }
+  host_table_.assign(static_cast<size_t>(entries), 0);
   return NewPlans({.max_seqs = options_.max_seqs, .max_tokens = options_.max_batch_tokens},
                   &plans_);
 }
@@ -146,6 +153,9 @@ Status Worker::Check(const StepBatch& batch) const {
                 batch.sampling.rows.size() == batch.logit_rows.size());
   for (const int32_t id : batch.token_ids) {
     if (id >= 0 && id < vocab_size_) continue;
+    if (id < 0 && options_.run_ahead && static_cast<size_t>(SampledBefore(id)) < num_sampled_) {
+      continue;
+    }
     return InvalidArgument("the token id " + std::to_string(id) +
                            " is outside the model's vocabulary of " + std::to_string(vocab_size_) +
                            ".");
@@ -159,10 +169,12 @@ Status Worker::Check(const StepBatch& batch) const {
   return {};
 }
 
-// Neighbours travel together.
-void Worker::PatchTables(const std::vector<BlockChange>& changes) {
-  auto* const host = host_table_.As<int32_t>();
+// Neighbours travel together. Not from the table itself: the step after may change an entry again
+// before this one's copy is made.
+void Worker::PatchTables(const std::vector<BlockChange>& changes, Slot* slot) {
+  auto* const staged = slot->blocks.As<int32_t>();
   auto* const device = device_table_.As<int32_t>();
+  TESSERA_CHECK(changes.size() <= host_table_.size(), "each entry of the tables changes once");
   const auto place = [this](const BlockChange& change) {
     return int64_t{change.row} * options_.blocks_per_seq + change.column;
   };
@@ -171,16 +183,16 @@ void Worker::PatchTables(const std::vector<BlockChange>& changes) {
     for (end = begin;
          end < changes.size() && place(changes[end]) == first + static_cast<int64_t>(end - begin);
          ++end) {
-      host[place(changes[end])] = changes[end].block;
+      host_table_[static_cast<size_t>(place(changes[end]))] = staged[end] = changes[end].block;
     }
-    stream_.Copy(device + first, host + first,
+    stream_.Copy(device + first, staged + begin,
                  static_cast<int64_t>((end - begin) * sizeof(int32_t)));
   }
 }
 
 // With `padded` > 0 the step is filled up with empty sequences and rows that are kept nowhere.
-void Worker::Upload(const StepBatch& batch, int32_t padded) {
-  const Arrays host = Arrays::In(host_arrays_, options_);
+void Worker::Upload(const StepBatch& batch, int32_t padded, Slot* slot) {
+  const Arrays host = Arrays::In(slot->arrays, options_);
   const Arrays device = Arrays::In(device_arrays_, options_);
   const auto fill = [](const auto& values, auto* target, int32_t size, auto padding) {
     std::copy(values.begin(), values.end(), target);
@@ -198,7 +210,7 @@ void Worker::Upload(const StepBatch& batch, int32_t padded) {
   // One copy of everything that is small next to a copy's cost; else of what is there.
   constexpr int64_t kOneCopy = 64 << 10;
   if (Arrays::Bytes(options_) <= kOneCopy) {
-    stream_.Copy(device_arrays_.data(), host_arrays_.data(), Arrays::Bytes(options_));
+    stream_.Copy(device_arrays_.data(), slot->arrays.data(), Arrays::Bytes(options_));
   } else {
     const auto copy = [this](auto* to, const auto* from, int64_t count) {
       stream_.Copy(to, from, count * static_cast<int64_t>(sizeof(*from)));
@@ -226,12 +238,14 @@ void Worker::Upload(const StepBatch& batch, int32_t padded) {
   attention.common_prefix_len = batch.common_prefix_len;
   attention.host = {.query_start_loc = host.query_start_loc,
                     .seq_lens = host.seq_lens,
-                    .block_table = host_table_.As<int32_t>(),
+                    .block_table = host_table_.data(),
                     .slot_mapping = host.slot_mapping};
   attention.device = {.query_start_loc = device.query_start_loc,
                       .seq_lens = device.seq_lens,
                       .block_table = device_table_.As<int32_t>(),
                       .slot_mapping = device.slot_mapping};
+  has_unresolved_ = std::any_of(batch.token_ids.begin(), batch.token_ids.end(),
+                                [](int32_t id) { return id < 0; });
   forward_.token_ids = device.token_ids;
   forward_.positions = device.positions;
   forward_.logit_rows = device.logit_rows;
@@ -243,6 +257,11 @@ Status Worker::Forward(const std::vector<std::unique_ptr<AttentionPlan>>& plans,
     layers_[i].plan = plans[groups_.group_of_layer[i]].get();
   }
   forward_.layers = layers_;
+  // A recording serves steps with and without such ids.
+  if (has_unresolved_ || (records_ && options_.run_ahead)) {
+    ops_.ResolveIds(Arrays::In(device_arrays_, options_).token_ids, forward_.attention.num_tokens,
+                    sampled_.As<int32_t>());
+  }
   forward_.logits = {device_logits_.data(), DType::kFloat32, logit_rows, vocab_size_, vocab_size_};
   return model_.Forward(forward_);
 }
@@ -284,6 +303,7 @@ Status Worker::RunRecorded(int32_t size, int32_t logit_rows) {
   for (const auto& plan : recorded.plans) versions.push_back(plan->version());
   if (versions != recorded.versions) {
     recorded.versions = std::move(versions);
+    if (recorded.graph != nullptr) TESSERA_RETURN_IF_ERROR(stream_.Synchronize());
     recorded.graph.reset();
     recorded.warm = false;
   }
@@ -305,7 +325,7 @@ Status Worker::RunRecorded(int32_t size, int32_t logit_rows) {
   return {};
 }
 
-Status Worker::Run(const StepBatch& batch) {
+Status Worker::Run(const StepBatch& batch, Slot* slot) {
   const auto logit_rows = static_cast<int32_t>(batch.logit_rows.size());
   int32_t longest = 0, longest_query = 0;
   for (size_t seq = 0; seq < batch.seq_lens.size(); ++seq) {
@@ -319,44 +339,68 @@ Status Worker::Run(const StepBatch& batch) {
                         size <= std::min({kLargestRecorded, options_.max_seqs,
                                           options_.max_batch_tokens, options_.max_logit_rows}) &&
                         logit_rows <= size;
-  PatchTables(batch.changed_blocks);
-  Upload(batch, recorded ? size : 0);
+  PatchTables(batch.changed_blocks, slot);
+  Upload(batch, recorded ? size : 0, slot);
   if (recorded) return RunRecorded(size, logit_rows);
   return RunUnrecorded(logit_rows);
 }
 
 Status Worker::Submit(const StepBatch& batch) {
   const Clock::time_point start = Clock::now();
+  TESSERA_CHECK(num_under_way_ < (options_.run_ahead ? 2 : 1), "too many steps are under way");
   TESSERA_RETURN_IF_ERROR(Check(batch));
-  result_ = {};
-  submitted_logit_rows_ = static_cast<int64_t>(batch.logit_rows.size());
-  returns_logits_ = batch.returns_logits;
-  samples_ = !batch.sampling.rows.empty();
-  TESSERA_RETURN_IF_ERROR(Run(batch));
+  // The device may still read what a step has left that broke off.
+  if (std::exchange(broken_off_, true)) TESSERA_RETURN_IF_ERROR(stream_.Synchronize());
+  const size_t next = options_.run_ahead ? (oldest_ + num_under_way_) % slots_.size() : 0;
+  Slot& slot = slots_[next];
+  slot.result = {};
+  slot.logit_rows = static_cast<int64_t>(batch.logit_rows.size());
+  slot.returns_logits = batch.returns_logits;
+  slot.samples = !batch.sampling.rows.empty();
+  TESSERA_RETURN_IF_ERROR(Run(batch, &slot));
   const Clock::time_point computed = Clock::now();
-  result_.model_seconds = SecondsBetween(start, computed);
-  if (!samples_) return {};
-  const Tensor logits = {device_logits_.data(), DType::kFloat32, submitted_logit_rows_, vocab_size_,
-                         vocab_size_};
-  const Status sampled = ops_.Sample(batch.sampling, logits, nullptr);
-  result_.sample_seconds = SecondsBetween(computed, Clock::now());
-  return sampled;
+  slot.result.model_seconds = SecondsBetween(start, computed);
+  num_sampled_ = 0;
+  if (slot.samples) {
+    const Tensor logits = {device_logits_.data(), DType::kFloat32, slot.logit_rows, vocab_size_,
+                           vocab_size_};
+    TESSERA_RETURN_IF_ERROR(ops_.Sample(batch.sampling, logits, sampled_.As<int32_t>()));
+    num_sampled_ = batch.sampling.rows.size();
+  } else {
+    slot.end->Wait(stream_);
+  }
+  slot.result.sample_seconds = SecondsBetween(computed, Clock::now());
+  ++num_under_way_;
+  broken_off_ = false;
+  return {};
 }
 
 Result<StepResult> Worker::Collect() {
   const Clock::time_point start = Clock::now();
-  if (samples_) {
-    TESSERA_ASSIGN_OR_RETURN(result_.sampled, ops_.Sampled());
+  TESSERA_CHECK(num_under_way_ > 0, "no step is under way");
+  Slot& slot = slots_[oldest_];
+  if (options_.run_ahead) oldest_ = (oldest_ + 1) % slots_.size();
+  --num_under_way_;
+  if (slot.samples) {
+    TESSERA_ASSIGN_OR_RETURN(slot.result.sampled, ops_.Sampled());
+  } else {
+    TESSERA_RETURN_IF_ERROR(slot.end->Synchronize());
   }
-  if (returns_logits_) {
-    result_.logits.resize(static_cast<size_t>(submitted_logit_rows_ * vocab_size_));
-    stream_.Copy(result_.logits.data(), device_logits_.data(),
-                 submitted_logit_rows_ * vocab_size_ * int64_t{sizeof(float)});
+  if (slot.returns_logits) {
+    TESSERA_CHECK(num_under_way_ == 0, "logits are those of the latest step");
+    slot.result.logits.resize(static_cast<size_t>(slot.logit_rows * vocab_size_));
+    stream_.Copy(slot.result.logits.data(), device_logits_.data(),
+                 slot.logit_rows * vocab_size_ * int64_t{sizeof(float)});
   }
-  TESSERA_RETURN_IF_ERROR(stream_.Synchronize());
-  // What was waited for is the model's.
-  if (stream_.asynchronous()) result_.model_seconds += SecondsBetween(start, Clock::now());
-  return std::move(result_);
+  // On a CPU nothing is waited for, and this costs nothing.
+  if (slot.returns_logits || !stream_.asynchronous()) {
+    TESSERA_RETURN_IF_ERROR(stream_.Synchronize());
+  }
+  if (stream_.asynchronous()) {
+    slot.result.wait_seconds = SecondsBetween(start, Clock::now());
+    slot.result.model_seconds += slot.result.wait_seconds;
+  }
+  return std::move(slot.result);
 }
 
 }  // namespace tessera

@@ -117,14 +117,18 @@ class Ops {
   // y[i] = x[rows[i]].
   virtual void Gather(const Tensor& x, const int32_t* rows, const Tensor& y) = 0;
 
+  // ids[i] = sampled[-1 - ids[i]] for the ids below 0: tokens that Sample() has chosen and the host
+  // does not know yet. All lies on the device.
+  virtual void ResolveIds(int32_t* ids, int64_t count, const int32_t* sampled) = 0;
+
   // Chooses tokens, or computes log probabilities, for each row of float32 logits [rows,
   // vocabulary]. token_ids[i] (memory of the device, may be null) becomes row i's token, so that a
   // next step can read it before the host knows. `batch` is read before this returns; its lists may
   // be large. Fails if there is no memory for the step.
   virtual Status Sample(const SamplingBatch& batch, const Tensor& logits, int32_t* token_ids) = 0;
 
-  // Waits for the latest Sample() and returns its rows: a token each, or why there is none (an
-  // infinite logit, or nothing but NaN and -infinity).
+  // Waits for the oldest Sample() that it has not returned, of the latest two, and returns its
+  // rows: a token each, or why there is none (an infinite logit, or nothing but NaN and -infinity).
   virtual Result<std::vector<Result<SampledToken>>> Sampled() = 0;
 };
 

@@ -172,6 +172,12 @@ std::string ServerMetrics::Render(const std::string& model, const EngineStats* s
            static_cast<double>(stats->timeouts));
     single("tessera:engine_steps_total", "Steps of the engine.", "counter",
            static_cast<double>(stats->steps));
+    single("tessera:engine_steps_ahead_total",
+           "Steps that were submitted before the step before them was done.", "counter",
+           static_cast<double>(stats->steps_ahead));
+    single("tessera:engine_wait_seconds_total",
+           "Time that the engine waited for its device; none while it steps: the host is too slow.",
+           "counter", stats->wait_seconds);
     single("tessera:prompt_tokens_computed_total",
            "Prompt tokens that went through the model, repetitions included.", "counter",
            static_cast<double>(stats->prompt_tokens_computed));

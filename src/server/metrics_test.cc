@@ -43,12 +43,16 @@ TEST(ServerMetricsTest, CountsRequestsByTheirEnd) {
   stats.blocks_total = 8;
   stats.blocks_used = 2;
   stats.prefix_cache_hits = 48;
+  stats.steps_ahead = 7;
+  stats.wait_seconds = 1.5;
   const std::string text = metrics.Render("a\"b\\c\n", &stats, 4, {.resident_bytes = 4096});
   const std::string labels = "{model_name=\"a\\\"b\\\\c\\n\"";
   for (const std::string& line :
        {"\ntessera:num_requests_running" + labels + "} 3\n",
         "\ntessera:kv_cache_usage_perc" + labels + "} 0.25\n",
         "\ntessera:prefix_cache_hits_total" + labels + "} 48\n",
+        "\ntessera:engine_steps_ahead_total" + labels + "} 7\n",
+        "\ntessera:engine_wait_seconds_total" + labels + "} 1.5\n",
         "\ntessera:prompt_tokens_total" + labels + "} 10\n",
         "\ntessera:generation_tokens_total" + labels + "} 2\n",
         "\ntessera:request_success_total" + labels + ",finished_reason=\"length\"} 1\n",

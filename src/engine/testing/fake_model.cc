@@ -3,12 +3,17 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <deque>
 #include <limits>
 #include <new>
 #include <utility>
 
 #include "device/cpu/cpu_device.h"
+#include "device/gpu/emulator/simt_emulator.h"
+#include "device/gpu/gpu_device.h"
+#include "device/gpu/simt_device.h"
 #include "ops/cpu/cpu_ops.h"
+#include "ops/gpu/gpu_ops.h"
 
 namespace tessera::testing {
 namespace {
@@ -109,17 +114,89 @@ class FakeModel : public Model {
   }
 
   Status Forward(const ForwardBatch& batch) override {
-    const HostAccess access(stream_);
-    const AttentionBatch& attention = batch.attention;
     ++counters_->steps;
-    RaiseTo(&counters_->max_rows, attention.num_tokens);
+    RaiseTo(&counters_->max_rows, batch.attention.num_tokens);
     CheckBatch(batch);
-    for (const int32_t token : Tokens(batch)) {
-      if (token == kFailToken) return Internal("The fake model failed as the test asked.");
-      if (token == kMemoryToken) {
-        threads_->ParallelFor(8, [](int64_t, int) { throw std::bad_alloc(); });
+    if (kernel_ == nullptr) {
+      const HostAccess access(stream_);
+      CheckDevice(batch);
+      for (const int32_t token : Tokens(batch)) {
+        if (token == kFailToken) return Internal("The fake model failed as the test asked.");
+        if (token == kMemoryToken) {
+          threads_->ParallelFor(8, [](int64_t, int) { throw std::bad_alloc(); });
+        }
+      }
+      Compute(batch);
+      return {};
+    }
+    // A recording is replayed with the same one, until the model ends.
+    queued_.push_back({this, batch, {batch.layers.begin(), batch.layers.end()}});
+    queued_.back().batch.layers = queued_.back().layers;
+    const Queued* const queued = &queued_.back();
+    static_cast<GpuStream&>(stream_).Launch(*kernel_, {.threads = 32}, queued);
+    return {};
+  }
+
+  // Forward() queues its work on an emulated GPU.
+  Status QueueOn(GpuDevice* device) {
+    static constexpr HostKernel kFunctions[] = {{"fake_forward", [](const void* args) {
+                                                   if (simt::emulator::Thread() != 0) return;
+                                                   const Queued& queued =
+                                                       **static_cast<const Queued* const*>(args);
+                                                   queued.model->Compute(queued.batch);
+                                                 }}};
+    static constexpr KernelImage kImages[] = {{.arch = "simt", .functions = kFunctions}};
+    TESSERA_ASSIGN_OR_RETURN(module_, device->Load(kImages));
+    TESSERA_ASSIGN_OR_RETURN(const GpuKernel kernel, module_->Find("fake_forward", 0));
+    kernel_ = std::make_unique<GpuKernel>(kernel);
+    return {};
+  }
+
+ private:
+  struct Queued {
+    const FakeModel* model;
+    ForwardBatch batch;
+    std::vector<LayerAttention> layers;
+  };
+
+  static std::span<const int32_t> Tokens(const ForwardBatch& batch) {
+    return {batch.token_ids, static_cast<size_t>(batch.attention.num_tokens)};
+  }
+
+  void CheckBatch(const ForwardBatch& batch) const {
+    const AttentionBatch& a = batch.attention;
+    TESSERA_CHECK(batch.layers.size() == specs_.size());
+    const int32_t rows = a.host.query_start_loc[a.num_seqs];
+    TESSERA_CHECK(a.host.query_start_loc[0] == 0);
+    // A recorded step is filled up.
+    TESSERA_CHECK(rows == a.num_tokens || (kernel_ != nullptr && rows < a.num_tokens));
+    for (size_t i = 0; i < batch.layers.size(); ++i) {
+      TESSERA_CHECK(batch.layers[i].plan->spec().window_left == specs_[i].window_left);
+    }
+    int64_t sequences = 0;
+    for (int32_t s = 0; s < a.num_seqs; ++s) {
+      TESSERA_CHECK(a.QueryLen(s) <= a.max_query_len && a.host.seq_lens[s] <= a.max_seq_len);
+      TESSERA_CHECK(a.QueryLen(s) > 0 || a.host.seq_lens[s] == 0, "a row is used or empty");
+      sequences += a.QueryLen(s) > 0 ? 1 : 0;
+    }
+    RaiseTo(&counters_->max_sequences, sequences);
+  }
+
+  static void CheckDevice(const ForwardBatch& batch) {
+    const AttentionBatch& a = batch.attention;
+    for (int32_t s = 0; s < a.num_seqs; ++s) {
+      TESSERA_CHECK(a.host.query_start_loc[s] == a.device.query_start_loc[s] &&
+                    a.host.seq_lens[s] == a.device.seq_lens[s]);
+      for (int32_t i = 0; i < a.QueryLen(s); ++i) {
+        const int32_t row = a.host.query_start_loc[s] + i;
+        TESSERA_CHECK(batch.positions[row] == a.host.seq_lens[s] - a.QueryLen(s) + i);
       }
     }
+  }
+
+  // All addresses are the device's.
+  void Compute(const ForwardBatch& batch) const {
+    const AttentionBatch& attention = batch.attention;
     for (size_t layer = 0; layer < batch.layers.size(); ++layer) Write(batch, layer);
     for (int64_t i = 0; i < batch.logits.rows; ++i) {
       const int32_t row = batch.logit_rows[i];
@@ -128,35 +205,6 @@ class FakeModel : public Model {
       float* const logits = static_cast<float*>(batch.logits.data) + i * batch.logits.stride;
       MakeLogits(batch, seq, row, {logits, static_cast<size_t>(config_.vocab_size)});
     }
-    return {};
-  }
-
- private:
-  static std::span<const int32_t> Tokens(const ForwardBatch& batch) {
-    return {batch.token_ids, static_cast<size_t>(batch.attention.num_tokens)};
-  }
-
-  void CheckBatch(const ForwardBatch& batch) const {
-    const AttentionBatch& a = batch.attention;
-    TESSERA_CHECK(batch.layers.size() == specs_.size());
-    TESSERA_CHECK(a.host.query_start_loc[0] == 0 &&
-                  a.host.query_start_loc[a.num_seqs] == a.num_tokens);
-    for (size_t i = 0; i < batch.layers.size(); ++i) {
-      TESSERA_CHECK(batch.layers[i].plan->spec().window_left == specs_[i].window_left);
-    }
-    int64_t sequences = 0;
-    for (int32_t s = 0; s < a.num_seqs; ++s) {
-      TESSERA_CHECK(a.host.query_start_loc[s] == a.device.query_start_loc[s] &&
-                    a.host.seq_lens[s] == a.device.seq_lens[s]);
-      TESSERA_CHECK(a.QueryLen(s) <= a.max_query_len && a.host.seq_lens[s] <= a.max_seq_len);
-      TESSERA_CHECK(a.QueryLen(s) > 0 || a.host.seq_lens[s] == 0, "a row is used or empty");
-      sequences += a.QueryLen(s) > 0 ? 1 : 0;
-      for (int32_t i = 0; i < a.QueryLen(s); ++i) {
-        const int32_t row = a.host.query_start_loc[s] + i;
-        TESSERA_CHECK(batch.positions[row] == a.host.seq_lens[s] - a.QueryLen(s) + i);
-      }
-    }
-    RaiseTo(&counters_->max_sequences, sequences);
   }
 
   // A token's key in the first head is its id, marked with its layer; everything else is NaN.
@@ -166,6 +214,7 @@ class FakeModel : public Model {
     const std::span<const int32_t> tokens = Tokens(batch);
     for (size_t row = 0; row < tokens.size(); ++row) {
       const int64_t slot = batch.attention.device.slot_mapping[row];
+      if (slot == -1) continue;  // what fills a recorded step up
       TESSERA_CHECK(slot >= 0 && slot < cache.num_blocks * cache.block_size);
       const int64_t block = slot / cache.block_size;
       const int64_t token = slot % cache.block_size;
@@ -206,6 +255,9 @@ class FakeModel : public Model {
   Stream& stream_;
   ModelConfig config_;
   std::vector<AttentionSpec> specs_;
+  std::unique_ptr<GpuModule> module_;  // of an emulated GPU, as the next two
+  std::unique_ptr<GpuKernel> kernel_;
+  std::deque<Queued> queued_;
 };
 
 }  // namespace
@@ -228,14 +280,26 @@ EngineParts MakeFakeParts(const FakeModelOptions& options, FakeCounters* counter
   threads.num_threads = 2;
   threads.pin = false;
   parts.threads = std::make_unique<ThreadPool>(threads);
-  parts.device = options.device_lost != nullptr ? CreateCpuDevice() : CreateFencedDevice();
-  parts.stream = std::move(parts.device->NewStream()).value();
-  if (options.device_lost != nullptr) {
-    parts.stream = std::make_unique<LossyStream>(options.device_lost);
+  std::unique_ptr<FakeModel> model;
+  if (options.emulated_gpu) {
+    std::unique_ptr<GpuDevice> device = std::move(OpenSimtDevice()).value();
+    parts.stream = std::move(device->NewStream()).value();
+    auto* const stream = static_cast<GpuStream*>(parts.stream.get());
+    parts.ops = std::move(CreateGpuOps(device.get(), stream)).value();
+    model = std::make_unique<FakeModel>(options, counters, parts.threads.get(), stream);
+    const Status queues = model->QueueOn(device.get());
+    EXPECT_TRUE(queues.ok());
+    parts.device = std::move(device);
+  } else {
+    parts.device = options.device_lost != nullptr ? CreateCpuDevice() : CreateFencedDevice();
+    parts.stream = std::move(parts.device->NewStream()).value();
+    if (options.device_lost != nullptr) {
+      parts.stream = std::make_unique<LossyStream>(options.device_lost);
+    }
+    parts.ops = CreateCpuOps(parts.device.get(), parts.stream.get(), parts.threads.get());
+    model = std::make_unique<FakeModel>(options, counters, parts.threads.get(), parts.stream.get());
   }
-  parts.ops = CreateCpuOps(parts.device.get(), parts.stream.get(), parts.threads.get());
-  parts.model =
-      std::make_unique<FakeModel>(options, counters, parts.threads.get(), parts.stream.get());
+  parts.model = std::move(model);
   parts.groups = GroupLayers(parts.model->layer_specs());
   for (size_t i = 0; i < parts.groups.specs.size(); ++i) {
     Selection selection;

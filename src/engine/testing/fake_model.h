@@ -23,6 +23,9 @@ struct FakeModelOptions {
   // Once it is true the device is lost: its stream always fails. Outlives the engine. Null: on a
   // fenced device, which lasts.
   const std::atomic<bool>* device_lost = nullptr;
+  // On the emulated GPU, whose streams do nothing before somebody waits for them; kFailToken and
+  // kMemoryToken mean nothing there. The test links simt_Ops.
+  bool emulated_gpu = false;
 };
 
 // The bytes of one token in its cache: 3 layers, 2 heads, 2 + 3 floats.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <deque>
 #include <optional>
 #include <utility>
 
@@ -132,6 +133,13 @@ class CpuOps final : public Ops {
     });
   }
 
+  void ResolveIds(int32_t* ids, int64_t count, const int32_t* sampled) override {
+    const HostAccess access(stream_);
+    for (int64_t i = 0; i < count; ++i) {
+      if (ids[i] < 0) ids[i] = sampled[-1 - ids[i]];
+    }
+  }
+
   Status Sample(const SamplingBatch& batch, const Tensor& logits, int32_t* token_ids) override {
     const HostAccess access(stream_);
     CheckFloat(logits);
@@ -148,17 +156,23 @@ class CpuOps final : public Ops {
                 : samplers_[static_cast<size_t>(worker)].Sample(values, row, batch);
       }
     });
-    sampled_.clear();
+    std::vector<Result<SampledToken>> tokens;
+    tokens.reserve(sampled.size());
     for (size_t i = 0; i < sampled.size(); ++i) {
       Result<SampledToken>& token = *sampled[i];
       if (token_ids != nullptr) token_ids[i] = token.ok() ? token->token : 0;
-      sampled_.push_back(std::move(token));
+      tokens.push_back(std::move(token));
     }
+    if (sampled_.size() == 2) sampled_.pop_front();
+    sampled_.push_back(std::move(tokens));
     return {};
   }
 
   Result<std::vector<Result<SampledToken>>> Sampled() override {
-    return std::exchange(sampled_, {});
+    TESSERA_CHECK(!sampled_.empty(), "no sampling is under way");
+    std::vector<Result<SampledToken>> tokens = std::move(sampled_.front());
+    sampled_.pop_front();
+    return tokens;
   }
 
  private:
@@ -217,8 +231,8 @@ class CpuOps final : public Ops {
   ThreadPool& threads_;
   const GemmKernels bfloat16_;
   AlignedBuffer scratch_;
-  std::vector<Sampler> samplers_;  // [workers]
-  std::vector<Result<SampledToken>> sampled_;
+  std::vector<Sampler> samplers_;                          // [workers]
+  std::deque<std::vector<Result<SampledToken>>> sampled_;  // not returned: two at most
 };
 
 }  // namespace

@@ -313,6 +313,28 @@ TEST_P(CpuOpsTest, SiluMul) {
   }
 }
 
+TEST_P(CpuOpsTest, ResolveIdsReplacesNegativeIds) {
+  std::vector<int32_t> ids = {4, -1, 0, -3, -2};
+  const int32_t sampled[] = {10, 20, 30};
+  ops_->ResolveIds(ids.data(), 4, sampled);
+  EXPECT_EQ(ids, (std::vector<int32_t>{4, 10, 0, 30, -2}));
+}
+
+TEST_P(CpuOpsTest, SampledReturnsTwoStepsInTheirOrder) {
+  std::vector<float> logits = {1, 2, 3, 9, 2, 3};
+  SamplingBatch batch;
+  batch.rows.push_back({.temperature = 0});
+  for (int64_t step = 0; step < 2; ++step) {
+    const Tensor row = {logits.data() + 3 * step, DType::kFloat32, 1, 3, 3};
+    ASSERT_TRUE(ops_->Sample(batch, row, nullptr).ok());
+  }
+  for (const int32_t want : {2, 0}) {
+    const auto sampled = ops_->Sampled();
+    ASSERT_TRUE(sampled.ok());
+    EXPECT_EQ((*sampled)[0]->token, want);
+  }
+}
+
 TEST_P(CpuOpsTest, GatherTakesRowsInAnyOrder) {
   std::vector<float> x = Random(7 * 5, 1), y(4 * 6, -1.0f);
   const int32_t rows[] = {6, 0, 0, 3};

@@ -64,6 +64,7 @@ std::vector<Wanted> WantedKernels(GpuKernels* k, const std::string& policy) {
   std::vector<Wanted> wanted = {{"activate", &k->activate, kRowThreads, 0},
                                 {"gather", &k->gather, kRowThreads, 0},
                                 {"fill_bias", &k->fill_bias, kRowThreads, 0},
+                                {"resolve_ids", &k->resolve_ids, kRowThreads, 0},
                                 {"sample_edit", &k->sample_edit, kEditThreads, 0},
                                 {"sample_restore", &k->sample_restore, kEditThreads, 0},
                                 {"matmul_sum_splits", &k->matmul_sum_splits, kMatmulThreads, 0}};

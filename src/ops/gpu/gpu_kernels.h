@@ -25,7 +25,7 @@ struct GpuKernels {
   static Result<std::unique_ptr<GpuKernels>> Load(GpuDevice* device);
 
   std::vector<std::unique_ptr<GpuModule>> modules;
-  LaunchableKernel norm_block, norm_wave, qk_norm_rope, activate, gather, fill_bias;
+  LaunchableKernel norm_block, norm_wave, qk_norm_rope, activate, gather, fill_bias, resolve_ids;
   // By MatmulKernel, then by the type of the weights: float32, float16, bfloat16.
   std::array<std::array<LaunchableKernel, 3>, kMatmulKernels> matmul;
   LaunchableKernel matmul_sum_splits;

@@ -161,6 +161,11 @@ class DeviceOps final : public GpuOps {
     GpuOps::LinearActivate(weights, activation, x, products, y);
   }
 
+  void ResolveIds(int32_t* ids, int64_t count, const int32_t* sampled) override {
+    LaunchKernel(stream_, kernels_->resolve_ids, CeilDiv(count, kRowThreads),
+                 ResolveIdsKernelArgs{.ids = ids, .sampled = sampled, .count = count});
+  }
+
   Status Sample(const SamplingBatch& batch, const Tensor& logits, int32_t* token_ids) override {
     TESSERA_RETURN_IF_ERROR(PrepareSample(batch, logits.cols));
     LaunchSample(logits, token_ids);

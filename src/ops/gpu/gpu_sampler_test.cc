@@ -264,6 +264,19 @@ TEST_P(GpuSamplerTest, LogprobsOfGivenTokensAndAlternatives) {
   }
 }
 
+TEST_P(GpuSamplerTest, ResolveIdsTakesTokensThatTheHostDoesNotKnow) {
+  const Buffer logits = device_.Upload(std::vector<float>{1, 2, 3, 9, 2, 3});
+  Buffer tokens = device_.Upload(std::vector<int32_t>{-1, -1, 77});
+  const Buffer ids = device_.Upload(std::vector<int32_t>{1, -2, 0, -1, -3, -1});
+  SamplingBatch batch = OneRow({.temperature = 0});
+  batch.rows.push_back(batch.rows[0]);
+  const Tensor tensor = {logits.data(), DType::kFloat32, 2, 3, 3};
+  ASSERT_TRUE(device_.ops().Sample(batch, tensor, tokens.As<int32_t>()).ok());
+  device_.ops().ResolveIds(ids.As<int32_t>(), 5, tokens.As<int32_t>());
+  EXPECT_EQ(device_.Download<int32_t>(ids, 6), (std::vector<int32_t>{1, 0, 0, 2, 77, -1}));
+  ASSERT_TRUE(device_.ops().Sampled().ok());
+}
+
 INSTANTIATE_TEST_SUITE_P(Policies, GpuSamplerTest, ::testing::ValuesIn(GpuTestDevices()),
                          [](const auto& test) { return test.param; });
 

@@ -34,9 +34,11 @@ SIMT_KERNEL(activate, ActivateKernelArgs, kRowThreads, 1) {
 }
 SIMT_KERNEL(gather, GatherKernelArgs, kRowThreads, 1) { GatherBlock(args); }
 SIMT_KERNEL(fill_bias, FillBiasKernelArgs, kRowThreads, 1) { FillBiasBlock(args); }
+SIMT_KERNEL(resolve_ids, ResolveIdsKernelArgs, kRowThreads, 1) { ResolveIdsBlock(args); }
 
 SIMT_KERNELS(SIMT_ENTRY(norm_block_32), SIMT_ENTRY(norm_wave_32), SIMT_ENTRY(qk_norm_rope_32),
              SIMT_ENTRY(norm_block_64), SIMT_ENTRY(norm_wave_64), SIMT_ENTRY(qk_norm_rope_64),
-             SIMT_ENTRY(activate), SIMT_ENTRY(gather), SIMT_ENTRY(fill_bias));
+             SIMT_ENTRY(activate), SIMT_ENTRY(gather), SIMT_ENTRY(fill_bias),
+             SIMT_ENTRY(resolve_ids));
 
 }  // namespace tessera::ops_gpu

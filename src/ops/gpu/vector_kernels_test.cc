@@ -278,6 +278,22 @@ TEST(GatherKernel, RowsOfTablesOfEachTypeAtBothEnds) {
   }
 }
 
+TEST(ResolveIdsKernel, ReplacesNegativeIdsAndNoOthers) {
+  const std::vector<int32_t> sampled = {70, 0, 90};
+  std::vector<int32_t> ids(kRowThreads + 2, 5);
+  ids[0] = -3;
+  ids[1] = 0;
+  ids[kRowThreads] = -1;
+  ids[kRowThreads + 1] = -2;  // after the last one
+  std::vector<int32_t> want = ids;
+  want[0] = 90;
+  want[kRowThreads] = 70;
+  const ResolveIdsKernelArgs args = {
+      .ids = ids.data(), .sampled = sampled.data(), .count = kRowThreads + 1};
+  Emulate(2, kRowThreads, 32, [&] { ResolveIdsBlock(args); });
+  EXPECT_EQ(ids, want);
+}
+
 TEST(FillBiasKernel, RepeatsTheBiasInEachRow) {
   for (const DType type : {DType::kBFloat16, DType::kFloat32}) {
     const std::vector<float> bias = RandomFloats(2100, 1);

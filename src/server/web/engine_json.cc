@@ -23,7 +23,9 @@ Json StatsJson(const EngineStats& stats) {
           {"running", stats.running},
           {"blocks_total", stats.blocks_total},
           {"blocks_used", stats.blocks_used},
+          {"steps_ahead", stats.steps_ahead},
           {"model_seconds", Microseconds(stats.model_seconds)},
+          {"wait_seconds", Microseconds(stats.wait_seconds)},
           {"sample_seconds", Microseconds(stats.sample_seconds)}};
 }
 

@@ -1,5 +1,5 @@
-// Operations that move rows: the gated activation, rows by index, rows of a table, and rows of a
-// bias.
+// Operations that move rows: the gated activation, rows by index, rows of a table, rows of a bias,
+// and ids of tokens that the device alone knows.
 #pragma once
 
 #include <cstdint>
@@ -97,6 +97,20 @@ SIMT_DEVICE void GatherBlock(const GatherKernelArgs& args) {
   } else {
     GatherPart<DType::kBFloat16, DType::kFloat32>(args, row, begin);
   }
+}
+
+// Ids below 0 name a token of the step before, by its row.
+struct ResolveIdsKernelArgs {
+  int32_t* ids;
+  const int32_t* sampled;
+  int64_t count;
+};
+
+SIMT_DEVICE void ResolveIdsBlock(const ResolveIdsKernelArgs& args) {
+  const int64_t i = int64_t{simt::Block()} * kRowThreads + simt::Thread();
+  if (i >= args.count) return;
+  const int32_t id = args.ids[i];
+  if (id < 0) args.ids[i] = args.sampled[-1 - id];
 }
 
 // y[i, j] = bias[j], which a matrix library then adds to.
