@@ -212,6 +212,7 @@ Result<EngineOptions> MakeEngineOptions(const EngineFlags& flags) {
     TESSERA_ASSIGN_OR_RETURN(options.kv_cache_bytes, ParseBytes(flags.kv_cache_size));
   }
   options.device = flags.device;
+  options.fallback_device = flags.fallback_device;
   options.attention_backend = flags.attention_backend;
   options.attention_plugins = flags.attention_plugins;
   options.block_size = flags.block_size;

@@ -25,7 +25,10 @@ constexpr int kMaxTimeoutSeconds = 1'000'000;
 
 struct EngineOptions {
   std::string model_directory;
-  std::string device = "cpu";                  // as OpenDevice()
+  std::string device = "cpu";  // as OpenDevice()
+  // If the device is lost, the model is loaded on this one, which is another: requests whose answer
+  // has not begun start again there, the others end with the error. Empty: the engine ends instead.
+  std::string fallback_device;
   std::string attention_backend;               // as SelectionRequest::backend
   std::vector<std::string> attention_plugins;  // paths of shared libraries with further backends
   DType dtype = DType::kBFloat16;              // of arithmetic and KV cache
@@ -42,7 +45,7 @@ struct EngineOptions {
   bool prefix_caching = true;
   int32_t speculative_tokens = 0;  // of requests that do not say (SamplingParams)
   double request_timeout = 0;      // seconds that a request may take, waiting included; 0: any time
-  // While loading, from the loading thread.
+  // While loading, from the loading thread; not while the fallback device takes over.
   std::function<void(const std::string& phase, int64_t done, int64_t total)> progress;
 };
 
@@ -70,6 +73,11 @@ struct EngineStats {
   std::string device;          // its name, "NVIDIA H200"
   // Why no step can succeed any more: the device was lost. Empty: it works. Requests end with this.
   std::string device_error;
+  // Why the engine has turned to its fallback device: the first one was lost. Empty: it has not.
+  std::string lost_device;
+  bool falling_back = false;  // the model is being loaded there, and requests wait
+  int64_t device_fallbacks =
+      0;  // how often it has been loaded there; other counts begin again then
 };
 
 class Engine {

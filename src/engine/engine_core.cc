@@ -18,36 +18,6 @@ double SecondsSince(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-Status CheckOptions(const EngineOptions& options) {
-  constexpr int32_t kMaxBlockSize = 65536;
-  struct Range {
-    const char* name;
-    int64_t value;
-    int64_t low, high;
-  };
-  constexpr int64_t kMax32 = std::numeric_limits<int32_t>::max();
-  const Range ranges[] = {
-      {"block_size", options.block_size, 1, kMaxBlockSize},
-      {"max_batch_tokens", options.max_batch_tokens, 1, 1 << 20},
-      {"max_running", options.max_running, 1, 1 << 20},
-      {"max_model_len", options.max_model_len, 0, kMax32},
-      {"kv_cache_bytes", options.kv_cache_bytes, 0, std::numeric_limits<int64_t>::max()},
-      {"speculative_tokens", options.speculative_tokens, 0, kMaxSpeculativeTokens},
-  };
-  if (!(options.request_timeout >= 0 && options.request_timeout <= kMaxTimeoutSeconds)) {
-    return InvalidArgument("request_timeout is " + std::to_string(options.request_timeout) +
-                           " seconds, but must be in 0 (any time) to " +
-                           std::to_string(kMaxTimeoutSeconds) + ".");
-  }
-  for (const Range& r : ranges) {
-    if (r.value >= r.low && r.value <= r.high) continue;
-    return InvalidArgument(std::string(r.name) + " is " + std::to_string(r.value) +
-                           ", but must be in " + std::to_string(r.low) + " to " +
-                           std::to_string(r.high) + ".");
-  }
-  return {};
-}
-
 SchedulerOptions MakeSchedulerOptions(const EngineOptions& options, int32_t max_logit_rows) {
   SchedulerOptions result;
   result.block_size = options.block_size;
@@ -167,6 +137,12 @@ Result<std::shared_ptr<const TokenRules>> EngineCore::MakeRules(
   return MakeTokenRules(params, config.eos_token_ids);
 }
 
+void EngineCore::AddChecked(PendingRequest pending) {
+  const Status status = Check(pending.request);
+  if (status.ok()) return Add(pending.id, std::move(pending.request), std::move(pending.callback));
+  requests_->Refuse(std::move(pending), status.error());
+}
+
 Error EngineCore::TooLong(int64_t prompt_tokens) const {
   const std::string start = "The prompt has " + std::to_string(prompt_tokens) +
                             " tokens, which leaves no room for an answer within the ";
@@ -202,6 +178,7 @@ void EngineCore::Step() {
   if (status.ok()) return;
   if (const Status device = worker_->DeviceStatus(); !device.ok()) {
     stats_.device_error = device.error().message;
+    return;
   }
   builder_->Forget();
   requests_->Fail(step_, status.error());

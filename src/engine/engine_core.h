@@ -38,12 +38,22 @@ class EngineCore {
   void Add(uint64_t id, Request request, UpdateCallback callback) {
     requests_->Add(id, std::move(request), std::move(callback));
   }
+  // The same for one that passed another engine's Check, which may have held longer requests.
+  void AddChecked(PendingRequest pending);
+  void Refuse(PendingRequest pending, const Error& error) {
+    requests_->Refuse(std::move(pending), error);
+  }
+  // Takes all requests out: those whose answer has begun end with `error`, the others are returned,
+  // in order of their ids.
+  std::vector<PendingRequest> HandOver(const Error& error) { return requests_->HandOver(error); }
   void Cancel(uint64_t id) { requests_->Cancel(id); }  // unknown ids are ignored
   void CancelAll() { requests_->CancelAll(); }
 
-  // Ends what is past its deadline; then one step, if there is anything to do.
+  // Ends what is past its deadline; then one step, if there is anything to do. If the device is
+  // lost in it, device_error() says so, and all requests stay as they are for HandOver().
   void Step();
 
+  const std::string& device_error() const { return stats_.device_error; }  // as EngineStats
   int64_t num_requests() const { return requests_->size(); }
   EngineStats stats() const;
   EngineView View() const;  // O(blocks + requests)

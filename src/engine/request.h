@@ -74,4 +74,11 @@ struct RequestUpdate {
 // everything else.
 using UpdateCallback = std::function<void(const RequestUpdate&)>;
 
+// A request that waits for an engine.
+struct PendingRequest {
+  uint64_t id = 0;
+  Request request;
+  UpdateCallback callback;
+};
+
 }  // namespace tessera

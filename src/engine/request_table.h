@@ -45,6 +45,9 @@ class RequestTable {
   int64_t Emit(std::vector<SampledRows>* rows);
   // Ends the requests of a lost step; those that wait stay.
   void Fail(const ScheduledStep& step, const Error& error);
+  // As EngineCore's.
+  std::vector<PendingRequest> HandOver(const Error& error);
+  void Refuse(PendingRequest pending, const Error& error);
 
   RequestState* Find(uint64_t id) const { return requests_.at(id).get(); }
   int64_t size() const { return static_cast<int64_t>(requests_.size()); }
@@ -63,6 +66,7 @@ class RequestTable {
   void Guess(RequestState* state) const;
   void FinishWithError(RequestState* state, const Error& error);
   void Finish(RequestState* state, RequestUpdate update);
+  void Forget(RequestState* state);
 
   const RequestTableOptions options_;
   Scheduler* const scheduler_;

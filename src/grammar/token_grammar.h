@@ -88,6 +88,8 @@ class TokenConstraint {
   TokenConstraint& operator=(const TokenConstraint&) = delete;
   ~TokenConstraint() { grammar_->Leave(position_); }
 
+  const std::shared_ptr<TokenGrammar>& grammar() const { return grammar_; }
+
   // The tokens that may come next: those after which the text can still be completed. End tokens
   // are not among them. Fails where the request has used up its work or takes too much memory; it
   // has to end then, and the others go on.
