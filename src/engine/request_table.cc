@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <new>
 
+#include "base/until_memory.h"
 #include "engine/ngram_proposer.h"
 #include "engine/token_rules.h"
 
@@ -43,19 +44,21 @@ void RequestTable::Guard(uint64_t id, UpdateCallback* callback, const Work& work
       if (state.deadline) deadlines_.erase({*state.deadline, id});
       if (state.callback) callback = &state.callback;
     }
-    RequestUpdate end;
-    end.id = id;
-    if (!finishing_.empty()) {
-      const RequestState& state = *finishing_.mapped();
-      end.prompt_tokens = state.sequence.num_prompt_tokens;
-      end.output_tokens = state.output.num_output();
-      end.cached_tokens = state.cached_tokens;
-      end.started = state.started;
-    }
-    end.finish = FinishReason::kError;
-    end.error = kNoMemory;
-    end.error_code = ErrorCode::kOutOfMemory;
-    if (callback != nullptr && *callback) (*callback)(end);
+    UntilMemory([&] {  // a request must hear of its end
+      RequestUpdate end;
+      end.id = id;
+      if (!finishing_.empty()) {
+        const RequestState& state = *finishing_.mapped();
+        end.prompt_tokens = state.sequence.num_prompt_tokens;
+        end.output_tokens = state.output.num_output();
+        end.cached_tokens = state.cached_tokens;
+        end.started = state.started;
+      }
+      end.finish = FinishReason::kError;
+      end.error = kNoMemory;
+      end.error_code = ErrorCode::kOutOfMemory;
+      if (callback != nullptr && *callback) (*callback)(end);
+    });
     finishing_ = {};
   }
 }
