@@ -19,15 +19,6 @@ namespace {
 
 using ::testing::HasSubstr;
 
-std::vector<int32_t> Greedy(std::vector<int32_t> context, int32_t count) {
-  std::vector<int32_t> output;
-  for (int32_t i = 0; i < count; ++i) {
-    output.push_back(FakeNextToken(context, FakeModelOptions().vocab_size));
-    context.push_back(output.back());
-  }
-  return output;
-}
-
 // An engine on the fake model whose device is lost when its first request has had 4 tokens.
 class FallbackTest : public ::testing::Test {
  protected:
@@ -83,17 +74,17 @@ TEST_F(FallbackTest, OneRunsOneIsInItsPromptOneWaits_TheFirstEndsTheOthersAreAns
   });
   std::vector<Request> requests = {GreedyRequest({1, 2, 3}, 20), GreedyRequest(Count(40), 9),
                                    GreedyRequest({7, 8}, 5)};
-  requests[1].sampling.stop_token_ids = {Greedy(Count(40), 6).back()};
+  requests[1].sampling.stop_token_ids = {FakeGreedy(Count(40), 6).back()};
   requests[2].sampling.prompt_logprobs = 0;
   Run(requests);
 
   EXPECT_TRUE(saw_loading);
-  EXPECT_EQ(outcomes_[0].tokens, Greedy({1, 2, 3}, 4));
+  EXPECT_EQ(outcomes_[0].tokens, FakeGreedy({1, 2, 3}, 4));
   EXPECT_EQ(outcomes_[0].finish, FinishReason::kError);
   EXPECT_THAT(outcomes_[0].error, HasSubstr("the fake device was lost"));
-  EXPECT_EQ(outcomes_[1].tokens, Greedy(Count(40), 6));
+  EXPECT_EQ(outcomes_[1].tokens, FakeGreedy(Count(40), 6));
   EXPECT_EQ(outcomes_[1].finish, FinishReason::kStop);
-  EXPECT_EQ(outcomes_[2].tokens, Greedy({7, 8}, 5));
+  EXPECT_EQ(outcomes_[2].tokens, FakeGreedy({7, 8}, 5));
   EXPECT_EQ(outcomes_[2].prompt_logprobs.size(), 2u);
   for (size_t i = 0; i < 3; ++i) EXPECT_EQ(outcomes_[i].finishes, 1);
   const EngineStats stats = engine_->stats();
@@ -154,7 +145,7 @@ TEST_F(FallbackTest, FallbackHoldsShorterRequests_WhatIsTooLongEnds) {
   Run({GreedyRequest({1, 2, 3}, 20), GreedyRequest(Count(30), 5), GreedyRequest({7, 8}, 60)});
   EXPECT_EQ(outcomes_[1].finish, FinishReason::kError);
   EXPECT_THAT(outcomes_[1].error, HasSubstr("The prompt has 30 tokens"));
-  EXPECT_EQ(outcomes_[2].tokens, Greedy({7, 8}, 14));
+  EXPECT_EQ(outcomes_[2].tokens, FakeGreedy({7, 8}, 14));
   EXPECT_EQ(engine_->max_model_len(), 16);
 }
 
@@ -170,7 +161,7 @@ TEST_F(FallbackTest, CancelledAndLateWhileTheFallbackLoads_TheyEndSo) {
     return MakeFakeParts({}, &fallback_counters_);
   });
   Run({GreedyRequest({1, 2, 3}, 20), GreedyRequest({7, 8}, 5)});
-  EXPECT_EQ(outcomes_[1].tokens, Greedy({7, 8}, 5));
+  EXPECT_EQ(outcomes_[1].tokens, FakeGreedy({7, 8}, 5));
   EXPECT_EQ(outcomes_[3].finish, FinishReason::kCancelled);
   EXPECT_EQ(outcomes_[4].finish, FinishReason::kTimeout);
 }

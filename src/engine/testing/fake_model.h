@@ -47,6 +47,9 @@ std::vector<float> FakeLogits(std::span<const int32_t> context, int64_t vocab_si
 // The likeliest one.
 int32_t FakeNextToken(std::span<const int32_t> context, int64_t vocab_size);
 
+// The likeliest `count` ones after `context`, each after those before it; of the usual vocabulary.
+std::vector<int32_t> FakeGreedy(std::vector<int32_t> context, int32_t count);
+
 // `counters` outlives the engine.
 EngineParts MakeFakeParts(const FakeModelOptions& options, FakeCounters* counters);
 
