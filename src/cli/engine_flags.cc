@@ -147,7 +147,7 @@ void AddEngineFlags(CLI::App* command, EngineFlags* flags) {
       ->group("Engine");
   command
       ->add_flag("--no-prefix-cache", flags->no_prefix_cache,
-                 "Compute every prompt whole, also where another one began alike")
+                 "Compute every prompt whole, also if another one began alike")
       ->group("Engine");
   command
       ->add_option("--speculative-tokens", flags->speculative_tokens,

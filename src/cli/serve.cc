@@ -161,7 +161,7 @@ void PrintDefaults(const GenerationDefaults& defaults) {
   add("top_k", defaults.top_k);
   add("min_p", defaults.min_p);
   add("repetition_penalty", defaults.repetition_penalty);
-  if (!text.empty()) PrintRow("sampling", text + " where requests do not say");
+  if (!text.empty()) PrintRow("sampling", text + " if requests do not say");
 }
 
 Result<int> Serve(ServeFlags flags) {
@@ -229,7 +229,7 @@ void AddServerFlags(CLI::App* command, ServeFlags* flags) {
   add("--served-model-name", &flags->names,
       "What clients call the model; without it the directory's name. May be repeated", "NAME");
   add("--generation-config", &flags->generation_config,
-      "How tokens are chosen where requests do not say; auto: as the model's "
+      "How tokens are chosen if requests do not say; auto: as the model's "
       "generation_config.json "
       "recommends; none: as OpenAI has it",
       "WHICH")
@@ -271,7 +271,7 @@ void AddServerFlags(CLI::App* command, ServeFlags* flags) {
       "Seconds that a request may take, waiting included; 0: any time", "SECONDS")
       ->check(CLI::Range(0.0, double{kMaxTimeoutSeconds}));
   add("--drain-timeout", &flags->drain_timeout,
-      "Seconds that answers under way get after Ctrl-C or SIGTERM; where some are cut, the exit "
+      "Seconds that answers under way get after Ctrl-C or SIGTERM; if some are cut, the exit "
       "code is 130",
       "N")
       ->check(CLI::Range(0, 86400));

@@ -34,7 +34,7 @@ struct EngineOptions {
   DType dtype = DType::kBFloat16;              // of arithmetic and KV cache
   int32_t block_size = 16;                     // tokens in a KV block
   int64_t kv_cache_bytes = 0;  // 0: planned from free memory and the longest request
-  // 0: the checkpoint's. Lowered, with a note, where the cache cannot hold it.
+  // 0: the checkpoint's. Lowered, with a note, if the cache cannot hold it.
   int64_t max_model_len = 0;
   int32_t max_batch_tokens = 2048;  // rows of one step: the budget of chunked prefill
   int32_t max_running = 256;        // requests in a step; at most max_batch_tokens
@@ -109,15 +109,15 @@ class Engine {
 
   EngineStats stats() const;
   // Calls `callback` once from the stepping thread, after the step under way: what the engine looks
-  // like (engine/engine_view.h). Never, where the engine ends before. Costs O(blocks).
+  // like (engine/engine_view.h). Never, if the engine ends before. Costs O(blocks).
   void Inspect(std::function<void(const EngineView&)> callback);
   // Lets another attention backend, named as in EngineOptions, compute the layers of one kind (an
-  // index into layer_kinds()) from the next step on. Requests under way go on with it. Refuses one
-  // that cannot serve with all its reasons.
+  // index into layer_kinds()) from the next step on. Requests under way continue with it. Refuses
+  // one that cannot serve with all its reasons.
   Status UseAttentionBackend(size_t kind, const std::string& backend);
   const Model& model() const;
   const DeviceInfo& device() const;
-  const Tokenizer* tokenizer() const;  // null where the directory has none
+  const Tokenizer* tokenizer() const;  // null if the directory has none
   const Selection& attention() const;  // of the first layer, at the start
   // Of each kind of layer, in order of their first: what such a layer is, and who computed it at
   // the start.

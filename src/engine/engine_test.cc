@@ -47,7 +47,7 @@ TEST(Engine, GeneratesWhatTheModelSays) {
   EXPECT_GT(stats.decode_seconds, 0);
 }
 
-// Whoever's memory runs out as it hears of a token, or of its end, ends alone.
+// A listener whose memory runs out as it hears of a token, or of its end, ends alone.
 TEST(Engine, AListenerWithoutMemoryEndsAlone) {
   FakeCounters counters;
   Outcomes outcomes;

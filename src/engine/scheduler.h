@@ -24,7 +24,7 @@ struct SchedulerOptions {
   int32_t turn_tokens = 64;         // that a sequence makes before it gives way to another client's
 };
 
-// The tokens [begin, end) of a sequence are rows of the step, and behind them the first `drafts` of
+// The tokens [begin, end) of a sequence are rows of the step, and after them the first `drafts` of
 // its guesses.
 struct ScheduledChunk {
   Sequence* sequence = nullptr;
@@ -74,7 +74,7 @@ class Scheduler {
   void Schedule(ScheduledStep* step);
 
   // The step's rows lie in the cache now, those of wrong guesses aside. Sampled tokens are appended
-  // afterwards: where guesses were accepted, these and one more.
+  // afterwards: if guesses were accepted, these and one more.
   void Complete(const ScheduledStep& step);
 
   int32_t num_waiting() const { return waiting_.size(); }

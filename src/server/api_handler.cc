@@ -38,7 +38,7 @@ int64_t MostBytes(const ServedModel& model) {
   return std::max(kMostBytes, kBytesOfToken * model.engine().max_model_len());
 }
 
-// The API key that a request brings; "" where it brings none.
+// The API key that a request brings; "" if it brings none.
 std::string_view KeyOf(const HttpRequest& head) {
   const std::string_view given = head.Header("authorization");
   if (LowerCase(given.substr(0, kBearer.size())) != kBearer) return "";

@@ -41,7 +41,7 @@ struct FakeCounters {
   std::atomic<int64_t> max_sequences{0};
 };
 
-// The logits behind `context`: in -8 to 8, differing from context to context.
+// The logits after `context`: in -8 to 8, differing from context to context.
 std::vector<float> FakeLogits(std::span<const int32_t> context, int64_t vocab_size);
 
 // The likeliest one.

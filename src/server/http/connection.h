@@ -69,12 +69,12 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
   Awaitable<void> Run(std::shared_ptr<Connection> self);
   void Finish();
-  // Reads and answers one request; false where the connection is over.
+  // Reads and answers one request; false if the connection is over.
   Awaitable<bool> ServeOne();
-  // Reads the body into request_; false where it was refused, or the connection is over.
+  // Reads the body into request_; false if it was refused, or the connection is over.
   Awaitable<bool> ReadBody(Parser* parser);
   Awaitable<bool> AnswerReadError(SystemError error);
-  Awaitable<void> Handle();  // request_; fills answer_, or not where the connection is over
+  Awaitable<void> Handle();  // request_; fills answer_, or not if the connection is over
   void HandleInTurn();       // on a thread for long work: fills long_result_
   // Tells the client what its request has failed with, if nothing of its answer was sent.
   Awaitable<void> AnswerFailure(HeadProblem failure);

@@ -36,7 +36,7 @@ Exchange::Output Part(std::optional<HttpResponse> head, std::string data, bool e
   return {std::move(head), std::move(data), end};
 }
 
-// Gives the outputs one after another; then nothing more, where none was the end.
+// Gives the outputs one after another; then nothing more, if none was the end.
 class ScriptedExchange : public Exchange {
  public:
   ScriptedExchange(std::vector<Output> outputs, std::atomic<int>* alive)
@@ -192,7 +192,7 @@ TEST_F(ConnectionTest, UploadsMustMakeProgress) {
   }
 }
 
-// Bytes that came quickly do not pay for long silence behind them.
+// Bytes that came quickly do not pay for long silence after them.
 TEST_F(ConnectionTest, SpeedAtFirstBuysNoHours) {
   options_.body_timeout = milliseconds(600);
   options_.min_bytes_per_second = 1000;

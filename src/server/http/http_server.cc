@@ -49,7 +49,7 @@ class HttpServer::Impl {
 
   ~Impl() { Stop(); }
 
-  // On every address that the host's name has, where it has several.
+  // On every address that the host's name has, if it has several.
   Status Listen() {
     const HttpServerOptions& options = context_.options;
     SystemError error;

@@ -87,7 +87,7 @@ TEST(HttpServerTest, ConnectionsAreKeptAndPipelined) {
   EXPECT_THAT(old.head, HasSubstr("Connection: close"));
   HttpClient head(server.port());
   head.Send("HEAD /version HTTP/1.1\r\nHost: x\r\n\r\n" + GetText("/version"));
-  EXPECT_TRUE(head.ReceiveUntil("\r\n\r\nHTTP/1.1 200 OK")) << "no body behind the first head";
+  EXPECT_TRUE(head.ReceiveUntil("\r\n\r\nHTTP/1.1 200 OK")) << "no body after the first head";
 }
 
 // A request that arrives while an answer is under way waits for its turn.
