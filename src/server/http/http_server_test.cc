@@ -56,6 +56,7 @@ TEST(HttpServerTest, TooManyWaitingRequestsAreRefused) {
   HttpClient running(server.port());
   running.Send(PostText("/v1/completions", EndlessBody(R"("stream": true)")));
   ASSERT_TRUE(running.ReceiveUntil("data: "));
+  ASSERT_TRUE(Eventually([&] { return server.engine().stats().waiting == 0; }));
   HttpClient waiting(server.port());
   waiting.Send(PostText("/v1/completions", EndlessBody()));
   ASSERT_TRUE(Eventually([&] { return server.engine().stats().waiting == 1; }));
