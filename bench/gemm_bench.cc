@@ -1,5 +1,5 @@
 // Linear layers on this machine, beside its own limits: the rate of multiply-adds from registers
-// and the bandwidth of memory, measured in the same run; beside oneDNN too, where it was found when
+// and the bandwidth of memory, measured in the same run; beside oneDNN too, if it was found when
 // this was configured. Prints a Markdown table.
 //
 // gemm_bench [threads [seconds for each shape]]
@@ -27,7 +27,7 @@ double Seconds() {
 
 struct Timing {
   double median = 0;
-  double best = 0;  // what the machine does where nothing else runs on it
+  double best = 0;  // what the machine does if nothing else runs on it
 };
 
 // Calls for `budget` seconds and at least five times, after one that warms up.

@@ -16,7 +16,7 @@ class OneDnnLinear {
   virtual void Run() = 0;
 
   // x and weights of ones in `type` (kBFloat16 or kFloat32), the weights once in the order that
-  // oneDNN likes best. Null where this machine's oneDNN has no such product. `threads` holds for
+  // oneDNN likes best. Null if this machine's oneDNN has no such product. `threads` holds for
   // the whole process.
   static std::unique_ptr<OneDnnLinear> Create(DType type, int64_t rows, int64_t in_features,
                                               int64_t out_features, int threads);

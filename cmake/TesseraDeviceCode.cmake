@@ -6,8 +6,14 @@ set(TESSERA_DEVICE_ARCHS auto CACHE STRING
 gfx90a, gfx942, gfx1100, gfx1200, simt (the emulator, in the program as well as in its tests)")
 find_program(TESSERA_NVCC nvcc PATHS /usr/local/cuda/bin)
 find_program(TESSERA_HIP_CLANG clang++-19)
-# Makes the text of gfx942's code that rocm-emulated executes; without it that device is not there.
+# Makes the text of gfx942's code that rocm-emulated executes, and zlib packs it; without them that device is not there.
 find_program(TESSERA_LLVM_OBJDUMP llvm-objdump-19)
+find_package(ZLIB QUIET)
+if(TESSERA_LLVM_OBJDUMP AND ZLIB_FOUND)
+  set(TESSERA_LISTINGS TRUE)
+else()
+  set(TESSERA_LISTINGS FALSE)
+endif()
 
 # Which of them this build makes, with its compilers.
 function(tessera_choose_device_archs)
@@ -112,8 +118,8 @@ function(tessera_device_code NAME)
       set(object ${folder}/${stem}.${arch})
       set(listing "")
       set(objdump "")
-      if(arch STREQUAL "gfx942" AND TESSERA_LLVM_OBJDUMP)
-        set(listing ${object}.listing)
+      if(arch STREQUAL "gfx942" AND TESSERA_LISTINGS)
+        set(listing ${object}.listing.packed)
         set(objdump --objdump ${TESSERA_LLVM_OBJDUMP})
       endif()
       add_custom_command(OUTPUT ${object} ${listing}

@@ -17,6 +17,11 @@ install(TARGETS tessera_base tessera_device tessera_attention tessera_tessera EX
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/tessera DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT attention)
 install(EXPORT tesseraTargets NAMESPACE tessera:: DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/tessera COMPONENT attention)
 
+if("gfx942" IN_LIST TESSERA_BUILT_ARCHS AND TESSERA_LISTINGS)
+  set(TESSERA_NEEDS_ZLIB TRUE)
+else()
+  set(TESSERA_NEEDS_ZLIB FALSE)
+endif()
 configure_package_config_file(${PROJECT_SOURCE_DIR}/cmake/tesseraConfig.cmake.in
   ${PROJECT_BINARY_DIR}/tesseraConfig.cmake INSTALL_DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/tessera)
 write_basic_package_version_file(${PROJECT_BINARY_DIR}/tesseraConfigVersion.cmake COMPATIBILITY SameMinorVersion)

@@ -15,6 +15,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import zlib
 
 
 def run(command):
@@ -72,10 +73,13 @@ def compile_amd(args, folder):
 
 
 def write_listing(args):
-    """The disassembler's text, less what the interpreter does not read: encodings and blanks."""
+    """The disassembler's text, less what the interpreter does not read: encodings and blanks. And packed
+    (gfx942/packed_listing.h), which is what the program holds."""
     text = run([args.objdump, "-d", args.output])
     text = re.sub(r" *// 0*([0-9A-F]+):(?: [0-9A-F]{8})+( <.*>)?$", r" //\1:\2", text, flags=re.MULTILINE)
     pathlib.Path(args.output + ".listing").write_text(text)
+    packed = len(text).to_bytes(8, "little") + zlib.compress(text.encode(), 9)
+    pathlib.Path(args.output + ".listing.packed").write_bytes(packed)
 
 
 def main():

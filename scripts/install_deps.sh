@@ -13,12 +13,12 @@ packages=(
 )
 # test.sh: sanitizers, fuzzing, static checks, and the cross build under emulation; oneDNN for gemm_bench, which compares
 # itself with it; clang 19, which compiles the kernels for AMD's
-# GPUs, its linker, and llvm-objdump, whose text of the machine code rocm-emulated executes.
+# GPUs, its linker, and llvm-objdump, whose text of the machine code rocm-emulated executes; zlib, which packs that text.
 test_packages=(
   libdnnl-dev
   clang-16 libclang-rt-16-dev clang-format-16 clang-tidy-16
   g++-aarch64-linux-gnu qemu-user-static
-  clang-19 lld-19 llvm-19
+  clang-19 lld-19 llvm-19 zlib1g-dev
 )
 # The browser that shows the server's page to its test, and what makes an environment for Playwright, which drives it.
 web_packages=(chromium python3-venv)

@@ -34,7 +34,7 @@ TEST(CliBackendsTest, ThePageHoldsTheMatrixOfThisBuild) {
   const auto matrix = RunProgram({"backends", "--matrix"});
   ASSERT_EQ(matrix.exit_code, 0) << matrix.errors;
   EXPECT_EQ(page.substr(first + begin.size(), end - first - begin.size()), matrix.output)
-      << "scripts/update_backend_matrix.sh writes the table anew";
+      << "scripts/update_backend_matrix.sh rewrites the table";
 }
 
 TEST(CliBackendsTest, ExplainNamesEveryCandidateOfEveryKindOfLayer) {

@@ -91,9 +91,11 @@ TEST(CliTest, ChatKeepsAConversationThroughAPipe) {
 TEST(CliTest, BackendsAndDoctorSpeakJson) {
   const auto backends = RunProgram({"backends", "--json"});
   ASSERT_EQ(backends.exit_code, 0) << backends.errors;
-  const json list = json::parse(backends.output);
+  const json devices = json::parse(backends.output);
+  ASSERT_GE(devices.size(), 1u);
+  EXPECT_EQ(devices[0]["device"], "cpu");
   std::vector<std::string> usable;
-  for (const json& backend : list) {
+  for (const json& backend : devices[0]["backends"]) {
     if (backend["usable"].get<bool>()) {
       usable.push_back(backend["name"]);
     } else {
@@ -101,7 +103,19 @@ TEST(CliTest, BackendsAndDoctorSpeakJson) {
     }
   }
   EXPECT_THAT(usable, ::testing::IsSupersetOf({"portable", "reference"}));
-  EXPECT_EQ(RunProgram({"backends", "--reasons"}).exit_code, 0);
+  const json fenced = json::parse(RunProgram({"backends", "--json", "--device", "fenced"}).output);
+  ASSERT_EQ(fenced.size(), 1u);
+  EXPECT_EQ(fenced[0]["device"], "fenced");
+  EXPECT_EQ(fenced[0]["backends"].size(), devices[0]["backends"].size());
+  const auto table = RunProgram({"backends", "--reasons"});
+  EXPECT_EQ(table.exit_code, 0);
+  EXPECT_THAT(table.output, HasSubstr("usable on cpu"));
+  for (const json& device : devices) {  // in the heading of the table, with its backends below
+    EXPECT_THAT(table.output,
+                ::testing::ContainsRegex("\n +.*" + device["device"].get<std::string>() +
+                                         ".*\n +portable"));
+  }
+  EXPECT_THAT(RunProgram({"backends", "--device", "gpu"}).errors, HasSubstr("no device 'gpu'"));
   EXPECT_THAT(RunProgram({"backends", "--explain"}).output, HasSubstr("portable"));
 
   const auto doctor = RunProgram({"doctor", "--json"}, "", {"TESSERA_MODLE=x"});

@@ -272,7 +272,7 @@ class WebPageTest(unittest.TestCase):
         page.keyboard.press("Enter")
         self.answers(page, 1)
         expect(page.locator(".message.user .text")).to_have_text("How many\npears?")
-        # The choice of a backend, which keeps the focus while the table is drawn anew.
+        # The choice of a backend, which keeps the focus while the table is drawn again.
         page.focus("#attention input[value=auto]")
         page.keyboard.press("ArrowDown")
         expect(page.locator("#attention input[value=portable]")).to_be_checked()

@@ -36,7 +36,7 @@ enum class ScaleMode : uint8_t {
   kNone,
   kPerTensor,     // KvCache::k_scale and v_scale point to one number each
   kPerHead,       // they point to [num_kv_heads]
-  kPerTokenHead,  // one float32 for each token and head, inline behind its K and behind its V;
+  kPerTokenHead,  // one float32 for each token and head, inline after its K and after its V;
                   // WriteKv() chooses it
 };
 

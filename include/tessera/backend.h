@@ -50,7 +50,7 @@ struct BackendContext {
 struct Support {
   std::vector<std::string> reasons;  // why not, all of them; empty: yes
 
-  // Predicted cost where the answer is yes, for the choice among several backends:
+  // Predicted cost if the answer is yes, for the choice among several backends:
   double decode_ns_per_key =
       0;  // of one query row over one key of one KV head, averaged over a long context
   double prefill_ns_per_key =

@@ -2,7 +2,7 @@
 // its own share; the results are merged by their lse. (vLLM's decode context parallelism, "DCP".)
 //
 // Token t of a request belongs to rank (t / interleave) % ranks and is that rank's token
-// LocalLength(t). A rank keeps its tokens in blocks of its own, one behind the other.
+// LocalLength(t). A rank keeps its tokens in blocks of its own, one after the other.
 #pragma once
 
 #include <cstdint>

@@ -51,7 +51,7 @@ struct DeviceInfo {
 DeviceInfo DetectCpu();
 
 enum class MemoryKind : uint8_t {
-  kDevice,      // zeroed where the device is a CPU; undefined elsewhere
+  kDevice,      // zeroed if the device is a CPU; undefined elsewhere
   kPinnedHost,  // memory of the host that a device copies from and to in the background
 };
 

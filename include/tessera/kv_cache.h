@@ -55,7 +55,7 @@ struct KvCache {
 };
 
 // The order of the axes in memory, outermost first; content is always innermost. Where the layer
-// stands behind the first place, the layers of a model are interleaved in one allocation.
+// stands after the first place, the layers of a model are interleaved in one allocation.
 enum class KvOrder : uint8_t {
   kBlockHeadToken,       // vLLM's HND
   kBlockTokenHead,       // vLLM's NHD

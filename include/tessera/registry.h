@@ -45,7 +45,7 @@ struct Candidate {
 
 struct Selection {
   std::unique_ptr<Backend> backend;
-  // Every backend, the chosen one first, then by predicted cost, then the refused ones. Where the
+  // Every backend, the chosen one first, then by predicted cost, then the refused ones. If the
   // phases were chosen apart, prefill's.
   std::vector<Candidate> candidates;
   std::vector<Candidate> decode_candidates;  // the same of decode; empty: one choice for both

@@ -70,7 +70,7 @@ class [[nodiscard]] Result {
   bool ok() const { return state_.index() == 0; }
   explicit operator bool() const { return ok(); }
 
-  // The value may be taken only where ok() holds.
+  // The value may be taken only if ok() holds.
   T& value() & { return Get(); }
   const T& value() const& { return const_cast<Result*>(this)->Get(); }
   T&& value() && { return std::move(Get()); }
@@ -114,7 +114,7 @@ using Status = Result<void>;
 #define TESSERA_CONCAT_INNER(a, b) a##b
 #define TESSERA_CONCAT(a, b) TESSERA_CONCAT_INNER(a, b)
 
-// Returns the error from the enclosing function, or goes on.
+// Returns the error from the enclosing function, or continues.
 #define TESSERA_RETURN_IF_ERROR(expression)           \
   do {                                                \
     if (auto status_ = (expression); !status_.ok()) { \

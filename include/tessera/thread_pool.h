@@ -1,4 +1,4 @@
-// A fixed team of pinned threads with cheap barriers, for work that is divided anew many times a
+// A fixed team of pinned threads with cheap barriers, for work that is divided many times a
 // second.
 #pragma once
 
@@ -17,13 +17,13 @@ class ThreadPool {
  public:
   struct Options {
     // Workers, the caller included. 0: one for every core that this process may run on, or fewer
-    // where a container's CPU quota grants less than these cores. Where the system refuses more
+    // if a container's CPU quota grants less than these cores. If the system refuses more
     // threads, the pool has fewer than asked for: see num_threads().
     int num_threads = 0;
     // Pins worker i to the i-th core of the process's affinity mask (the caller, worker 0, is not
     // pinned).
     bool pin = true;
-    // How long a waiting thread spins before it sleeps. 0 where there are more workers than cores.
+    // How long a waiting thread spins before it sleeps. 0 if there are more workers than cores.
     int spin_microseconds = 50;
   };
 
@@ -46,7 +46,7 @@ class ThreadPool {
   }
 
   // Calls function(index, worker) for 0 <= index < count, in pieces that idle workers take as they
-  // come. Where a call throws, no more indices are taken, the calls under way end, and the first
+  // come. If a call throws, no more indices are taken, the calls under way end, and the first
   // exception reaches the caller: memory that runs out on a worker is the caller's to handle.
   template <typename Function>
   void ParallelFor(int64_t count, Function&& function) {

@@ -43,7 +43,7 @@ class BackendChoice {
   static constexpr size_t kKinds = 2;
   static constexpr size_t kPhases = 2;
 
-  // [kind or all of them][phase or both]; "" where no item says anything.
+  // [kind or all of them][phase or both]; "" if no item says anything.
   std::array<std::array<std::string, kPhases + 1>, kKinds + 1> names_;
 };
 

@@ -10,7 +10,7 @@ using ::testing::HasSubstr;
 
 struct Case {
   const char* text;
-  const char* full;  // "prefill decode", with "!" behind where they are judged apart
+  const char* full;  // "prefill decode", with "!" at its end if they are judged apart
   const char* sliding;
 };
 

@@ -219,7 +219,7 @@ TEST_F(BackendRules, ASequenceMayChangeItsBackend) {
       staying.Write(Reference(), first, end);
       const Request::Output got = moving.Attend(backend, first, end);
       const Request::Output want = staying.Attend(Reference(), first, end);
-      // Where it has bfloat16 instructions, x86 rounds probabilities to bfloat16.
+      // If it has bfloat16 instructions, x86 rounds probabilities to bfloat16.
       ExpectNear(got.values, want.values, subject.name == "x86" ? 8e-3f : 3e-5f, subject.name);
       ExpectNear(got.lse, want.lse, 3e-5f, subject.name);
       first = end;

@@ -10,7 +10,7 @@ namespace tessera {
 
 namespace {
 
-// `count` elements from one type to another; a plain copy where they agree.
+// `count` elements from one type to another; a plain copy if they agree.
 void ConvertRow(DType from, const char* source, DType to, char* destination, int32_t count) {
   if (from == to) {
     std::memcpy(destination, source, static_cast<size_t>(count) * SizeOf(from));

@@ -5,7 +5,7 @@
 
 namespace tessera {
 
-// Quantises where the cache does: by the cache's own scales, or by one for each token and head that
+// Quantises if the cache does: by the cache's own scales, or by one for each token and head that
 // makes the largest magnitude the type's largest value. Follows the batch's device arrays: on a
 // CPU, under a HostAccess. Allocates nothing.
 void HostWriteKv(const AttentionSpec& spec, const AttentionBatch& batch, const WriteKvArgs& args,

@@ -120,7 +120,7 @@ TEST(Conformance, QuantisedCaches) {
 }
 
 // Scales by token and head may be of any size; so may queries, whose products with keys are not.
-// Float16, where it is in use on the way, holds none of these numbers.
+// Float16, if it is in use on the way, holds none of these numbers.
 TEST(Conformance, LargeAndSmallNumbers) {
   Conformance conformance;
   for (DType cache : {DType::kE4M3FN, DType::kE5M2, DType::kInt8}) {

@@ -15,6 +15,7 @@
 #include "attention/testing/gfx942_kernels.h"
 #include "device/gpu/gfx942/launcher.h"
 #include "device/gpu/gfx942/module.h"
+#include "device/gpu/gfx942/packed_listing.h"
 #include "device/gpu/gpu_device.h"
 
 namespace tessera {
@@ -64,7 +65,7 @@ class RecordingDevice final : public Device {
 std::unique_ptr<gfx942::Module> LoadModule(size_t index) {
   for (const KernelImage& image : Gfx942AttentionModules()[index].images) {
     if (std::string(image.arch) == "gfx942") {
-      return gfx942::Module::Load(image.code, image.listing).value();
+      return gfx942::Module::Load(image.code, gfx942::UnpackListing(image.listing).value()).value();
     }
   }
   return nullptr;

@@ -25,7 +25,7 @@ struct PlannerOptions {
   // GPUs: all `workers` begin together, and a last wave of a few items leaves most of them idle.
   // Searches for the division with the shortest predicted makespan.
   bool whole_waves = false;
-  double merge_cost = 0.0;  // of one row of one part, where key ranges are split (whole_waves)
+  double merge_cost = 0.0;  // of one row of one part, if key ranges are split (whole_waves)
   // Keys per item under spec.batch_invariant, where the division may depend on the row alone: a
   // multiple of key_step.
   int32_t invariant_split_keys = 2048;

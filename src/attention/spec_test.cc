@@ -30,7 +30,7 @@ TEST(AttentionSpec, ValidateFindsWhatMakesNoSense) {
   }
 }
 
-// 3 new tokens behind 5 cached ones.
+// 3 new tokens after 5 cached ones.
 kernel::KeyRange Keys(int32_t token, int32_t causal, int32_t left, int32_t right) {
   return kernel::VisibleKeys({.causal = causal, .window_left = left, .window_right = right}, 0,
                              token, 5, 8);

@@ -93,7 +93,7 @@ Switches ReadSwitches(const Environment& environment) {
 }
 
 bool IsGfx9(const DeviceInfo& device) {
-  // "gfx942:sramecc+:xnack-" names features behind the colon.
+  // "gfx942:sramecc+:xnack-" names features after the colon.
   const std::string arch = device.arch.substr(0, device.arch.find(':'));
   return arch == "gfx90a" || arch == "gfx942" || arch == "gfx950";
 }
@@ -126,7 +126,7 @@ Result<VllmChoice> ChooseOnAmd(std::string_view name, Family family, const Envir
     choice.backend = "aiter";
   } else if (switches.split || (switches.aiter && switches.unified) || family == Family::kRocm ||
              family == Family::kAiterUnified) {
-    // The unified kernel is not needed where prefill and decode are split.
+    // The unified kernel is not needed if prefill and decode are split.
     const bool by_variable = switches.aiter && switches.unified;
     if (!installed && !switches.split && (by_variable || family == Family::kAiterUnified)) {
       return NoAiter(by_variable ? std::string(kUnified) + "=1" : text);

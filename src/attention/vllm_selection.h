@@ -19,7 +19,7 @@ bool IsVllmName(std::string_view name);
 bool HasVllmChoice(const Environment& environment);
 
 struct VllmChoice {
-  std::string backend;  // Tessera's name; "auto" where vLLM takes what the platform has by default
+  std::string backend;  // Tessera's name; "auto" if vLLM takes what the platform has by default
   std::vector<std::string> warnings;
 };
 
@@ -33,7 +33,7 @@ struct VllmChoice {
 //   CPU     the CPU's backend, whatever the name
 //
 // Names that came to vLLM later (ROCM_AITER_FA as a choice, ROCM_AITER_UNIFIED_ATTN) choose what
-// they choose there. `device.features` holds "aiter" where AITER is installed. Errors: unknown
+// they choose there. `device.features` holds "aiter" if AITER is installed. Errors: unknown
 // names, AITER asked for and not installed, kernels that Tessera has no counterpart of.
 Result<VllmChoice> ChooseAsVllm(std::string_view name, const Environment& environment,
                                 const DeviceInfo& device);

@@ -19,7 +19,7 @@ std::optional<int64_t> ReadNumber(const std::string& path) {
   return number;
 }
 
-// The number behind `key` in a file of "key number" lines.
+// The number after `key` in a file of "key number" lines.
 int64_t ReadField(const std::string& path, std::string_view key) {
   std::ifstream file(path);
   std::string name;

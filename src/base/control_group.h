@@ -18,10 +18,10 @@ struct ControlGroupMemory {
   std::optional<int64_t> available_bytes;
 };
 
-// Without values where no limit is set.
+// Without values if no limit is set.
 ControlGroupMemory ReadControlGroupMemory(const std::string& root = "");
 
-// How many cores' worth of time the groups grant, as 2.5; nothing where no quota is set.
+// How many cores' worth of time the groups grant, as 2.5; nothing if no quota is set.
 std::optional<double> ReadControlGroupCpuQuota(const std::string& root = "");
 
 }  // namespace tessera

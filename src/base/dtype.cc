@@ -55,7 +55,7 @@ constexpr int kFloatMantissaBits = 23;
 constexpr int kFloatExponentBias = 127;
 constexpr uint32_t kFloatInfinity = 0x7f800000u;
 
-// `yes` or `no`, by masks: compilers turn a conditional back into a branch where floating-point
+// `yes` or `no`, by masks: compilers turn a conditional back into a branch if floating-point
 // arithmetic that might raise a flag stands before it, and then do not vectorise the loop.
 constexpr uint32_t Select(bool condition, uint32_t yes, uint32_t no) {
   const uint32_t mask = 0u - static_cast<uint32_t>(condition);

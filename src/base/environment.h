@@ -24,10 +24,10 @@ class Environment {
 
   std::optional<std::string> String(std::string_view name) const;
 
-  // A decimal number from `min` to `max`; `fallback` where the variable is not set.
+  // A decimal number from `min` to `max`; `fallback` if the variable is not set.
   Result<int64_t> Int(std::string_view name, int64_t fallback, int64_t min, int64_t max) const;
 
-  // 1/0, true/false, yes/no, on/off in any case; `fallback` where the variable is not set.
+  // 1/0, true/false, yes/no, on/off in any case; `fallback` if the variable is not set.
   Result<bool> Bool(std::string_view name, bool fallback) const;
 
   // The names of all variables that begin with `prefix`, the empty ones too, in alphabetical order:

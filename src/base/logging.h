@@ -1,4 +1,4 @@
-// Messages for whoever runs the program. A Logger is handed to those that log; there is no global
+// Messages for those who run the program. A Logger is handed to those that log; there is no global
 // one, so that a program that embeds the library decides where its messages go.
 #pragma once
 

@@ -29,7 +29,7 @@ void* MapHuge(int64_t bytes) {
   void* const start =
       mmap(nullptr, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (start == MAP_FAILED) return nullptr;
-  // The mapping starts at any page: what lies before and behind the aligned part goes back.
+  // The mapping starts at any page: what lies before and after the aligned part goes back.
   const uintptr_t address = reinterpret_cast<uintptr_t>(start);
   const size_t before = (static_cast<size_t>(kHuge) - address % static_cast<size_t>(kHuge)) %
                         static_cast<size_t>(kHuge);

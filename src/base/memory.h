@@ -20,7 +20,7 @@ class AlignedBuffer {
 
   // Empty: no data, size 0.
   AlignedBuffer() = default;
-  // kInvalidArgument for a negative size, kOutOfMemory where the system refuses.
+  // kInvalidArgument for a negative size, kOutOfMemory if the system refuses.
   static Result<AlignedBuffer> Allocate(int64_t bytes);
 
   AlignedBuffer(AlignedBuffer&& other) noexcept
@@ -53,7 +53,7 @@ class AlignedBuffer {
 };
 
 // Both respect the limits of control groups (containers, job schedulers). `root` stands before
-// every path that is read, for tests. 0 where the system tells nothing.
+// every path that is read, for tests. 0 if the system tells nothing.
 int64_t TotalMemoryBytes(const std::string& root = "");
 // What can be allocated without swapping.
 int64_t AvailableMemoryBytes(const std::string& root = "");

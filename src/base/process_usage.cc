@@ -12,7 +12,7 @@
 #include <malloc.h>
 #endif
 
-// Of the sanitizers' runtime library (sanitizer/allocator_interface.h), where one is linked in.
+// Of the sanitizers' runtime library (sanitizer/allocator_interface.h), if one is linked in.
 extern "C" __attribute__((weak)) size_t __sanitizer_get_current_allocated_bytes();
 
 namespace tessera {

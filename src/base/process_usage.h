@@ -5,7 +5,7 @@
 
 namespace tessera {
 
-// Zero: cannot be told here.
+// Zero: unknown here.
 struct ProcessUsage {
   int64_t resident_bytes = 0;  // in memory, the allocator's reserves and mapped files included
   int64_t virtual_bytes = 0;

@@ -6,7 +6,7 @@
 namespace tessera {
 
 // Markdown: features by backends, asked from the backends of this build, whatever the machine at
-// hand can run; behind it the reasons for each "no".
+// hand can run; after it the reasons for each "no".
 std::string BackendMatrix();
 
 }  // namespace tessera

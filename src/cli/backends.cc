@@ -1,4 +1,7 @@
 // tessera backends: what this build's attention backends can do here, and why not.
+#include <fmt/format.h>
+
+#include <algorithm>
 #include <cstdio>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -11,6 +14,7 @@
 #include "cli/commands.h"
 #include "cli/engine_flags.h"
 #include "cli/exit_code.h"
+#include "device/gpu/gpu_drivers.h"
 #include "model/model.h"
 #include "tessera/plugin.h"
 #include "tessera/registry.h"
@@ -27,52 +31,125 @@ struct BackendsFlags {
   bool matrix = false;
 };
 
-void PrintJson(const std::vector<BackendReport>& reports, const std::vector<FeatureProbe>& probes) {
-  auto list = nlohmann::ordered_json::array();
-  for (const BackendReport& report : reports) {
-    nlohmann::ordered_json features = nlohmann::ordered_json::object();
-    for (size_t i = 0; i < probes.size(); ++i) {
-      features[probes[i].name] = report.features[i].ok();
-    }
-    list.push_back({{"name", report.name},
-                    {"description", report.description},
-                    {"usable", report.usable.ok()},
-                    {"reason", JoinReasons(report.usable)},
-                    {"features", features}});
-  }
-  std::printf("%s\n", list.dump(2).c_str());
+// What the backends of this build say of one device.
+struct DeviceReport {
+  std::string name;  // as --device takes it
+  DeviceInfo info;
+  std::vector<BackendReport> backends;
+};
+
+struct AllReports {
+  std::vector<DeviceReport> devices;
+  std::vector<Error> missing;  // why others are not at hand
+};
+
+Status AddReport(const std::string& name, ThreadPool* threads,
+                 const std::vector<BackendEntry>& plugins, AllReports* reports) {
+  TESSERA_ASSIGN_OR_RETURN(const std::unique_ptr<Device> device, OpenDevice(name));
+  reports->devices.push_back(
+      {name, device->info(), ReportBackends({device.get(), threads}, plugins)});
+  return {};
 }
 
-void PrintTable(const std::vector<BackendReport>& reports,
-                const std::vector<FeatureProbe>& probes) {
-  for (const BackendReport& report : reports) {
-    std::printf(
-        "%-12s %s\n%-12s %s\n", report.name.c_str(), report.description.c_str(), "",
-        report.usable.ok() ? "usable here" : ("not here: " + JoinReasons(report.usable)).c_str());
+// Of every device at hand: the CPU, all GPUs, the emulated ones.
+AllReports ReportAll(ThreadPool* threads, const std::vector<BackendEntry>& plugins) {
+  AllReports reports;
+  const auto add = [&](const std::string& name, bool is_first) {
+    const Status status = AddReport(name, threads, plugins, &reports);
+    if (!status.ok() && is_first) reports.missing.push_back(status.error());
+    return status.ok();
+  };
+  add("cpu", /*is_first=*/true);
+  for (const GpuMaker& maker : GpuMakers()) {
+    for (int i = 0; add(maker.device + ":" + std::to_string(i), i == 0);) ++i;
   }
-  std::printf("\n%-28s", "");
-  for (const BackendReport& report : reports) {
-    if (report.usable.ok()) std::printf("%-12s", report.name.c_str());
-  }
-  std::printf("\n");
-  for (size_t i = 0; i < probes.size(); ++i) {
-    std::printf("%-28s", probes[i].name.c_str());
-    for (const BackendReport& report : reports) {
-      if (report.usable.ok()) std::printf("%-12s", report.features[i].ok() ? "yes" : "-");
+  for (const char* const name : {"simt-emulated", "rocm-emulated"}) add(name, /*is_first=*/true);
+  return reports;
+}
+
+void PrintJson(const AllReports& reports, const std::vector<FeatureProbe>& probes) {
+  auto devices = nlohmann::ordered_json::array();
+  for (const DeviceReport& device : reports.devices) {
+    auto backends = nlohmann::ordered_json::array();
+    for (const BackendReport& report : device.backends) {
+      nlohmann::ordered_json features = nlohmann::ordered_json::object();
+      for (size_t i = 0; i < probes.size(); ++i) {
+        features[probes[i].name] = report.features[i].ok();
+      }
+      backends.push_back({{"name", report.name},
+                          {"description", report.description},
+                          {"usable", report.usable.ok()},
+                          {"reason", JoinReasons(report.usable)},
+                          {"features", features}});
     }
-    std::printf("\n");
+    devices.push_back({{"device", device.name},
+                       {"name", device.info.name},
+                       {"arch", device.info.arch},
+                       {"backends", backends}});
+  }
+  std::printf("%s\n", devices.dump(2).c_str());
+}
+
+// The devices, then where each backend is usable, or why it is not.
+void PrintDevices(const AllReports& reports) {
+  for (const DeviceReport& device : reports.devices) {
+    std::printf("%-14s %s, %s\n", device.name.c_str(), device.info.name.c_str(),
+                device.info.arch.c_str());
+  }
+  for (const Error& error : reports.missing) std::printf("not here: %s\n", error.message.c_str());
+  std::printf("\n");
+  for (size_t i = 0; i < reports.devices.front().backends.size(); ++i) {
+    const BackendReport& any = reports.devices.front().backends[i];
+    std::printf("%-14s %s\n", any.name.c_str(), any.description.c_str());
+    std::string usable, refused;
+    for (const DeviceReport& device : reports.devices) {
+      const Support& support = device.backends[i].usable;
+      if (support.ok()) {
+        usable += (usable.empty() ? "usable on " : ", ") + device.name;
+      } else {
+        refused += fmt::format("{:14} not on {}: {}\n", "", device.name, JoinReasons(support));
+      }
+    }
+    if (!usable.empty()) std::printf("%-14s %s\n", "", usable.c_str());
+    std::printf("%s", refused.c_str());
   }
 }
 
-void PrintReasons(const std::vector<BackendReport>& reports,
-                  const std::vector<FeatureProbe>& probes) {
+// One column for each device, with one for each of its backends in it.
+void PrintTable(const AllReports& reports, const std::vector<FeatureProbe>& probes) {
+  std::string devices = fmt::format("{:28}", ""), backends = devices;
+  std::vector<std::string> rows;
+  for (const FeatureProbe& probe : probes) rows.push_back(fmt::format("{:28}", probe.name));
+  for (const DeviceReport& device : reports.devices) {
+    const size_t begin = backends.size();
+    for (const BackendReport& report : device.backends) {
+      if (!report.usable.ok()) continue;
+      backends += fmt::format("{:11} ", report.name);
+      for (size_t i = 0; i < probes.size(); ++i) {
+        rows[i].resize(backends.size(), ' ');
+        const size_t width = std::max<size_t>(report.name.size(), 11) + 1;
+        rows[i].replace(backends.size() - width, 3, report.features[i].ok() ? "yes" : "-  ");
+      }
+    }
+    if (backends.size() == begin) continue;
+    devices.resize(begin, ' ');
+    devices += device.name;
+    backends.resize(std::max(backends.size(), devices.size() + 1), ' ');
+  }
+  std::printf("\n%s\n%s\n", devices.c_str(), backends.c_str());
+  for (const std::string& row : rows) std::printf("%s\n", row.c_str());
+}
+
+void PrintReasons(const AllReports& reports, const std::vector<FeatureProbe>& probes) {
   std::printf("\n");
-  for (const BackendReport& report : reports) {
-    if (!report.usable.ok()) continue;
-    for (size_t i = 0; i < probes.size(); ++i) {
-      if (report.features[i].ok()) continue;
-      std::printf("%s, %s: %s\n", report.name.c_str(), probes[i].name.c_str(),
-                  JoinReasons(report.features[i]).c_str());
+  for (const DeviceReport& device : reports.devices) {
+    for (const BackendReport& report : device.backends) {
+      if (!report.usable.ok()) continue;
+      for (size_t i = 0; i < probes.size(); ++i) {
+        if (report.features[i].ok()) continue;
+        std::printf("%s, %s, %s: %s\n", device.name.c_str(), report.name.c_str(),
+                    probes[i].name.c_str(), JoinReasons(report.features[i]).c_str());
+      }
     }
   }
 }
@@ -105,17 +182,24 @@ Result<int> Backends(const BackendsFlags& flags) {
   ThreadPool::Options pool_options;
   pool_options.num_threads = flags.engine.threads;
   ThreadPool threads(pool_options);
-  TESSERA_ASSIGN_OR_RETURN(const std::unique_ptr<Device> device, OpenDevice(flags.engine.device));
-  const BackendContext context{device.get(), &threads};
   TESSERA_ASSIGN_OR_RETURN(const std::vector<BackendEntry> plugins,
                            LoadBackendPlugins(flags.engine.attention_plugins));
-  if (flags.explain) return Explain(flags, context, plugins);
+  if (flags.explain) {
+    TESSERA_ASSIGN_OR_RETURN(const std::unique_ptr<Device> device, OpenDevice(flags.engine.device));
+    return Explain(flags, {device.get(), &threads}, plugins);
+  }
+  AllReports reports;
+  if (flags.engine.device == "auto") {
+    reports = ReportAll(&threads, plugins);
+  } else {
+    TESSERA_RETURN_IF_ERROR(AddReport(flags.engine.device, &threads, plugins, &reports));
+  }
   const std::vector<FeatureProbe> probes = FeatureProbes();
-  const std::vector<BackendReport> reports = ReportBackends(context, plugins);
   if (flags.json) {
     PrintJson(reports, probes);
     return kExitOk;
   }
+  PrintDevices(reports);
   PrintTable(reports, probes);
   if (flags.reasons) PrintReasons(reports, probes);
   return kExitOk;
@@ -125,8 +209,9 @@ Result<int> Backends(const BackendsFlags& flags) {
 
 void AddBackendsCommand(CLI::App* app, CommandTable* commands) {
   const auto flags = std::make_shared<BackendsFlags>();
-  CLI::App* command =
-      app->add_subcommand("backends", "List the attention backends and what they support here");
+  CLI::App* command = app->add_subcommand(
+      "backends",
+      "List the attention backends and what they support on each device here, or on --device");
   command->add_flag("--reasons", flags->reasons, "Say for each feature that is missing why");
   command->add_flag("--explain", flags->explain,
                     "Say for each kind of layer of the model which backend computes it, at what "

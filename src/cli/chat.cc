@@ -66,7 +66,7 @@ Result<int> Chat(const ChatFlags& flags) {
 
   const bool terminal = isatty(STDIN_FILENO) == 1;
   if (terminal && !flags.engine.quiet) {
-    std::fputs("Ctrl-C stops an answer. /reset starts anew, /exit ends.\n", stderr);
+    std::fputs("Ctrl-C stops an answer. /reset starts again, /exit ends.\n", stderr);
   }
   Conversation conversation(flags.system);
   LineReader reader(&interrupts);

@@ -150,7 +150,7 @@ void AddEngineFlags(CLI::App* command, EngineFlags* flags) {
       ->group("Engine");
   command
       ->add_flag("--no-prefix-cache", flags->no_prefix_cache,
-                 "Compute every prompt whole, also where another one began alike")
+                 "Compute every prompt whole, also if another one began alike")
       ->group("Engine");
   command
       ->add_option("--speculative-tokens", flags->speculative_tokens,
@@ -226,6 +226,7 @@ Result<EngineOptions> MakeEngineOptions(const EngineFlags& flags) {
     TESSERA_ASSIGN_OR_RETURN(options.kv_cache_bytes, ParseBytes(flags.kv_cache_size));
   }
   options.device = flags.device;
+  options.fallback_device = flags.fallback_device;
   options.attention_backend = flags.attention_backend;
   options.attention_plugins = flags.attention_plugins;
   options.block_size = flags.block_size;

@@ -17,6 +17,7 @@ namespace tessera {
 struct EngineFlags {
   std::string model;  // "": DefaultModelDirectory()
   std::string device = "auto";
+  std::string fallback_device;         // "": none
   std::string dtype;                   // "": SettleDType decides
   std::string cpu_dtype = "bfloat16";  // the default on a CPU; GPUs compute in bfloat16
   std::string attention_backend;       // "": the environment's, else auto

@@ -17,7 +17,7 @@ class InterruptWatch {
   // Whether a signal came, as with Ctrl-C, since the last call. Never waits.
   bool Take();
 
-  // Becomes readable with a pending Ctrl-C, for poll(). -1 where the system gave none.
+  // Becomes readable with a pending Ctrl-C, for poll(). -1 if the system gave none.
   int descriptor() const { return descriptor_; }
 
  private:

@@ -56,7 +56,7 @@ void Progress::Update(int64_t done) {
   const double seconds = std::chrono::duration<double>(now - start_).count();
   const std::string line = FormatProgress(options_.title, done, options_.total, seconds,
                                           options_.as_bytes, terminal_ ? kBarWidth : 0);
-  // On a terminal the line is written over: back to its start, and cleared behind its end.
+  // On a terminal the line is written over: back to its start, and cleared after its end.
   std::fprintf(stderr, terminal_ ? "\r%s\x1b[K" : "%s\n", line.c_str());
   std::fflush(stderr);
 }

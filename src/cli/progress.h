@@ -20,7 +20,7 @@ class Progress {
     int64_t total = 0;
     bool as_bytes = false;      // counts bytes rather than things
     bool quiet = false;         // prints nothing
-    double line_interval = 10;  // seconds between lines where stderr is no terminal
+    double line_interval = 10;  // seconds between lines if stderr is no terminal
   };
 
   explicit Progress(Options options);

@@ -24,7 +24,7 @@ struct Completion {
 };
 
 // Submits the request and waits for its end. `on_text` gets new text on the calling thread and says
-// whether to go on. Ctrl-C, where `interrupts` watches for it, ends the request with kCancelled.
+// whether to continue. Ctrl-C, if `interrupts` watches for it, ends the request with kCancelled.
 Result<Completion> RunRequest(Engine* engine, Request request, InterruptWatch* interrupts,
                               const std::function<bool(const std::string&)>& on_text);
 

@@ -57,7 +57,7 @@ void AddSamplingFlags(CLI::App* command, SamplingParams* params) {
       ->type_name("TEXT")
       ->allow_extra_args(false)
       ->group("Sampling");
-  command->add_flag("--ignore-eos", params->ignore_eos, "Go on behind the model's end token")
+  command->add_flag("--ignore-eos", params->ignore_eos, "Continue after the model's end token")
       ->group("Sampling");
 }
 

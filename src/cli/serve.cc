@@ -107,6 +107,25 @@ void PrintLogLine(const std::string& line) {
   std::fwrite(text.data(), 1, text.size(), stderr);
 }
 
+// Returns when an interrupt asks for the end: "". Or when no step can succeed any more: why.
+std::string WatchDevice(const Engine& engine, InterruptWatch* interrupts) {
+  bool was_lost = false, took_over = false;
+  while (!interrupts->Take()) {
+    const EngineStats stats = engine.stats();
+    if (!stats.device_error.empty()) return stats.device_error;
+    if (!stats.lost_device.empty() && !std::exchange(was_lost, true)) {
+      PrintLogLine("the device was lost, and the fallback device loads the model: " +
+                   stats.lost_device);
+    }
+    if (stats.device_fallbacks > 0 && !std::exchange(took_over, true)) {
+      PrintLogLine("the fallback device has taken over: " + stats.device);
+    }
+    pollfd wait{interrupts->descriptor(), POLLIN, 0};
+    poll(&wait, 1, /*timeout=*/1000);
+  }
+  return "";
+}
+
 // The values that their types do not bound.
 Status CompleteOptions(ServeFlags* flags) {
   TESSERA_ASSIGN_OR_RETURN(const int64_t max_request, ParseBytes(flags->max_request_size));
@@ -142,7 +161,7 @@ void PrintDefaults(const GenerationDefaults& defaults) {
   add("top_k", defaults.top_k);
   add("min_p", defaults.min_p);
   add("repetition_penalty", defaults.repetition_penalty);
-  if (!text.empty()) PrintRow("sampling", text + " where requests do not say");
+  if (!text.empty()) PrintRow("sampling", text + " if requests do not say");
 }
 
 Result<int> Serve(ServeFlags flags) {
@@ -176,20 +195,16 @@ Result<int> Serve(ServeFlags flags) {
                                                  engine_options.model_directory, defaults));
   if (!flags.engine.quiet) PrintReady(url, flags.names.front(), *engine);
 
-  std::string device_error;
-  while (!interrupts.Take() && device_error.empty()) {
-    pollfd wait{interrupts.descriptor(), POLLIN, 0};
-    poll(&wait, 1, /*timeout=*/1000);
-    device_error = engine->stats().device_error;
-  }
+  const std::string device_error = WatchDevice(*engine, &interrupts);
   const int64_t num_cut = Drain(flags, &handler, &interrupts);
   server->Stop();
   if (!device_error.empty()) {
     return Internal(
-        "the device failed, so that the server ends; start it again, or on another "
-        "device with --device: " +
+        "the device failed, so that the server ends; start it again, on another device with "
+        "--device, or let one take over with --fallback-device: " +
         device_error);
   }
+  if (engine->stats().falling_back) std::_Exit(kExitInterrupted);  // loading cannot be stopped
   if (num_cut == 0) return kExitOk;
   if (!flags.engine.quiet) {
     PrintRow("stopped", fmt::format("{} answers were cut, and their clients told so", num_cut));
@@ -214,7 +229,7 @@ void AddServerFlags(CLI::App* command, ServeFlags* flags) {
   add("--served-model-name", &flags->names,
       "What clients call the model; without it the directory's name. May be repeated", "NAME");
   add("--generation-config", &flags->generation_config,
-      "How tokens are chosen where requests do not say; auto: as the model's "
+      "How tokens are chosen if requests do not say; auto: as the model's "
       "generation_config.json "
       "recommends; none: as OpenAI has it",
       "WHICH")
@@ -256,10 +271,14 @@ void AddServerFlags(CLI::App* command, ServeFlags* flags) {
       "Seconds that a request may take, waiting included; 0: any time", "SECONDS")
       ->check(CLI::Range(0.0, double{kMaxTimeoutSeconds}));
   add("--drain-timeout", &flags->drain_timeout,
-      "Seconds that answers under way get after Ctrl-C or SIGTERM; where some are cut, the exit "
+      "Seconds that answers under way get after Ctrl-C or SIGTERM; if some are cut, the exit "
       "code is 130",
       "N")
       ->check(CLI::Range(0, 86400));
+  add("--fallback-device", &flags->engine.fallback_device,
+      "If the device is lost, load the model on this one, as cpu or cuda:1, and answer the "
+      "requests that wait; without it the server ends",
+      "DEVICE");
   command
       ->add_flag("--log-requests", flags->api.log_requests,
                  "A line to stderr for each request, not only for those that the server failed")

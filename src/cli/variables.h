@@ -6,7 +6,7 @@
 
 namespace tessera {
 
-// "" where the program or its tests know the variable; else that nothing reads it, and what is
+// "" if the program or its tests know the variable; else that nothing reads it, and what is
 // probably meant.
 std::string VariableWarning(std::string_view name);
 

@@ -3,7 +3,7 @@
 
 namespace tessera {
 
-// "0.1.0 (1a2b3c4d)"; the commit is left out where the source tree has none.
+// "0.1.0 (1a2b3c4d)"; the commit is left out if the source tree has none.
 const char* VersionText();
 
 // "GNU 12.2.0, Release".

@@ -16,7 +16,7 @@ struct ReadBandwidth {
 };
 
 // Reads `bytes` of memory `passes` times, all workers of `pool` at once, each in two sequential
-// streams, on huge pages where the system grants them. Memory lies on the NUMA node of its reader.
+// streams, on huge pages if the system grants them. Memory lies on the NUMA node of its reader.
 // A buffer below some multiples of the last-level cache measures that cache.
 //
 // kInvalidArgument unless passes >= 1 and bytes >= 4096 per worker; kOutOfMemory.

@@ -18,7 +18,7 @@ enum class MultiplyKind : uint8_t {
 const char* ToString(MultiplyKind kind);
 
 // 10^9 operations (additions and multiplications) a second of all workers together, the fastest of
-// some runs of a few milliseconds; 0 where the machine does not have the instructions. Must not be
+// some runs of a few milliseconds; 0 if the machine does not have the instructions. Must not be
 // called inside the pool's Run.
 double MeasureMultiplyRate(ThreadPool& pool, MultiplyKind kind);
 

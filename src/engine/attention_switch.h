@@ -33,13 +33,13 @@ struct AttentionInUse {
 // Thread-safe.
 class AttentionSwitch {
  public:
-  // Puts a backend that can be switched in the place of each selection's. Where `select` is null
+  // Puts a backend that can be switched in the place of each selection's. If `select` is null
   // they stay as they are, for good. `selections` outlive this.
   AttentionSwitch(const LayerGroups& groups, SelectAttention select,
                   std::vector<Selection>* selections);
 
   // The layers of this kind are computed by another backend from the next step on; sequences under
-  // way go on with it. A backend that cannot serve is refused with all its reasons.
+  // way continue with it. A backend that cannot serve is refused with all its reasons.
   Status Use(size_t kind, const std::string& backend);
 
   // [kinds]
@@ -49,7 +49,7 @@ class AttentionSwitch {
 
  private:
   const SelectAttention select_;
-  std::vector<SwitchingBackend*> backends_;  // [kinds], where there is a select_
+  std::vector<SwitchingBackend*> backends_;  // [kinds], if there is a select_
   mutable std::mutex mutex_;
   std::vector<std::shared_ptr<const AttentionInUse>> in_use_;  // [kinds]
   std::atomic<int64_t> num_switches_{0};

@@ -28,7 +28,7 @@ class BlockPool {
   int32_t num_used() const { return num_blocks() - num_free(); }
   int32_t references(int32_t block) const { return references_[CheckedIndex(block)]; }
 
-  // A free block, now with one reference and not retained; kNoBlock where none is free.
+  // A free block, now with one reference and not retained; kNoBlock if none is free.
   int32_t Allocate();
 
   // One more holder of a block that is held or retained.

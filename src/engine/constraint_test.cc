@@ -132,7 +132,7 @@ TEST_F(ConstraintTest, EndsWhereNothingMayFollow) {
     const char* pattern;
     const char* text;
   };
-  // The last one could go on, but no token has that character.
+  // The last one could continue, but no token has that character.
   const Case cases[] = {{"", ""}, {"ab", "ab"}, {"ab\\u4e2d?", "ab"}, {"\\u4e2d*", ""}};
   const auto engine = MakeEngine();
   for (const Case& c : cases) {

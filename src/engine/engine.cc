@@ -1,9 +1,12 @@
 #include "engine/engine.h"
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <mutex>
+#include <new>
+#include <string>
 #include <thread>
 #include <utility>
 
@@ -13,11 +16,13 @@ namespace tessera {
 
 class Engine::Impl {
  public:
-  Impl(std::unique_ptr<EngineCore> core, double request_timeout)
-      : core_(std::move(core)),
+  Impl(std::unique_ptr<EngineCore> core, const EngineOptions& options)
+      : options_(options),
         request_timeout_(std::chrono::duration_cast<Clock::duration>(
-            std::chrono::duration<double>(request_timeout))),
-        published_(core_->stats()),
+            std::chrono::duration<double>(options.request_timeout))),
+        first_core_(std::move(core)),
+        core_(first_core_.get()),
+        published_(first_core_->stats()),
         thread_([this] { Loop(); }) {}
 
   ~Impl() {
@@ -30,9 +35,9 @@ class Engine::Impl {
   }
 
   Result<uint64_t> Submit(Request request, UpdateCallback callback) {
-    TESSERA_RETURN_IF_ERROR(core_->Check(request));
+    TESSERA_RETURN_IF_ERROR(core().Check(request));
     if (request.rules == nullptr) {
-      TESSERA_ASSIGN_OR_RETURN(request.rules, core_->MakeRules(request.sampling));
+      TESSERA_ASSIGN_OR_RETURN(request.rules, core().MakeRules(request.sampling));
       ClearLists(&request.sampling);
     }
     if (request_timeout_ > Clock::duration::zero()) {
@@ -78,22 +83,16 @@ class Engine::Impl {
     wake_.notify_one();
   }
 
-  AttentionSwitch& attention() { return core_->attention(); }
+  AttentionSwitch& attention() { return core_.load()->attention(); }
   const EngineCore& core() const { return *core_; }
 
  private:
   using Clock = std::chrono::steady_clock;
 
-  struct Submission {
-    uint64_t id = 0;
-    Request request;
-    UpdateCallback callback;
-  };
-
   void Loop() {
     bool stopping = false;
     while (!stopping) {
-      std::vector<Submission> incoming;
+      std::vector<PendingRequest> incoming;
       std::vector<uint64_t> cancels;
       std::vector<std::function<void(const EngineView&)>> inspections;
       {
@@ -110,40 +109,105 @@ class Engine::Impl {
         // They wait until the next statistics say otherwise.
         published_.waiting += static_cast<int32_t>(incoming.size());
       }
-      for (Submission& s : incoming) {
-        core_->Add(s.id, std::move(s.request), std::move(s.callback));
-      }
-      for (const uint64_t id : cancels) core_->Cancel(id);
+      for (PendingRequest& request : incoming) core_.load()->AddChecked(std::move(request));
+      for (const uint64_t id : cancels) core_.load()->Cancel(id);
       if (stopping) {
-        core_->CancelAll();
+        core_.load()->CancelAll();
       } else {
-        core_->Step();
+        Step();
       }
-      Publish();
+      Publish(core().num_requests());
       if (!stopping && !inspections.empty()) {
-        const EngineView view = core_->View();
+        EngineView view = core().View();
+        view.stats = StatsNow();
         for (const auto& callback : inspections) callback(view);
       }
     }
   }
 
-  void Publish() {
+  void Step() {
+    EngineCore& core = *core_;
+    core.Step();
+    if (!core.device_error().empty()) LeaveLostDevice(&core);
+  }
+
+  // Requests whose answer has not begun go to the fallback device, once; the others end.
+  void LeaveLostDevice(EngineCore* lost) {
+    Error error = Internal(lost->device_error());
+    std::vector<PendingRequest> pending = lost->HandOver(error);
+    if (lost->parts().load_fallback != nullptr && lost_device_.empty()) {
+      lost_device_ = error.message;
+      falling_back_ = true;
+      Publish(static_cast<int64_t>(pending.size()));
+      const Status status = LoadFallback();
+      falling_back_ = false;
+      if (!status.ok()) {
+        fallback_error_ = "; its fallback device cannot take over: " + status.error().message;
+      }
+    }
+    EngineCore& core = *core_;
+    const bool took_over = &core != lost;
+    error.message += fallback_error_;
+    for (PendingRequest& request : pending) {
+      if (took_over) {
+        core.AddChecked(std::move(request));
+      } else {
+        core.Refuse(std::move(request), error);
+      }
+    }
+  }
+
+  Status LoadFallback() {
+    try {
+      TESSERA_ASSIGN_OR_RETURN(EngineParts parts, core().parts().load_fallback());
+      TESSERA_ASSIGN_OR_RETURN(second_core_, EngineCore::Create(options_, std::move(parts)));
+    } catch (const std::bad_alloc&) {
+      return OutOfMemory("Memory ran out while the model was loaded.");
+    }
+    core_ = second_core_.get();
+    return {};
+  }
+
+  EngineStats StatsNow() const {
+    EngineStats stats = core().stats();
+    stats.lost_device = lost_device_;
+    stats.falling_back = falling_back_;
+    stats.device_fallbacks = second_core_ != nullptr ? 1 : 0;
+    if (falling_back_) stats.device_error.clear();
+    if (!stats.device_error.empty()) stats.device_error += fallback_error_;
+    return stats;
+  }
+
+  // `active`: requests that have not ended.
+  void Publish(int64_t active) {
     {
       const std::lock_guard lock(mutex_);
-      published_ = core_->stats();
-      active_ = core_->num_requests();
+      published_ = StatsNow();
+      published_.waiting += static_cast<int32_t>(active - core().num_requests());
+      active_ = active;
       if (active_ > 0 || !incoming_.empty()) return;
     }
     idle_.notify_all();
   }
 
-  const std::unique_ptr<EngineCore> core_;  // of the stepping thread, its immutable parts aside
-  const Clock::duration request_timeout_;   // 0: none
+  const EngineOptions options_;
+  const Clock::duration request_timeout_;  // 0: none
+
+  // Of the stepping thread, but for what is immutable in them. The first one stays when the second
+  // takes over: references to its parts are in others' hands.
+  const std::unique_ptr<EngineCore> first_core_;
+  std::unique_ptr<EngineCore> second_core_;  // on the fallback device; null: not needed so far
+  std::atomic<EngineCore*> core_;            // the one that steps
+
+  // Of the stepping thread.
+  std::string lost_device_;  // as EngineStats, and so the next
+  bool falling_back_ = false;
+  std::string fallback_error_;  // why the fallback device could not take over either
 
   mutable std::mutex mutex_;
   std::condition_variable wake_;  // something to do
   std::condition_variable idle_;  // nothing left to do
-  std::vector<Submission> incoming_;
+  std::vector<PendingRequest> incoming_;
   std::vector<uint64_t> cancels_;
   std::vector<std::function<void(const EngineView&)>> inspections_;
   uint64_t last_id_ = 0;
@@ -165,8 +229,7 @@ Result<std::unique_ptr<Engine>> Engine::Create(const EngineOptions& options) {
 Result<std::unique_ptr<Engine>> Engine::Create(const EngineOptions& options, EngineParts parts) {
   TESSERA_ASSIGN_OR_RETURN(std::unique_ptr<EngineCore> core,
                            EngineCore::Create(options, std::move(parts)));
-  return std::unique_ptr<Engine>(
-      new Engine(std::make_unique<Impl>(std::move(core), options.request_timeout)));
+  return std::unique_ptr<Engine>(new Engine(std::make_unique<Impl>(std::move(core), options)));
 }
 
 Result<uint64_t> Engine::Submit(Request request, UpdateCallback callback) {

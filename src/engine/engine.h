@@ -32,13 +32,16 @@ enum class RunAhead : uint8_t {
 
 struct EngineOptions {
   std::string model_directory;
-  std::string device = "cpu";                  // as OpenDevice()
+  std::string device = "cpu";  // as OpenDevice()
+  // If the device is lost, the model is loaded on this one, which is another: requests whose answer
+  // has not begun start again there, the others end with the error. Empty: the engine ends instead.
+  std::string fallback_device;
   std::string attention_backend;               // as SelectionRequest::backend
   std::vector<std::string> attention_plugins;  // paths of shared libraries with further backends
   DType dtype = DType::kBFloat16;              // of arithmetic and KV cache
   int32_t block_size = 16;                     // tokens in a KV block
   int64_t kv_cache_bytes = 0;  // 0: planned from free memory and the longest request
-  // 0: the checkpoint's. Lowered, with a note, where the cache cannot hold it.
+  // 0: the checkpoint's. Lowered, with a note, if the cache cannot hold it.
   int64_t max_model_len = 0;
   int32_t max_batch_tokens = 2048;  // rows of one step: the budget of chunked prefill
   int32_t max_running = 256;        // requests in a step; at most max_batch_tokens
@@ -50,7 +53,7 @@ struct EngineOptions {
   bool prefix_caching = true;
   int32_t speculative_tokens = 0;  // of requests that do not say (SamplingParams)
   double request_timeout = 0;      // seconds that a request may take, waiting included; 0: any time
-  // While loading, from the loading thread.
+  // While loading, from the loading thread; not while the fallback device takes over.
   std::function<void(const std::string& phase, int64_t done, int64_t total)> progress;
 };
 
@@ -82,6 +85,11 @@ struct EngineStats {
   std::string device;         // its name, "NVIDIA H200"
   // Why no step can succeed any more: the device was lost. Empty: it works. Requests end with this.
   std::string device_error;
+  // Why the engine has turned to its fallback device: the first one was lost. Empty: it has not.
+  std::string lost_device;
+  bool falling_back = false;  // the model is being loaded there, and requests wait
+  int64_t device_fallbacks =
+      0;  // how often it has been loaded there; other counts begin again then
 };
 
 class Engine {
@@ -113,15 +121,15 @@ class Engine {
 
   EngineStats stats() const;
   // Calls `callback` once from the stepping thread, after the step under way: what the engine looks
-  // like (engine/engine_view.h). Never, where the engine ends before. Costs O(blocks).
+  // like (engine/engine_view.h). Never, if the engine ends before. Costs O(blocks).
   void Inspect(std::function<void(const EngineView&)> callback);
   // Lets another attention backend, named as in EngineOptions, compute the layers of one kind (an
-  // index into layer_kinds()) from the next step on. Requests under way go on with it. Refuses one
-  // that cannot serve with all its reasons.
+  // index into layer_kinds()) from the next step on. Requests under way continue with it. Refuses
+  // one that cannot serve with all its reasons.
   Status UseAttentionBackend(size_t kind, const std::string& backend);
   const Model& model() const;
   const DeviceInfo& device() const;
-  const Tokenizer* tokenizer() const;  // null where the directory has none
+  const Tokenizer* tokenizer() const;  // null if the directory has none
   const Selection& attention() const;  // of the first layer, at the start
   // Of each kind of layer, in order of their first: what such a layer is, and who computed it at
   // the start.

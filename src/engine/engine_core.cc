@@ -11,36 +11,6 @@
 namespace tessera {
 namespace {
 
-Status CheckOptions(const EngineOptions& options) {
-  constexpr int32_t kMaxBlockSize = 65536;
-  struct Range {
-    const char* name;
-    int64_t value;
-    int64_t low, high;
-  };
-  constexpr int64_t kMax32 = std::numeric_limits<int32_t>::max();
-  const Range ranges[] = {
-      {"block_size", options.block_size, 1, kMaxBlockSize},
-      {"max_batch_tokens", options.max_batch_tokens, 1, 1 << 20},
-      {"max_running", options.max_running, 1, 1 << 20},
-      {"max_model_len", options.max_model_len, 0, kMax32},
-      {"kv_cache_bytes", options.kv_cache_bytes, 0, std::numeric_limits<int64_t>::max()},
-      {"speculative_tokens", options.speculative_tokens, 0, kMaxSpeculativeTokens},
-  };
-  if (!(options.request_timeout >= 0 && options.request_timeout <= kMaxTimeoutSeconds)) {
-    return InvalidArgument("request_timeout is " + std::to_string(options.request_timeout) +
-                           " seconds, but must be in 0 (any time) to " +
-                           std::to_string(kMaxTimeoutSeconds) + ".");
-  }
-  for (const Range& r : ranges) {
-    if (r.value >= r.low && r.value <= r.high) continue;
-    return InvalidArgument(std::string(r.name) + " is " + std::to_string(r.value) +
-                           ", but must be in " + std::to_string(r.low) + " to " +
-                           std::to_string(r.high) + ".");
-  }
-  return {};
-}
-
 SchedulerOptions MakeSchedulerOptions(const EngineOptions& options, int32_t max_logit_rows) {
   SchedulerOptions result;
   result.block_size = options.block_size;
@@ -164,6 +134,12 @@ Result<std::shared_ptr<const TokenRules>> EngineCore::MakeRules(
   const ModelConfig& config = parts_.model->config();
   TESSERA_RETURN_IF_ERROR(Validate(params, config.vocab_size));
   return MakeTokenRules(params, config.eos_token_ids);
+}
+
+void EngineCore::AddChecked(PendingRequest pending) {
+  const Status status = Check(pending.request);
+  if (status.ok()) return Add(pending.id, std::move(pending.request), std::move(pending.callback));
+  requests_->Refuse(std::move(pending), status.error());
 }
 
 Error EngineCore::TooLong(int64_t prompt_tokens) const {

@@ -37,13 +37,25 @@ class EngineCore {
   void Add(uint64_t id, Request request, UpdateCallback callback) {
     requests_->Add(id, std::move(request), std::move(callback));
   }
+  // The same for one that passed another engine's Check, which may have held longer requests.
+  void AddChecked(PendingRequest pending);
+  void Refuse(PendingRequest pending, const Error& error) {
+    requests_->Refuse(std::move(pending), error);
+  }
+  // Takes all requests out: those whose answer has begun end with `error`, the others are returned,
+  // in order of their ids.
+  std::vector<PendingRequest> HandOver(const Error& error) { return requests_->HandOver(error); }
   void Cancel(uint64_t id) { requests_->Cancel(id); }  // unknown ids are ignored
   void CancelAll() { requests_->CancelAll(); }
 
   // Ends what is past its deadline; then one step, if there is anything to do. It may bring the
-  // tokens of the step before, and leave its own under way.
+  // tokens of the step before, and leave its own under way. If the device is lost
+  // in it, device_error() says so, and all requests stay as they are for HandOver().
   void Step();
 
+  const std::string& device_error() const {
+    return pipeline_->stats().device_error;
+  }  // as EngineStats
   int64_t num_requests() const { return requests_->size(); }
   EngineStats stats() const;
   EngineView View() const;  // O(blocks + requests)

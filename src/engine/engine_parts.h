@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -31,12 +32,19 @@ struct EngineParts {
   SelectAttention select_attention;      // to replace one of them later; null: they are final
   int64_t available_bytes = 0;           // of device memory, for the KV cache; 0: unknown
   std::vector<std::string> notes;
+  // The same on another device, for when this one is lost; null: there is none. Called at most
+  // once, from the stepping thread.
+  std::function<Result<EngineParts>()> load_fallback;
 };
+
+// Fails if an option is out of its range, whatever model and device are.
+Status CheckOptions(const EngineOptions& options);
 
 // The rows of a step whose logits may be wanted: as many as fit 64 MiB, and max_running at least.
 int32_t MaxLogitRows(const EngineOptions& options, int64_t vocab_size);
 
-// Loads the model of options.model_directory and chooses the backends for its layers.
+// Loads the model of options.model_directory and chooses the backends for its layers. Options that
+// are out of their range are refused before a device is opened.
 Result<EngineParts> LoadEngineParts(const EngineOptions& options);
 
 }  // namespace tessera

@@ -17,15 +17,6 @@
 namespace tessera::testing {
 namespace {
 
-std::vector<int32_t> Greedy(std::vector<int32_t> context, int32_t count) {
-  std::vector<int32_t> output;
-  for (int32_t i = 0; i < count; ++i) {
-    output.push_back(FakeNextToken(context, FakeModelOptions().vocab_size));
-    context.push_back(output.back());
-  }
-  return output;
-}
-
 std::vector<int32_t> RandomPrompt(std::mt19937* random, int32_t length) {
   std::vector<int32_t> prompt(static_cast<size_t>(length));
   for (int32_t& token : prompt) token = static_cast<int32_t>((*random)() % 90);
@@ -38,7 +29,7 @@ TEST(Engine, GeneratesWhatTheModelSays) {
   const auto engine = MakeFakeEngine(SmallOptions(), &counters);
   ASSERT_TRUE(engine->Submit(GreedyRequest({1, 2, 3}, 10), outcomes.Callback(0)).ok());
   engine->WaitIdle();
-  EXPECT_EQ(outcomes[0].tokens, Greedy({1, 2, 3}, 10));
+  EXPECT_EQ(outcomes[0].tokens, FakeGreedy({1, 2, 3}, 10));
   EXPECT_EQ(outcomes[0].finish, FinishReason::kLength);
   EXPECT_EQ(outcomes[0].finishes, 1);
   EXPECT_EQ(outcomes[0].prompt_tokens, 3);
@@ -56,7 +47,7 @@ TEST(Engine, GeneratesWhatTheModelSays) {
   EXPECT_GT(stats.decode_seconds, 0);
 }
 
-// Whoever's memory runs out as it hears of a token, or of its end, ends alone.
+// A listener whose memory runs out as it hears of a token, or of its end, ends alone.
 TEST(Engine, AListenerWithoutMemoryEndsAlone) {
   FakeCounters counters;
   Outcomes outcomes;
@@ -81,9 +72,9 @@ TEST(Engine, AListenerWithoutMemoryEndsAlone) {
     EXPECT_EQ(outcomes[i].finishes, 1);
     EXPECT_THAT(outcomes[i].error, ::testing::HasSubstr("Memory ran out"));
   }
-  EXPECT_EQ(outcomes[0].tokens, Greedy({1, 2, 3}, 3));
-  EXPECT_EQ(outcomes[1].tokens, Greedy({1, 2, 3}, 9));
-  EXPECT_EQ(outcomes[2].tokens, Greedy({1, 2, 3}, 10));
+  EXPECT_EQ(outcomes[0].tokens, FakeGreedy({1, 2, 3}, 3));
+  EXPECT_EQ(outcomes[1].tokens, FakeGreedy({1, 2, 3}, 9));
+  EXPECT_EQ(outcomes[2].tokens, FakeGreedy({1, 2, 3}, 10));
   EXPECT_EQ(engine->stats().blocks_used, 0);
 }
 
@@ -113,7 +104,8 @@ TEST(Engine, ManyRequestsInLittleMemoryGiveTheSameTokens) {
     }
     engine->WaitIdle();
     for (size_t i = 0; i < requests.size(); ++i) {
-      EXPECT_EQ(outcomes[i].tokens, Greedy(requests[i].prompt, requests[i].sampling.max_tokens));
+      EXPECT_EQ(outcomes[i].tokens,
+                FakeGreedy(requests[i].prompt, requests[i].sampling.max_tokens));
       EXPECT_EQ(outcomes[i].finishes, 1);
     }
     EXPECT_LE(counters.max_rows, c.max_batch_tokens);
@@ -147,7 +139,7 @@ TEST(Engine, LostDeviceFailsRequestsWithItsError) {
   const auto engine = MakeFakeEngine(SmallOptions(), &counters, {.device_lost = &lost});
   ASSERT_TRUE(engine->Submit(GreedyRequest({1, 2, 3}, 4), outcomes.Callback(0)).ok());
   engine->WaitIdle();
-  EXPECT_EQ(outcomes[0].tokens, Greedy({1, 2, 3}, 4));
+  EXPECT_EQ(outcomes[0].tokens, FakeGreedy({1, 2, 3}, 4));
   EXPECT_EQ(engine->stats().device_error, "");
   lost = true;
   for (size_t i = 1; i < 3; ++i) {
@@ -203,7 +195,7 @@ TEST(Engine, LogprobsOfPromptAndOutput) {
 
 TEST(Engine, EndsWhereItShould) {
   const std::vector<int32_t> prompt = {7, 1};
-  const std::vector<int32_t> greedy = Greedy(prompt, 80);
+  const std::vector<int32_t> greedy = FakeGreedy(prompt, 80);
   // A token that the fake model makes for the first time at index 5.
   const int32_t fifth = greedy[5];
   ASSERT_EQ(std::find(greedy.begin(), greedy.end(), fifth) - greedy.begin(), 5);
@@ -249,7 +241,7 @@ TEST(Engine, MinTokensForbidsTheEnd) {
   FakeCounters counters;
   Outcomes outcomes;
   FakeModelOptions model;
-  model.eos_token_ids = {Greedy(prompt, 6)[5]};
+  model.eos_token_ids = {FakeGreedy(prompt, 6)[5]};
   const auto engine = MakeFakeEngine(SmallOptions(), &counters, model);
   Request request = GreedyRequest(prompt, 20);
   request.sampling.min_tokens = 8;
@@ -374,7 +366,7 @@ TEST(Engine, DeadlinesEndWaitingAndRunningRequests) {
   EXPECT_THAT(outcomes[2].error, ::testing::HasSubstr("before its answer began"));
   EXPECT_THAT(outcomes[1].error,
               ::testing::HasSubstr("after " + std::to_string(outcomes[1].tokens.size())));
-  EXPECT_EQ(outcomes[3].tokens, Greedy({1, 4}, 5));
+  EXPECT_EQ(outcomes[3].tokens, FakeGreedy({1, 4}, 5));
   EXPECT_EQ(engine->stats().timeouts, 3);
   EXPECT_EQ(engine->stats().blocks_used, 0);
 }
@@ -444,7 +436,7 @@ TEST(Engine, CallbacksMaySubmitAndCancel) {
   engine->WaitIdle();
   EXPECT_EQ(outcomes[0].finish, FinishReason::kCancelled);
   EXPECT_EQ(outcomes[0].tokens.size(), 1u);
-  EXPECT_EQ(outcomes[1].tokens, Greedy({6}, 4));
+  EXPECT_EQ(outcomes[1].tokens, FakeGreedy({6}, 4));
 }
 
 TEST(Engine, AFailingModelEndsTheRequestsOfItsStepOnly) {
@@ -462,10 +454,10 @@ TEST(Engine, AFailingModelEndsTheRequestsOfItsStepOnly) {
   EXPECT_EQ(outcomes[3].finish, FinishReason::kError);
   EXPECT_EQ(outcomes[3].error_code, ErrorCode::kOutOfMemory);
   EXPECT_THAT(outcomes[3].error, ::testing::HasSubstr("Memory ran out in a step of 2 tokens"));
-  EXPECT_EQ(outcomes[4].tokens, Greedy({1, 3}, 5));
+  EXPECT_EQ(outcomes[4].tokens, FakeGreedy({1, 3}, 5));
   EXPECT_EQ(outcomes[0].finish, FinishReason::kError);
   EXPECT_THAT(outcomes[0].error, ::testing::HasSubstr("failed as the test asked"));
-  EXPECT_EQ(outcomes[1].tokens, Greedy({1, 2}, 5));
+  EXPECT_EQ(outcomes[1].tokens, FakeGreedy({1, 2}, 5));
   EXPECT_EQ(outcomes[2].finish, FinishReason::kError);
   EXPECT_THAT(outcomes[2].error, ::testing::Not(::testing::IsEmpty()));
   EXPECT_EQ(engine->stats().blocks_used, 0);
@@ -518,7 +510,7 @@ TEST(Engine, ManyThreadsSubmitAndCancel) {
   engine->WaitIdle();
   for (size_t i = 0; i < requests.size(); ++i) {
     ASSERT_EQ(outcomes[i].finishes, 1);
-    std::vector<int32_t> expected = Greedy(requests[i].prompt, 12);
+    std::vector<int32_t> expected = FakeGreedy(requests[i].prompt, 12);
     if (cancelled[i]) {
       expected.resize(std::min(expected.size(), outcomes[i].tokens.size()));
     } else {

@@ -50,7 +50,7 @@ struct BlockRun {
   bool operator==(const BlockRun&) const = default;
 };
 
-// All blocks of the pool in order of their numbers, whoever holds them being one of `sequences`.
+// All blocks of the pool in order of their numbers, held by `sequences` alone.
 std::vector<BlockRun> BlockOwners(const BlockPool& pool,
                                   std::span<const Sequence* const> sequences);
 

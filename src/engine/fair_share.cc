@@ -26,7 +26,7 @@ void FairShare::Leave(const std::string& client) {
   const auto found = accounts_.find(client);
   TESSERA_CHECK(found != accounts_.end() && found->second.active > 0, "no such client is here");
   if (--found->second.active > 0) return;
-  // Where it would begin there anyway, nothing needs to be remembered.
+  // If it would begin there anyway, nothing needs to be remembered.
   if (found->second.service <= floor_) accounts_.erase(found);
 }
 

@@ -26,7 +26,7 @@ class FairShare {
   ClientAccount* Enter(const std::string& client);
   void Leave(const std::string& client);
 
-  // What the least served of those that are here has received; 0 where nobody is. O(clients).
+  // What the least served of those that are here has received; 0 if nobody is. O(clients).
   int64_t Least() const;
 
   int32_t num_known() const { return static_cast<int32_t>(accounts_.size()); }

@@ -6,7 +6,7 @@
 namespace tessera {
 
 enum class FinishReason : uint8_t {
-  kNone,       // it goes on
+  kNone,       // it continues
   kStop,       // an end token or a stop string
   kLength,     // max_tokens, or the longest that the model or the cache can hold
   kCancelled,  // by Cancel(), or because the engine was destroyed

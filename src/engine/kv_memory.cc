@@ -64,7 +64,7 @@ Status CheckLayer(const AttentionSpec& spec) {
 }  // namespace
 
 Result<KvPlan> PlanKvMemory(const std::vector<AttentionSpec>& layers, const KvBudget& budget) {
-  constexpr int64_t kUnknownMemory = int64_t{4} << 30;  // assumed where the system does not tell
+  constexpr int64_t kUnknownMemory = int64_t{4} << 30;  // assumed if the system does not tell
   KvPlan plan;
   for (const AttentionSpec& spec : layers) {
     TESSERA_RETURN_IF_ERROR(CheckLayer(spec));

@@ -23,12 +23,12 @@ struct KvBudget {
 struct KvPlan {
   int64_t block_bytes = 0;  // of one block, over all layers
   int32_t num_blocks = 0;
-  int64_t max_model_len = 0;       // lowered where the blocks hold no more
+  int64_t max_model_len = 0;       // lowered if the blocks hold no more
   int64_t asked_model_len = 0;     // before that
   std::vector<std::string> notes;  // for the user: the size, and what was lowered and why
 };
 
-// Fails where no block fits, naming the bytes that one takes, and where kv_cache_bytes is more than
+// Fails if no block fits, naming the bytes that one takes, and if kv_cache_bytes is more than
 // there is. Without kv_cache_bytes the cache holds max_running requests of the greatest length, or
 // fills four fifths of the available memory where that is less.
 Result<KvPlan> PlanKvMemory(const std::vector<AttentionSpec>& layers, const KvBudget& budget);

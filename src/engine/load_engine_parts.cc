@@ -17,26 +17,15 @@ Result<std::unique_ptr<Tokenizer>> LoadTokenizer(const std::string& directory) {
   return Tokenizer::Load(directory);
 }
 
-}  // namespace
-
-int32_t MaxLogitRows(const EngineOptions& options, int64_t vocab_size) {
-  constexpr int64_t kLogitBytes = 64 << 20;
-  const int64_t running = std::min(options.max_running, options.max_batch_tokens);
-  const int64_t rows = kLogitBytes / (vocab_size * static_cast<int64_t>(sizeof(float)));
-  return static_cast<int32_t>(
-      std::clamp<int64_t>(rows, running, std::max<int64_t>(running, options.max_batch_tokens)));
+// "cuda:1": under which name a device is compared with another.
+std::string DeviceId(const std::string& name, const DeviceInfo& info) {
+  const bool is_auto = name == "auto";
+  const std::string id = is_auto ? ToString(info.kind) : name;
+  return id == "cuda" || id == "hip" ? id + ":0" : id;
 }
 
-Result<EngineParts> LoadEngineParts(const EngineOptions& options) {
-  if (options.num_threads < 0) {
-    return InvalidArgument("num_threads is " + std::to_string(options.num_threads) +
-                           ", but must be at least 1, or 0 for all cores.");
-  }
-  const auto report = [&options](const char* phase) {
-    return [&options, phase](int64_t done, int64_t total) {
-      if (options.progress) options.progress(phase, done, total);
-    };
-  };
+// What comes before the weights, so that a choice that cannot serve is refused at once.
+Result<EngineParts> ChooseParts(const EngineOptions& options) {
   TESSERA_ASSIGN_OR_RETURN(const std::vector<BackendEntry> plugins,
                            LoadBackendPlugins(options.attention_plugins));
   EngineParts parts;
@@ -57,7 +46,6 @@ Result<EngineParts> LoadEngineParts(const EngineOptions& options) {
                           ToString(activations) + "; " + ToString(options.dtype) +
                           " is that of the KV cache alone.");
   }
-  // Before the weights, so that a choice that cannot serve is refused at once.
   TESSERA_ASSIGN_OR_RETURN(
       const std::vector<AttentionSpec> specs,
       LoadLayerSpecs(options.model_directory, options.dtype, parts.ops->activation_dtype()));
@@ -76,14 +64,65 @@ Result<EngineParts> LoadEngineParts(const EngineOptions& options) {
                              parts.select_attention(kind, options.attention_backend));
     parts.selections.push_back(std::move(selection));
   }
+  return parts;
+}
 
+// Those of an engine that takes over from a lost device.
+EngineOptions FallbackOptions(const EngineOptions& options) {
+  EngineOptions fallback = options;
+  fallback.device = options.fallback_device;
+  fallback.fallback_device.clear();
+  fallback.progress = nullptr;  // which is of the start
+  return fallback;
+}
+
+// Fails if the fallback device is not another one than `device`, or could not serve the model.
+Status CheckFallback(const EngineOptions& options, const DeviceInfo& device) {
+  const std::string& name = options.fallback_device;
+  if (name == "auto") {
+    return InvalidArgument("fallback_device is auto; name the device, as cpu or cuda:1.");
+  }
+  if (DeviceId(name, device) == DeviceId(options.device, device)) {
+    return InvalidArgument("fallback_device is " + name +
+                           ", on which the model runs already; name another device, or none.");
+  }
+  const auto parts = ChooseParts(FallbackOptions(options));
+  if (parts.ok()) return {};
+  return Error{parts.error().code,
+               "The fallback device " + name + " cannot serve: " + parts.error().message};
+}
+
+}  // namespace
+
+int32_t MaxLogitRows(const EngineOptions& options, int64_t vocab_size) {
+  constexpr int64_t kLogitBytes = 64 << 20;
+  const int64_t running = std::min(options.max_running, options.max_batch_tokens);
+  const int64_t rows = kLogitBytes / (vocab_size * static_cast<int64_t>(sizeof(float)));
+  return static_cast<int32_t>(
+      std::clamp<int64_t>(rows, running, std::max<int64_t>(running, options.max_batch_tokens)));
+}
+
+Result<EngineParts> LoadEngineParts(const EngineOptions& options) {
+  TESSERA_RETURN_IF_ERROR(CheckOptions(options));
+  const auto report = [&options](int64_t done, int64_t total) {
+    if (options.progress) options.progress("weights", done, total);
+  };
+  TESSERA_ASSIGN_OR_RETURN(EngineParts parts, ChooseParts(options));
+  if (!options.fallback_device.empty()) {
+    TESSERA_RETURN_IF_ERROR(CheckFallback(options, parts.device->info()));
+    parts.notes.push_back("Fallback: " + options.fallback_device +
+                          " takes over if the device is lost");
+    parts.load_fallback = [fallback = FallbackOptions(options)] {
+      return LoadEngineParts(fallback);
+    };
+  }
   TESSERA_ASSIGN_OR_RETURN(const ModelConfig config, LoadModelConfig(options.model_directory));
   ModelOptions model;
   model.max_batch_tokens = options.max_batch_tokens;
   model.max_logit_rows = MaxLogitRows(options, config.vocab_size);
   model.dtype = options.dtype;
   model.max_model_len = options.max_model_len;
-  model.progress = report("weights");
+  model.progress = report;
   TESSERA_ASSIGN_OR_RETURN(
       parts.model, LoadModel(options.model_directory, parts.device.get(), parts.ops.get(), model));
   TESSERA_ASSIGN_OR_RETURN(parts.tokenizer, LoadTokenizer(options.model_directory));

@@ -18,7 +18,7 @@ void OutputProcessor::Append(int32_t token, int64_t num_tokens, RequestUpdate* u
   update->tokens.push_back(token);
   update->finish = checker_.Check(token, num_output_, num_tokens);
   if (decoder_) {
-    // A token that ends the request is no part of its text, even where it has a text of its own,
+    // A token that ends the request is no part of its text, even if it has a text of its own,
     // unless that is wanted.
     const bool end_mark = update->finish == FinishReason::kStop && !keeps_stop_;
     const std::string text = end_mark ? std::string() : decoder_->Append(token);

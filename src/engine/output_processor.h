@@ -22,7 +22,7 @@ class OutputProcessor {
   int32_t num_output() const { return num_output_; }
 
   // Takes the request's next token, the num_tokens-th of prompt and output together: adds it and
-  // the text that became certain to `update`, and sets update->finish where the request ends.
+  // the text that became certain to `update`, and sets update->finish if the request ends.
   void Append(int32_t token, int64_t num_tokens, RequestUpdate* update);
 
   // The request ends from outside: adds the text that was held back.

@@ -36,7 +36,7 @@ class PrefixCache {
   PrefixCache& operator=(const PrefixCache&) = delete;
 
   // The longest known beginning of `tokens`, at most `max_blocks` blocks of it, is appended to
-  // `blocks` with a reference for each. `position` then stands behind it.
+  // `blocks` with a reference for each. `position` then stands after it.
   void Match(std::span<const int32_t> tokens, int32_t max_blocks, std::vector<int32_t>* blocks,
              PrefixPosition* position);
 

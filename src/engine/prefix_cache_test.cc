@@ -51,7 +51,7 @@ TEST(PrefixCache, FindsTheLongestBeginning) {
   std::vector<int32_t> other = Tokens(12);
   other[7] = 99;
   EXPECT_EQ(Matched(&pool, &cache, other), 1);
-  // The same tokens behind other ones are something else.
+  // The same tokens after other ones are something else.
   EXPECT_EQ(Matched(&pool, &cache, Tokens(8, 4)), 0);
   const std::vector<int32_t> again = Play(&pool, &cache, other);
   EXPECT_EQ(again[0], first[0]);

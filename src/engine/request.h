@@ -34,7 +34,7 @@ struct Request {
   // after its arrival.
   std::optional<std::chrono::steady_clock::time_point> deadline;
 
-  // What the output's text has to be; null: anything. It ends where the grammar can go on no more.
+  // What the output's text has to be; null: anything. It ends if the grammar can continue no more.
   std::shared_ptr<TokenGrammar> grammar;
 };
 
@@ -52,13 +52,13 @@ struct RequestUpdate {
   uint64_t id = 0;
   std::string text;                    // new text, stop strings and end tokens excluded
   std::vector<int32_t> tokens;         // new tokens, an end token included
-  std::vector<TokenLogprob> logprobs;  // of `tokens`, where asked for
-  // Of the whole prompt, where asked for, with the update that brings the first token; entry 0
+  std::vector<TokenLogprob> logprobs;  // of `tokens`, if asked for
+  // Of the whole prompt, if asked for, with the update that brings the first token; entry 0
   // has token -1, as nothing predicts the first token.
   std::vector<TokenLogprob> prompt_logprobs;
   FinishReason finish = FinishReason::kNone;
   // With kStop: the stop string that ended it, or else the token of stop_token_ids. Neither at the
-  // model's own end, or where the grammar can go on no more.
+  // model's own end, or if the grammar can continue no more.
   std::string stop_string;
   std::optional<int32_t> stop_token;
   std::string error;                            // with kError and kTimeout
@@ -73,5 +73,12 @@ struct RequestUpdate {
 // Called on the stepping thread; must not block, nor call WaitIdle or destroy the engine. May call
 // everything else.
 using UpdateCallback = std::function<void(const RequestUpdate&)>;
+
+// A request that waits for an engine.
+struct PendingRequest {
+  uint64_t id = 0;
+  Request request;
+  UpdateCallback callback;
+};
 
 }  // namespace tessera

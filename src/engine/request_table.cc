@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <new>
 
+#include "base/until_memory.h"
 #include "engine/ngram_proposer.h"
 #include "engine/token_rules.h"
 
@@ -11,6 +12,21 @@ namespace {
 
 constexpr const char* kNoMemory =
     "Memory ran out while the request was served; ask again later, or lower max_running.";
+
+// The request that came in, of one whose answer has not begun. Takes what is large out of `state`.
+Request RequestOf(RequestState* state) {
+  Request request;
+  request.prompt = std::move(state->sequence.tokens);
+  // A token may be awaited of the step under way.
+  request.prompt.resize(static_cast<size_t>(state->sequence.num_prompt_tokens));
+  request.sampling = std::move(state->params);
+  request.rules = state->output.checker().shared_rules();
+  request.priority = static_cast<int32_t>(state->sequence.priority);
+  request.client = std::move(state->sequence.client);
+  request.deadline = state->deadline;
+  if (state->constraint) request.grammar = state->constraint->grammar();
+  return request;
+}
 
 }  // namespace
 
@@ -30,19 +46,21 @@ void RequestTable::Guard(uint64_t id, UpdateCallback* callback, const Work& work
       if (state.deadline) deadlines_.erase({*state.deadline, id});
       if (state.callback) callback = &state.callback;
     }
-    RequestUpdate end;
-    end.id = id;
-    if (!finishing_.empty()) {
-      const RequestState& state = *finishing_.mapped();
-      end.prompt_tokens = state.sequence.num_prompt_tokens;
-      end.output_tokens = state.output.num_output();
-      end.cached_tokens = state.cached_tokens;
-      end.started = state.started;
-    }
-    end.finish = FinishReason::kError;
-    end.error = kNoMemory;
-    end.error_code = ErrorCode::kOutOfMemory;
-    if (callback != nullptr && *callback) (*callback)(end);
+    UntilMemory([&] {  // a request must hear of its end
+      RequestUpdate end;
+      end.id = id;
+      if (!finishing_.empty()) {
+        const RequestState& state = *finishing_.mapped();
+        end.prompt_tokens = state.sequence.num_prompt_tokens;
+        end.output_tokens = state.output.num_output();
+        end.cached_tokens = state.cached_tokens;
+        end.started = state.started;
+      }
+      end.finish = FinishReason::kError;
+      end.error = kNoMemory;
+      end.error_code = ErrorCode::kOutOfMemory;
+      if (callback != nullptr && *callback) (*callback)(end);
+    });
     finishing_ = {};
   }
 }
@@ -225,6 +243,38 @@ void RequestTable::Fail(const ScheduledStep& step, const Error& error) {
   }
 }
 
+std::vector<PendingRequest> RequestTable::HandOver(const Error& error) {
+  std::vector<PendingRequest> pending;
+  while (!requests_.empty()) {
+    const uint64_t id = requests_.begin()->first;
+    Guard(id, nullptr, [&] {
+      RequestState* const state = Find(id);
+      if (state->output.num_output() > 0) return FinishWithError(state, error);
+      PendingRequest& taken = pending.emplace_back();
+      Forget(state);
+      taken.id = id;
+      taken.request = RequestOf(state);
+      taken.callback = std::move(state->callback);
+      finishing_ = {};
+    });
+  }
+  std::sort(pending.begin(), pending.end(),
+            [](const PendingRequest& a, const PendingRequest& b) { return a.id < b.id; });
+  return pending;
+}
+
+void RequestTable::Refuse(PendingRequest pending, const Error& error) {
+  Guard(pending.id, &pending.callback, [&] {
+    RequestUpdate update;
+    update.id = pending.id;
+    update.finish = FinishReason::kError;
+    update.error = error.message;
+    update.error_code = error.code;
+    update.prompt_tokens = static_cast<int32_t>(pending.request.prompt.size());
+    if (pending.callback) pending.callback(update);
+  });
+}
+
 void RequestTable::FinishWithError(RequestState* state, const Error& error) {
   RequestUpdate update;
   update.finish = FinishReason::kError;
@@ -234,12 +284,17 @@ void RequestTable::FinishWithError(RequestState* state, const Error& error) {
   Finish(state, std::move(update));
 }
 
-// Ends a request: its blocks are free and it is forgotten when its callback hears of it.
-void RequestTable::Finish(RequestState* state, RequestUpdate update) {
+// Takes a request out of the table, and keeps it in finishing_.
+void RequestTable::Forget(RequestState* state) {
   finishing_ = requests_.extract(state->sequence.id);
   // One that awaits its last token is not there any more.
   if (state->sequence.account != nullptr) scheduler_->Remove(&state->sequence);
   if (state->deadline) deadlines_.erase({*state->deadline, state->sequence.id});
+}
+
+// Ends a request: its blocks are free and it is forgotten when its callback hears of it.
+void RequestTable::Finish(RequestState* state, RequestUpdate update) {
+  Forget(state);
   update.id = state->sequence.id;
   update.prompt_tokens = state->sequence.num_prompt_tokens;
   update.output_tokens = state->output.num_output();

@@ -48,6 +48,9 @@ class RequestTable {
   void Await(uint64_t id, int32_t row);
   // Ends the requests of a lost step; those that wait stay.
   void Fail(const ScheduledStep& step, const Error& error);
+  // As EngineCore's.
+  std::vector<PendingRequest> HandOver(const Error& error);
+  void Refuse(PendingRequest pending, const Error& error);
 
   // Null: it has ended.
   RequestState* Find(uint64_t id) const {
@@ -74,6 +77,7 @@ class RequestTable {
   void Guess(RequestState* state) const;
   void FinishWithError(RequestState* state, const Error& error);
   void Finish(RequestState* state, RequestUpdate update);
+  void Forget(RequestState* state);
 
   const RequestTableOptions options_;
   Scheduler* const scheduler_;

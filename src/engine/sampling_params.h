@@ -43,7 +43,7 @@ struct SamplingParams {
   std::optional<int32_t> prompt_logprobs;  // the same for the prompt
 
   // Tokens that are guessed from repetitions in prompt and output, and checked in one step: the
-  // answer is the same, and sooner there where guesses are right. 0: off; none: as the engine's
+  // answer is the same, and sooner there if guesses are right. 0: off; none: as the engine's
   // options say.
   std::optional<int32_t> speculative_tokens;
 };

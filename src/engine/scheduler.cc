@@ -106,7 +106,7 @@ bool Scheduler::GivesWay(const Sequence& running, const Sequence& waiting) const
              kOutputTokenService * options_.turn_tokens;
 }
 
-// Where the first of those that wait finds no place, running ones give way to it if that makes one.
+// If the first of those that wait finds no place, running ones give way to it if that makes one.
 // Whether some did.
 bool Scheduler::TakeTurns() {
   if (waiting_.empty()) return false;

@@ -24,7 +24,7 @@ struct SchedulerOptions {
   int32_t turn_tokens = 64;         // that a sequence makes before it gives way to another client's
 };
 
-// The tokens [begin, end) of a sequence are rows of the step, and behind them the first `drafts` of
+// The tokens [begin, end) of a sequence are rows of the step, and after them the first `drafts` of
 // its guesses.
 struct ScheduledChunk {
   Sequence* sequence = nullptr;  // null: it was removed after the step was scheduled
@@ -75,7 +75,7 @@ class Scheduler {
   void Schedule(ScheduledStep* step);
 
   // The step's rows lie in the cache now, those of wrong guesses aside, or will before anything
-  // that is submitted later runs. Sampled tokens are appended (or awaited) afterwards: where
+  // that is submitted later runs. Sampled tokens are appended (or awaited) afterwards: if
   // guesses were accepted, these and one more. All tokens of the step's rows are known by now.
   void Complete(const ScheduledStep& step);
 

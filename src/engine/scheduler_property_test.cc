@@ -270,7 +270,7 @@ class Workload {
     });
   }
 
-  // What the row at position p of a chunk's sequence holds: a token, or behind them a guess.
+  // What the row at position p of a chunk's sequence holds: a token, or after them a guess.
   static int32_t TokenAt(const Sequence& sequence, int32_t p) {
     return p < sequence.size() ? sequence.tokens[static_cast<size_t>(p)]
                                : sequence.draft[static_cast<size_t>(p - sequence.size())];

@@ -55,7 +55,7 @@ void StepPipeline::Step() {
     Fail(*next, submitted.error());
     return;
   }
-  if (!run_ahead_ || !next->sampler.runs_ahead()) {
+  if (!run_ahead_ || !next->sampler.runs_ahead() || !stats_.device_error.empty()) {
     End(next);
     return;
   }
@@ -150,6 +150,7 @@ void StepPipeline::End(Flight* flight) {
 void StepPipeline::Fail(const Flight& flight, const Error& error) {
   if (const Status device = parts_.worker->DeviceStatus(); !device.ok()) {
     stats_.device_error = device.error().message;
+    return;  // the requests stay as they are, for another device
   }
   builder_.Forget();
   parts_.requests->Fail(flight.step, error);

@@ -33,7 +33,8 @@ TokenLogprob ToLogprob(const SampledToken& sampled) {
 Error NothingLeft(const TokenMask* constraint, const TokenRules& rules, bool has_forbidden) {
   if (constraint != nullptr && !HasToken(*constraint, {})) {
     return InvalidArgument(
-        "No token of this model can go on with the answer as its constraint demands; use a pattern "
+        "No token of this model can continue with the answer as its constraint demands; use a "
+        "pattern "
         "or a schema of characters that the model's vocabulary has.");
   }
   std::string demands;
@@ -44,7 +45,7 @@ Error NothingLeft(const TokenMask* constraint, const TokenRules& rules, bool has
   add(!rules.bad_words.empty(), "bad_words");
   add(has_forbidden, "min_tokens");
   add(constraint != nullptr, "the answer's form");
-  return InvalidArgument("No token is left to go on with the answer that satisfies " + demands +
+  return InvalidArgument("No token is left to continue with the answer that satisfies " + demands +
                          "; loosen one of them.");
 }
 

@@ -19,6 +19,7 @@ class StopChecker {
               int64_t max_model_len);
 
   const TokenRules& rules() const { return *rules_; }
+  const std::shared_ptr<const TokenRules>& shared_rules() const { return rules_; }
 
   // The tokens that must not be sampled as output token number `index`, counted from 0: all stop
   // tokens during the first min_tokens ones.

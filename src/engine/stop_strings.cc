@@ -38,7 +38,7 @@ StopAutomaton::State StopAutomaton::AddChild(State state, char c) {
   return child;
 }
 
-// Shorter texts first: the fallback of a text is that of its beginning, gone on with its last byte.
+// Shorter texts first: the fallback of a text is that of its beginning, continued by its last byte.
 void StopAutomaton::Link() {
   struct Edge {
     State parent;

@@ -32,7 +32,7 @@ std::shared_ptr<const TokenRules> MakeTokenRules(const SamplingParams& params,
 std::shared_ptr<const TokenMask> Intersection(std::shared_ptr<const TokenMask> a,
                                               std::shared_ptr<const TokenMask> b);
 
-// `forbidden`, and the tokens that would complete one of `bad_words` behind `output`; both
+// `forbidden`, and the tokens that would complete one of `bad_words` after `output`; both
 // ascending, none twice.
 std::vector<int32_t> ForbiddenBehind(std::span<const int32_t> output,
                                      const std::vector<std::vector<int32_t>>& bad_words,

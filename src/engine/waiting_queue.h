@@ -31,8 +31,8 @@ class WaitingQueue {
   // Removes First(), which runs from now on.
   void TakeFirst(int64_t step);
 
-  // Applies these rules. The best level is that of whoever waits or, as `running_level`, runs;
-  // `least` tells what the client that is here and has received least has received. O(flows).
+  // Applies these rules. The best level is that of a sequence that waits or, as `running_level`,
+  // runs; `least` tells what the client that is here and has received least has received. O(flows).
   void Age(int64_t step, int64_t running_level, const std::function<int64_t()>& least);
 
   bool empty() const { return size_ == 0; }

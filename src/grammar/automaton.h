@@ -23,7 +23,7 @@ constexpr StateId kDead = kNothing;
 // Not thread-safe.
 class Automaton {
  public:
-  // Fails, with the end of a sentence that begins with what is at fault, where no text is possible
+  // Fails, with the end of a sentence that begins with what is at fault, if no text is possible
   // or the expression takes too much.
   static Result<std::unique_ptr<Automaton>> Create(std::unique_ptr<ExpressionPool> pool,
                                                    ExprId root);
@@ -37,7 +37,7 @@ class Automaton {
   bool MayEnd(StateId state) const { return pool_->at(state).nullable; }
   bool MustEnd(StateId state) const { return state == kEmpty; }
 
-  // Where the budget of work or the memory is used up, kDead is no answer. What has been found out
+  // If the budget of work or the memory is used up, kDead is no answer. What has been found out
   // until then is kept: another try may come further.
   Shortage shortage() const { return pool_->shortage(); }
   bool overflowed() const { return pool_->overflowed(); }

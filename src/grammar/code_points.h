@@ -48,7 +48,7 @@ ExprId OneOf(const CodePointSet& set, TextForm form, ExpressionPool* pool);
 // The text itself, which is valid UTF-8.
 ExprId TextExpression(std::string_view text, TextForm form, ExpressionPool* pool);
 
-// The character at `*position` of valid UTF-8, which moves behind it.
+// The character at `*position` of valid UTF-8, which moves after it.
 CodePoint ReadCodePoint(std::string_view text, size_t* position);
 
 }  // namespace tessera::grammar

@@ -18,7 +18,7 @@ std::string Text(const Json& value) {
 
 Result<ExprId> ArgumentsOf(const CallableFunction& function, ExpressionPool* pool) {
   if (function.parameters.is_null()) return grammar::AddJsonObject(pool);
-  // Arguments are an object, also where the schema does not say so.
+  // Arguments are an object, also if the schema does not say so.
   Json schema = function.parameters;
   if (schema.is_object()) schema["type"] = "object";
   return grammar::AddJsonSchema(schema, pool);

@@ -55,7 +55,7 @@ enum class Shortage : uint8_t { kNone, kWork, kMemory };
 //
 // Whatever is done with expressions counts as work: about one unit for each node, child or step
 // that is made or looked at, which takes 30 to 100 ns. A pool that has used its budget of work or
-// its memory answers kNothing and says so in shortage(); SetBudget() lets it go on. Not
+// its memory answers kNothing and says so in shortage(); SetBudget() lets it continue. Not
 // thread-safe.
 class ExpressionPool {
  public:
@@ -85,7 +85,7 @@ class ExpressionPool {
   void DefineRule(ExprId rule, ExprId body);
 
   // The rules are complete: finds the expressions without any text, which all constructors answer
-  // with kNothing from now on. Fails where a rule begins with itself, so that no text would ever
+  // with kNothing from now on. Fails if a rule begins with itself, so that no text would ever
   // begin.
   Status Seal();
   // Expressions that turned out to have no text; FindUnproductive spreads it to those that need
@@ -109,7 +109,7 @@ class ExpressionPool {
   PoolSize size() const { return {nodes_.size(), children_.size(), sets_.size()}; }
   size_t MemoryBytes() const;
 
-  // Counts the work; false where it is more than there is.
+  // Counts the work; false if it is more than there is.
   bool Spend(int64_t work) {
     work_left_ -= work;
     if (work_left_ < 0) RunOutOf(Shortage::kWork);
@@ -120,7 +120,7 @@ class ExpressionPool {
   }
   Shortage shortage() const { return shortage_; }
   bool overflowed() const { return shortage_ != Shortage::kNone; }
-  // Begins anew with so much work.
+  // Begins again with so much work.
   void SetBudget(int64_t work) {
     work_left_ = work;
     shortage_ = Shortage::kNone;

@@ -301,7 +301,7 @@ class SchemaCompiler {
     return left;
   }
 
-  // A count, as minLength; `otherwise` where it is absent.
+  // A count, as minLength; `otherwise` if it is absent.
   Result<int32_t> Count(const Json& schema, const char* name, int32_t otherwise,
                         const std::string& path) {
     if (!schema.contains(name)) return otherwise;
@@ -532,7 +532,7 @@ class SchemaCompiler {
     return none;
   }
 
-  // minProperties and maxProperties can be kept only where they say nothing new.
+  // minProperties and maxProperties can be kept only if they say nothing new.
   Status CheckMemberCounts(const Json& schema, const std::vector<Property>& members,
                            ExprId additional, const std::string& path) {
     TESSERA_ASSIGN_OR_RETURN(const Counts counts,

@@ -12,13 +12,13 @@ using Json = nlohmann::ordered_json;
 
 // Every text of the expression is JSON that the schema allows; not everything that it allows is
 // among the texts:
-// - members come in the order of `properties`, those that are only `required` behind them;
-// - members that are not named come only where `additionalProperties` is given and allows them, or
+// - members come in the order of `properties`, those that are only `required` after them;
+// - members that are not named come only if `additionalProperties` is given and allows them, or
 //   nothing is named;
-// - further list items come only where `items` is given, or there is no `prefixItems`;
+// - further list items come only if `items` is given, or there is no `prefixItems`;
 // - multiples of a number are written without exponents;
 // - what `pattern` and `format` allow is written with as few escapes as possible.
-// `oneOf` is read as `anyOf`: an answer may follow several alternatives where they are not
+// `oneOf` is read as `anyOf`: an answer may follow several alternatives if they are not
 // disjoint. Formats and keywords that are not known are annotations.
 //
 // Keywords: type, enum, const, properties, required, additionalProperties, patternProperties (one

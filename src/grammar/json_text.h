@@ -10,8 +10,8 @@
 
 namespace tessera::grammar {
 
-// White space is bounded, so that no model can go on with it for ever: a space behind ',' and ':',
-// or a line break and up to 24 spaces wherever a list or an object may be broken.
+// White space is bounded, so that no model can continue with it for ever: a space after ',' and
+// ':', or a line break and up to 24 spaces wherever a list or an object may be broken.
 class JsonText {
  public:
   // `pool` outlives this.

@@ -61,7 +61,7 @@ class Multiples {
   }
 
  private:
-  // At least one more digit before the point, behind digits with that remainder.
+  // At least one more digit before the point, after digits with that remainder.
   ExprId Whole(int remainder) const { return wholes_[static_cast<size_t>(remainder)]; }
 
   // A digit of at least `least`, and what follows the remainder then.
@@ -88,7 +88,7 @@ class Multiples {
     return pool_->Alternatives({end, pool_->Concat(pool_->Literal("."), fraction)});
   }
 
-  // What follows so many digits behind the point.
+  // What follows so many digits after the point.
   ExprId Fraction(int remainder, int count) {
     const size_t index = static_cast<size_t>(remainder) * static_cast<size_t>(digits_ + 1) +
                          static_cast<size_t>(count);
@@ -104,7 +104,7 @@ class Multiples {
   }
 
   const int modulus_;
-  const int digits_;  // behind the point, at most
+  const int digits_;  // after the point, at most
   ExpressionPool* const pool_;
   std::vector<ExprId> wholes_;     // [remainders]: rules
   std::vector<ExprId> fractions_;  // [remainders, digits_ + 1]: -1: not made yet
@@ -117,7 +117,7 @@ Result<ExprId> MultiplesOf(double step, ExpressionPool* pool) {
   const Step read = Read(step);
   if (read.modulus == 0) {
     return Unsupported(
-        "has multipleOf that no constraint can be made of: it can have up to 8 digits behind the "
+        "has multipleOf that no constraint can be made of: it can have up to 8 digits after the "
         "point, and up to 1000 without it; leave it out.");
   }
   return Multiples(read, pool).All();

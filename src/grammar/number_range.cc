@@ -17,14 +17,14 @@ constexpr int32_t kMaxFractionDigits = 17;
 constexpr int32_t kExactDigits = 15;  // decimal digits that a double keeps apart
 constexpr double kMaxBound = 1e15;
 
-// A magnitude: digits before the point, without leading zeros, and behind it, without trailing
+// A magnitude: digits before the point, without leading zeros, and after it, without trailing
 // ones.
 struct Decimal {
   std::string whole = "0";
   std::string fraction;
 };
 
-// The shortest text that is read as the same double, with 17 digits behind the point at most.
+// The shortest text that is read as the same double, with 17 digits after the point at most.
 Decimal DecimalOf(double magnitude) {
   magnitude = std::fabs(magnitude);  // a zero may have a sign
   std::array<char, 512> buffer{};
@@ -44,7 +44,7 @@ Decimal DecimalOf(double magnitude) {
   return result;
 }
 
-// Expressions for magnitudes on one side of a bound; at most fraction_digits behind the point, 0:
+// Expressions for magnitudes on one side of a bound; at most fraction_digits after the point, 0:
 // integers.
 class Magnitudes {
  public:

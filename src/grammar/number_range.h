@@ -20,7 +20,7 @@ struct NumberRange {
 };
 
 // Numbers are written so that every parser reads them: at most 18 digits before the point and 17
-// behind it, exponents of two digits; with bounds without exponents, and with no more digits than a
+// after it, exponents of two digits; with bounds without exponents, and with no more digits than a
 // double tells apart. Bounds are at most 1e15 in magnitude. Messages are the end of a sentence:
 // "has the bound ...".
 Result<ExprId> NumberExpression(const NumberRange& range, ExpressionPool* pool);

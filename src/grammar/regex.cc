@@ -119,7 +119,7 @@ class Parser {
   Result<ExprId> ParseAtom() {
     const char c = Peek();
     if (c == '^') return Unserved("a '^' that does not begin an outermost alternative");
-    if (c == '*' || c == '+' || c == '?') return Wrong("has a quantifier behind nothing");
+    if (c == '*' || c == '+' || c == '?') return Wrong("has a quantifier after nothing");
     if (Take('(')) return ParseGroup();
     if (Take('[')) return ParseClass();
     if (Take('.')) return Character(CodePointSet::All().Without(LineEnds()));
@@ -163,7 +163,7 @@ class Parser {
       } else {
         break;
       }
-      if (count > 0) return Wrong("has a quantifier behind a quantifier");
+      if (count > 0) return Wrong("has a quantifier after a quantifier");
       atom = pool_->Repeat(atom, min, max);
       Take('?');  // lazy: the same texts
     }

@@ -12,7 +12,7 @@ namespace tessera::grammar {
 
 enum class RegexMatch : uint8_t {
   kWhole,      // the whole text matches
-  kSomewhere,  // some part of it does, but where ^ and $ say otherwise
+  kSomewhere,  // some part of it does, unless ^ and $ say otherwise
 };
 
 // Characters, ., classes, \d \w \s (ASCII, as in ECMA 262; \s with the Unicode spaces that matter),

@@ -86,7 +86,7 @@ Json CommonTypes(const Json& a, const Json& b) {
 }
 
 Status MergeProperties(const Json& from, Json* into) {
-  if (!from.is_object() || !into->is_object()) return {};  // whoever reads them says so
+  if (!from.is_object() || !into->is_object()) return {};  // those that read them say so
   for (const auto& [name, schema] : from.items()) {
     if (!into->contains(name)) {
       (*into)[name] = schema;

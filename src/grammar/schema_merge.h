@@ -19,18 +19,18 @@ bool IsUnserved(const std::string& keyword, const Json& value);
 // A keyword that is read here.
 bool IsServed(const std::string& keyword);
 
-// Whether `part` can be merged into `base` keyword by keyword. It cannot where a keyword of one of
+// Whether `part` can be merged into `base` keyword by keyword. It cannot if a keyword of one of
 // them concerns members or items that only the other one names.
 Status CheckTogether(const Json& part, const Json& base);
 
 // Adds the keyword to `base`, which has other keywords already: both hold from now on. `value` is
-// the keyword's. The message names the keyword where nothing can be made of both.
+// the keyword's. The message names the keyword if nothing can be made of both.
 Status MergeKeyword(const std::string& keyword, const Json& value, Json* base);
 
 // Whether the JSON value is of the type that a schema names.
 bool HasType(const Json& value, const std::string& type);
 
-// `type` as a list; empty: any. Fails where it is no name or list of names that exist.
+// `type` as a list; empty: any. Fails if it is no name or list of names that exist.
 Result<std::vector<std::string>> TypesOf(const Json& schema);
 
 // What takes time with a value: the values inside, itself included, and the lengths of their texts.

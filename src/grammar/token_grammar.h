@@ -22,14 +22,14 @@ using TokenMask = std::vector<uint64_t>;
 //
 // A request may use so much work at once, and so much more with each of its tokens: what takes
 // longer holds up the requests beside it. States that no request needs any more are dropped when
-// memory becomes short; where that does not help, the requests end that need most of it.
+// memory becomes short; if that does not help, the requests end that need most of it.
 class TokenGrammar {
  public:
   // In the units of ExpressionPool, whose work takes 30 to 100 ns.
   static constexpr int64_t kWorkAtOnce = 1'000'000;
   static constexpr int64_t kWorkPerToken = 100'000;
 
-  // Fails, with the end of a sentence that begins with what is at fault, where no token can begin.
+  // Fails, with the end of a sentence that begins with what is at fault, if no token can begin.
   static Result<std::shared_ptr<TokenGrammar>> Create(
       std::unique_ptr<grammar::Automaton> automaton,
       std::shared_ptr<const grammar::TokenTrie> trie);
@@ -60,7 +60,7 @@ class TokenGrammar {
   bool MayEnd(PositionId position);
   bool MustEnd(PositionId position);
 
-  // Does `action` with the position's budget of work, a second time where there is room again.
+  // Does `action` with the position's budget of work, a second time if there is room again.
   template <typename Action>
   Status WithBudget(PositionId position, const Action& action);
   void MakeRoom();
@@ -88,12 +88,14 @@ class TokenConstraint {
   TokenConstraint& operator=(const TokenConstraint&) = delete;
   ~TokenConstraint() { grammar_->Leave(position_); }
 
+  const std::shared_ptr<TokenGrammar>& grammar() const { return grammar_; }
+
   // The tokens that may come next: those after which the text can still be completed. End tokens
-  // are not among them. Fails where the request has used up its work or takes too much memory; it
-  // has to end then, and the others go on.
+  // are not among them. Fails if the request has used up its work or takes too much memory; it
+  // has to end then, and the others continue.
   Result<std::shared_ptr<const TokenMask>> Mask() const { return grammar_->Mask(position_); }
 
-  // Fails as Mask(), and where `token` is none of the mask.
+  // Fails as Mask(), and if `token` is none of the mask.
   Status Accept(int32_t token) { return grammar_->Accept(position_, token); }
 
   // Whether the text may end here, and whether it must.

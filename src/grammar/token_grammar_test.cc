@@ -68,12 +68,12 @@ TEST(TokenGrammarTest, RandomAnswersFollowRandomSchemas) {
         ASSERT_TRUE(mask.ok()) << mask.error().message;
         const std::vector<int32_t> allowed = TokensOf(**mask);
         if (constraint.MayEnd() && (allowed.empty() || random() % 3 == 0)) break;
-        ASSERT_FALSE(allowed.empty()) << "stuck behind " << text;
+        ASSERT_FALSE(allowed.empty()) << "stuck after " << text;
         if (answer == 0 && length < 40) {
           for (int32_t t = 0; t < trie->vocab_size(); ++t) {
             TokenConstraint copy = constraint;
             ASSERT_EQ(copy.Accept(t).ok(), std::binary_search(allowed.begin(), allowed.end(), t))
-                << "token '" << trie->TextOf(t) << "' behind " << text;
+                << "token '" << trie->TextOf(t) << "' after " << text;
           }
         }
         const int32_t token = allowed[random() % allowed.size()];
@@ -91,7 +91,7 @@ TEST(TokenGrammarTest, RandomAnswersFollowRandomSchemas) {
       ASSERT_EQ(Violation(value, schema, schema), "") << text;
     }
   }
-  // A few schemas draw answers that go on past the limit; they must not be what is tested most.
+  // A few schemas draw answers that continue past the limit; they must not be what is tested most.
   EXPECT_GT(finished, 5 * cut);
 }
 

@@ -46,7 +46,7 @@ TokenTrie::TokenTrie(const std::vector<std::string>& texts) : texts_(texts) {
   }
   leave(0);
 
-  // From the last node to the first: what is below a node comes behind it.
+  // From the last node to the first: what is below a node comes after it.
   for (size_t i = nodes_.size(); i-- > 0;) {
     nodes_[i].plain_below = true;
     for (size_t child = i + 1; child < static_cast<size_t>(nodes_[i].end);

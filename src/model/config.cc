@@ -256,7 +256,7 @@ Error Prefixed(const std::string& where, const Error& error) {
   return {error.code, where + " " + error.message};
 }
 
-// Nothing where the file is absent.
+// Nothing if the file is absent.
 Result<std::optional<std::string>> ReadSmallFile(const std::filesystem::path& path) {
   constexpr std::streamoff kLongest = 16 << 20;
   std::ifstream file(path, std::ios::binary | std::ios::ate);

@@ -24,10 +24,10 @@ class JsonReader {
   // Whether the key is there and not null.
   bool Has(const char* key) const;
 
-  // An object under `key`; nothing where it is absent.
+  // An object under `key`; nothing if it is absent.
   Result<std::optional<JsonReader>> Object(const char* key) const;
 
-  // The number, or nothing; an error where it is of another type or outside [low, high].
+  // The number, or nothing; an error if it is of another type or outside [low, high].
   Result<std::optional<int64_t>> Integer(const char* key, int64_t low, int64_t high) const;
   Result<std::optional<double>> Number(const char* key, double low, double high) const;
   Result<std::optional<bool>> Boolean(const char* key) const;

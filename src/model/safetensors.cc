@@ -253,7 +253,7 @@ Result<TensorMap> ParseSafetensors(std::span<const std::byte> file, const std::s
     }
     if (entry.begin != covered) {
       return messages.Tensor(entry.name, std::string(entry.begin < covered ? "overlaps the one"
-                                                                           : "leaves a hole behind "
+                                                                           : "leaves a hole after "
                                                                              "the one") +
                                              " that ends at byte " + std::to_string(covered) + ".");
     }
@@ -272,7 +272,7 @@ Result<TensorMap> ParseSafetensors(std::span<const std::byte> file, const std::s
   }
   if (covered != data_bytes) {
     return messages.File("has " + std::to_string(data_bytes - covered) +
-                         " bytes behind its last tensor, which the format forbids.");
+                         " bytes after its last tensor, which the format forbids.");
   }
   return tensors;
 }

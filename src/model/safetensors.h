@@ -105,7 +105,7 @@ class Checkpoint {
   // One file of any name.
   static Result<Checkpoint> OpenFile(const std::string& path);
 
-  // Null where there is no such tensor.
+  // Null if there is no such tensor.
   const TensorView* Find(std::string_view name) const;
 
   const TensorMap& tensors() const { return tensors_; }

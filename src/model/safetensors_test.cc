@@ -92,7 +92,7 @@ std::vector<HostileCase> HostileCases() {
        "needs 8 bytes"},
       {"half_a_byte", One(R"({"dtype":"F4","shape":[3],"data_offsets":[0,2]})", 2), "whole byte"},
       {"data_is_cut", One(kGood, 3), "cut short"},
-      {"bytes_behind_the_data", One(kGood, 5), "behind its last tensor"},
+      {"bytes_after_the_data", One(kGood, 5), "after its last tensor"},
       {"hole_at_the_start", One(R"({"dtype":"F32","shape":[1],"data_offsets":[4,8]})", 8),
        "leaves a hole"},
       {"far_away",

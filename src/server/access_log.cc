@@ -19,7 +19,7 @@ std::string Printable(std::string_view text) {
   return result;
 }
 
-// "" where the answer is no error in OpenAI's form, as that of /health while the model loads.
+// "" if the answer is no error in OpenAI's form, as that of /health while the model loads.
 std::string SentenceOf(const AnswerRecord& record) {
   if (!record.notes.error.empty()) return record.notes.error;
   const Json body = Json::parse(record.failure, nullptr, /*allow_exceptions=*/false);

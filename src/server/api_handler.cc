@@ -38,7 +38,7 @@ int64_t MostBytes(const ServedModel& model) {
   return std::max(kMostBytes, kBytesOfToken * model.engine().max_model_len());
 }
 
-// The API key that a request brings; "" where it brings none.
+// The API key that a request brings; "" if it brings none.
 std::string_view KeyOf(const HttpRequest& head) {
   const std::string_view given = head.Header("authorization");
   if (LowerCase(given.substr(0, kBearer.size())) != kBearer) return "";
@@ -412,11 +412,22 @@ HttpAnswer ApiHandler::Health(const HttpRequest& /*request*/, const Wake& /*wake
     json["status"] = "draining";
     response.status = 503;
   } else if (model_ != nullptr) {
-    const std::string error = model_.load()->engine().stats().device_error;
-    json["status"] = error.empty() ? "ok" : "failed";
-    if (!error.empty()) {
-      json["error"] = error;
+    const EngineStats stats = model_.load()->engine().stats();
+    if (!stats.device_error.empty()) {
+      json["status"] = "failed";
+      json["error"] = stats.device_error;
       response.status = 503;
+    } else if (stats.falling_back) {
+      json["status"] = "loading";
+      json["phase"] = "the model, on the fallback device";
+      json["error"] = stats.lost_device;
+      response.status = 503;
+    } else if (!stats.lost_device.empty()) {
+      json["status"] = "degraded";
+      json["error"] = stats.lost_device;
+      json["device"] = stats.device;
+    } else {
+      json["status"] = "ok";
     }
   } else {
     const std::lock_guard lock(mutex_);

@@ -1,4 +1,4 @@
-// What clients may not do to each other, and what is told of them.
+// What clients may not do to each other, and what is reported of them.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 

@@ -217,7 +217,7 @@ TEST(ApiTest, TimeOver) {
   ASSERT_EQ(cut.status, 200) << cut.body;
   EXPECT_EQ(Json::parse(cut.body)["choices"][0]["finish_reason"], "timeout");
   EXPECT_FALSE(TextOf(cut).empty());
-  // The engine publishes its numbers behind the step that sent the answer.
+  // The engine publishes its numbers after the step that sent the answer.
   EXPECT_TRUE(Eventually([&] { return server.Metric("tessera:num_timeouts_total") == 2; }));
   EXPECT_TRUE(Eventually([&] { return server.engine().stats().blocks_used == 0; }));
 }

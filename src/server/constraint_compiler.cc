@@ -74,7 +74,7 @@ bool ConstraintCompiler::HasRoom() {
   return bytes <= kMaxBytes;
 }
 
-// Grammars grow with the answers that use them: all are measured anew.
+// Grammars grow with the answers that use them: all are measured again.
 void ConstraintCompiler::Keep(Entry entry) {
   if (by_key_.contains(entry.key)) return;  // by a request that compiled at the same time
   recent_.push_front(std::move(entry));

@@ -31,7 +31,7 @@ class ConstraintCompiler {
   explicit ConstraintCompiler(const Tokenizer& tokenizer);
   explicit ConstraintCompiler(std::shared_ptr<const grammar::TokenTrie> trie);
 
-  // The spec is not kNone. kOutOfMemory where the grammars in use leave no room; every other
+  // The spec is not kNone. kOutOfMemory if the grammars in use leave no room; every other
   // failure is the spec's own. Messages are whole sentences.
   Result<std::shared_ptr<TokenGrammar>> Compile(const ConstraintSpec& spec);
 

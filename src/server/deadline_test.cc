@@ -1,4 +1,4 @@
-// From when a request's time counts, and what is told when it is over.
+// From when a request's time counts, and what is reported when it is over.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -51,7 +51,7 @@ TEST(DeadlineTest, TimeRunsFromTheHead) {
   EXPECT_GE(server.Metric("tessera:request_queue_time_seconds_sum"), 50 + 50 + 2 * 99 + 101 + 101);
 }
 
-// What one answer has said is told, though the time was over before another began.
+// What one answer has said is sent, though the time was over before another began.
 TEST(DeadlineTest, WhatWasSaidIsTold) {
   TestServerOptions options;
   options.engine.max_running = 1;

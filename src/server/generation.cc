@@ -68,21 +68,22 @@ struct Generation::Shared {
            now - last_signal < options.gap();
   }
 
+  // What may throw std::bad_alloc comes first: the update counts as not received then.
   void Receive(size_t index, const RequestUpdate& update) {
     const std::lock_guard lock(mutex);
     Slot& slot = slots[index];
     const Clock::time_point now = Clock::now();
     const bool first = !slot.has_token;
+    if (wake != nullptr) Merge(update, &slot.update);
     Count(update, now, &slot);
     if (wake == nullptr) return;
-    Merge(update, &slot.update);
     slot.fresh = true;
     if (update.finish != FinishReason::kNone) --remaining;
     if (update.finish == FinishReason::kError) failed = true;
     if (!ready() || signalled || MayWait(update, first, now)) return;
     signalled = true;
     last_signal = now;
-    wake();
+    wake();  // a connection's does not throw
   }
 
   void Count(const RequestUpdate& update, Clock::time_point now, Slot* slot) {

@@ -1,5 +1,5 @@
 // The engine's requests of one HTTP request: their updates, on the way from the stepping thread to
-// whoever writes the answer.
+// the one that writes the answer.
 #pragma once
 
 #include <chrono>
@@ -27,13 +27,13 @@ struct WakeOptions {
   // failed.
   bool stream = false;
   // The least time between two calls of `wake`, the first tokens and the ends of answers aside.
-  // What comes in between is told with the next token. Thread-safe; null: none.
+  // What comes in between is given with the next token. Thread-safe; null: none.
   std::function<std::chrono::steady_clock::duration()> gap;
 };
 
 class Generation {
  public:
-  // Submits the requests, at least one, or none where one is refused. `wake` is called from the
+  // Submits the requests, at least one, or none if one is refused. `wake` is called from the
   // stepping thread when Take() has something to give. `places`, one for each request, are given
   // back as their answers begin. `engine` and `metrics` outlive this.
   static Result<std::unique_ptr<Generation>> Start(Engine* engine, ServerMetrics* metrics,

@@ -54,7 +54,7 @@ class GenerationExchange : public Exchange {
   const GenerationRequest request_;
   AnswerWriter writer_;  // refers to request_
   std::unique_ptr<Generation> generation_;
-  size_t remaining_ = 0;  // engine requests whose end was not told yet
+  size_t remaining_ = 0;  // engine requests whose end was not reported yet
   bool has_head_ = false;
   bool has_begun_ = false;  // any answer has
   AnswerNotes notes_;

@@ -152,7 +152,10 @@ std::string ServerMetrics::Render(const std::string& model, const EngineStats* s
     RenderHeader("tessera:device_info", "The device that the model runs on; 0: it was lost.",
                  "gauge", &out);
     RenderValue("tessera:device_info", labels + ",device=\"" + Escaped(stats->device) + "\"",
-                stats->device_error.empty() ? 1 : 0, &out);
+                stats->device_error.empty() && !stats->falling_back ? 1 : 0, &out);
+    single("tessera:device_fallbacks_total",
+           "Times that the fallback device took over from a lost one.", "counter",
+           static_cast<double>(stats->device_fallbacks));
     single("tessera:graph_replays_total", "Steps that the device replayed from a recording.",
            "counter", static_cast<double>(stats->graph_replays));
     single("tessera:num_requests_running", "Requests in the engine's steps.", "gauge",

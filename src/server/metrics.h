@@ -1,4 +1,4 @@
-// What the server counts, and how Prometheus reads it. Names are vLLM's where they mean the same.
+// What the server counts, and how Prometheus reads it. Names are vLLM's if they mean the same.
 #pragma once
 
 #include <array>

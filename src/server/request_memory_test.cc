@@ -43,7 +43,7 @@ TEST(RequestMemoryTest, AnswersShareWhatIsLong) {
   EXPECT_EQ(rules.stop_tokens.size(), 500u);
   EXPECT_TRUE(rules.allowed != nullptr && rules.stops != nullptr);
   EXPECT_EQ(rules.logit_bias.size(), 1u);
-  EXPECT_EQ(rules.bad_words.size(), 2u) << "at a text's start, and behind a space";
+  EXPECT_EQ(rules.bad_words.size(), 2u) << "at a text's start, and after a space";
   EXPECT_EQ(requests.value()[5].sampling.seed, 8u);
 }
 

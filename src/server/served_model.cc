@@ -13,7 +13,7 @@ namespace {
 // Normalization shortens a text to a third of its bytes at most.
 constexpr int64_t kMaxShrinking = 4;
 
-// The form of calls that a chat template asks the model for; Hermes where it knows no tools.
+// The form of calls that a chat template asks the model for; Hermes if it knows no tools.
 CallForm CallFormOf(const Tokenizer& tokenizer) {
   const std::string& text = tokenizer.chat_template();
   const auto mentions = [&](const char* part) { return text.find(part) != std::string::npos; };
@@ -132,7 +132,7 @@ std::optional<ApiError> ServedModel::Tokenize(GenerationRequest* request) const 
       Truncate(*request, &prompt);
       continue;
     }
-    // Spares the work of tokenizing what is hopelessly too long, where its end alone is not wanted.
+    // Spares the work of tokenizing what is hopelessly too long, if its end alone is not wanted.
     if (static_cast<int64_t>(prompt.text.size()) > most_bytes && !request->truncate_prompt_tokens) {
       return ApiError::Invalid(request->form == AnswerForm::kChat ? "messages" : "prompt",
                                "The prompt has " + std::to_string(prompt.text.size()) +
@@ -171,7 +171,7 @@ std::optional<ApiError> ServedModel::EncodeBadWords(GenerationRequest* request) 
     const std::string bare = word.substr(word.find_first_not_of(' '));
     std::vector<int32_t> inside = tokenizer()->Encode(bare, /*add_special_tokens=*/false);
     std::vector<int32_t> behind = tokenizer()->Encode(" " + bare, /*add_special_tokens=*/false);
-    // Where the space is a token of its own, or is no part of a token, the first form is enough.
+    // If the space is a token of its own, or is no part of a token, the first form is enough.
     const bool differs = !inside.empty() && behind.size() == inside.size() && behind != inside;
     std::vector<std::vector<int32_t>>& words = request->sampling.bad_words;
     if (differs) words.push_back(std::move(behind));

@@ -66,7 +66,7 @@ class ServedModel {
   std::optional<ApiError> RequireTokenizer() const;
   // Keeps the prompt's last tokens, as many as the request says.
   void Truncate(const GenerationRequest& request, Prompt* prompt) const;
-  // The tokens of the words that must not occur, as they are in the middle of a text and behind a
+  // The tokens of the words that must not occur, as they are in the middle of a text and after a
   // space.
   std::optional<ApiError> EncodeBadWords(GenerationRequest* request) const;
   // The end tokens that clients may write as stop strings, as "<|im_end|>".

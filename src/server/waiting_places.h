@@ -41,7 +41,7 @@ class WaitingPlaces {
   // `places` > 0.
   explicit WaitingPlaces(int64_t places) : places_(places) {}
 
-  // The refusal, where there is no room for all of `count` > 0. This outlives `taken`.
+  // The refusal, if there is no room for all of `count` > 0. This outlives `taken`.
   std::optional<ApiError> Take(const std::string& client, int64_t count, PlacesTaken* taken);
 
   int64_t num_taken() const;

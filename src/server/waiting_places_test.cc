@@ -17,7 +17,7 @@ TEST(WaitingPlacesTest, OneClientLeavesHalfToOthers) {
   PlacesTaken hog, other, vip, more;
   const auto alone = places.Take("hog", 5, &more);
   ASSERT_TRUE(alone);
-  EXPECT_EQ(alone->status, 400) << "too many whoever else is there";
+  EXPECT_EQ(alone->status, 400) << "too many, even alone";
   EXPECT_EQ(alone->param, "n");
   ASSERT_FALSE(places.Take("hog", 4, &hog));
   const auto refused = places.Take("hog", 1, &more);

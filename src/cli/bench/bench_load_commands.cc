@@ -53,7 +53,7 @@ std::string Title(const std::string& model, const LoadOptions& load, const std::
                      clients);
 }
 
-// 1 where a request failed: a script must not take such numbers for good ones.
+// 1 if a request failed: a script must not take such numbers for good ones.
 int ExitCodeOf(const LoadReport& report) {
   for (const LoadResult& result : report.results) {
     if (!result.complete) return kExitCheckFailed;
@@ -84,7 +84,7 @@ Result<int> BenchServe(const BenchFlags& flags) {
   return ExitCodeOf(report);
 }
 
-// The closed loop's requests, all at once: what the engine reaches where no client holds it up.
+// The closed loop's requests, all at once: what the engine reaches if no client holds it up.
 Result<int> BenchEngine(const BenchFlags& flags) {
   TESSERA_ASSIGN_OR_RETURN(const std::unique_ptr<Engine> engine,
                            StartEngine(flags.engine, nullptr));

@@ -1,4 +1,4 @@
-// tessera bench prefix: what the prefix cache saves where prompts begin alike.
+// tessera bench prefix: what the prefix cache saves if prompts begin alike.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -59,7 +59,7 @@ Result<double> FirstTokenSeconds(Engine* engine, const std::vector<int32_t>& pro
   return completion.first_token_seconds;
 }
 
-// One request at a time, each with a question of its own behind the same beginning; both engines by
+// One request at a time, each with a question of its own after the same beginning; both engines by
 // turns, so that whatever else the machine does hits both.
 Status MeasureFirstToken(const PrefixFlags& flags, const MathProblems& problems,
                          const Tokenizer& tokenizer, const Engines& engines) {
@@ -86,7 +86,7 @@ Status MeasureFirstToken(const PrefixFlags& flags, const MathProblems& problems,
   }
   const double milliseconds = 1000;
   std::printf(
-      "time to first token behind a prefix of %d tokens, medians of %d\n"
+      "time to first token after a prefix of %d tokens, medians of %d\n"
       "  without cache  %8.2f ms\n"
       "  with cache     %8.2f ms\n"
       "  sooner by      %8.1f times (slowest to fastest round: %.1f to %.1f)\n",
@@ -102,7 +102,7 @@ struct Work {
   int64_t computed = 0;
 };
 
-// All problems at once behind the same solved ones.
+// All problems at once after the same solved ones.
 Result<Work> ComputedTokens(const PrefixFlags& flags, const MathProblems& problems,
                             Engine* engine) {
   const std::string shots = FixedShots(problems, static_cast<size_t>(flags.shots));
@@ -128,7 +128,7 @@ Status MeasureComputedTokens(const PrefixFlags& flags, const MathProblems& probl
                            ComputedTokens(flags, problems, engines.without.get()));
   const double count = flags.problems;
   std::printf(
-      "prompt tokens computed for each of %d problems behind the same %d solved ones\n"
+      "prompt tokens computed for each of %d problems after the same %d solved ones\n"
       "  prompt         %8.1f\n"
       "  without cache  %8.1f\n"
       "  with cache     %8.1f\n",
@@ -152,7 +152,7 @@ Result<int> BenchPrefix(const PrefixFlags& flags) {
 void AddBenchPrefixCommand(CLI::App* bench, CommandTable* commands) {
   const auto flags = std::make_shared<PrefixFlags>();
   CLI::App* command =
-      bench->add_subcommand("prefix", "What the prefix cache saves where prompts begin alike");
+      bench->add_subcommand("prefix", "What the prefix cache saves if prompts begin alike");
   const auto add = [command](const char* name, int32_t* value, int32_t least, const char* text) {
     command->add_option(name, *value, text)
         ->check(CLI::Range(least, 1 << 20))
@@ -161,8 +161,8 @@ void AddBenchPrefixCommand(CLI::App* bench, CommandTable* commands) {
         ->group("Load");
   };
   add("--prefix-tokens", &flags->prefix_tokens, 1, "Length of the common beginning");
-  add("--rounds", &flags->rounds, 1, "Requests behind it, on each engine");
-  add("--problems", &flags->problems, 1, "Problems that are asked behind the same solved ones");
+  add("--rounds", &flags->rounds, 1, "Requests after it, on each engine");
+  add("--problems", &flags->problems, 1, "Problems that are asked after the same solved ones");
   add("--shots", &flags->shots, 0, "Number of those");
   AddEngineFlags(command, &flags->engine);
   (*commands)[command] = [flags] { return Finish(BenchPrefix(*flags)); };

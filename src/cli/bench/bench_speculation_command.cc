@@ -108,9 +108,8 @@ Result<int> BenchSpeculation(SpeculationFlags flags) {
   }
   progress.Finish();
   const Total& with = totals[1];
-  std::printf(
-      "decoding %d problems behind %d solved ones, one at a time, up to %d guesses a step\n",
-      flags.problems, flags.shots, guesses);
+  std::printf("decoding %d problems after %d solved ones, one at a time, up to %d guesses a step\n",
+              flags.problems, flags.shots, guesses);
   Print("without", totals[0]);
   Print("with", with);
   std::printf("  accepted %.1f %% of %lld guessed tokens, %.2f for each guess\n",
@@ -139,7 +138,7 @@ void AddBenchSpeculationCommand(CLI::App* bench, CommandTable* commands) {
         ->capture_default_str()
         ->group("Load");
   };
-  add("--problems", &flags->problems, 1, "Problems that are asked behind the same solved ones");
+  add("--problems", &flags->problems, 1, "Problems that are asked after the same solved ones");
   add("--shots", &flags->shots, 0, "Number of those");
   AddEngineFlags(command, &flags->engine);
   (*commands)[command] = [flags] { return Finish(BenchSpeculation(*flags)); };

@@ -177,7 +177,8 @@ class StepBench {
     return {};
   }
 
-  // Steps of `batch` sequences, each with `rows` new tokens that end at `context`.
+  // A step of `batch` sequences, each with the tokens [begin, end) of its own as new ones; earlier
+  // ones lie in the cache. Their blocks have room for `context` tokens.
   StepBatch MakeBatch(int32_t batch, int32_t context, int32_t begin, int32_t end) const {
     StepBatch step;
     step.query_start_loc.push_back(0);
@@ -206,6 +207,8 @@ class StepBench {
     return step;
   }
 
+  // `rows`: tokens that each of `batch` sequences computes, up to its length of `context`: 1 for a
+  // decode; more are a prompt's, in steps of flags_.chunk.
   Status Measure(const std::string& name, int32_t batch, int32_t context, int32_t rows,
                  double bound) {
     std::vector<double> times, hosts;

@@ -81,7 +81,7 @@ std::vector<std::string> SplitNames(const std::string& list) {
   return names;
 }
 
-// Puts a run's answers behind those of earlier runs, one JSON object a line.
+// Puts a run's answers after those of earlier runs, one JSON object a line.
 void AppendAnswers(const EvalRun& run, const std::vector<EvalItem>& items, std::string* lines) {
   for (size_t i = 0; i < items.size(); ++i) {
     const std::string& answer = run.answers[i];

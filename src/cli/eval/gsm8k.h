@@ -21,7 +21,7 @@ struct Problem {
 struct EvalItem {
   std::string prompt;
   std::string gold;                  // the right answer, whole or its number only
-  std::string reference_completion;  // of another implementation; "" where none is known
+  std::string reference_completion;  // of another implementation; "" if none is known
   bool has_reference = false;
 };
 
@@ -41,7 +41,7 @@ Result<std::vector<EvalItem>> MakeEvalItems(const std::vector<Problem>& tests,
 // Ready prompts from JSON lines {"prompt", "completion", "gold", ...}.
 Result<std::vector<EvalItem>> ParseEvalItems(std::string_view json_lines, const std::string& name);
 
-// The first number behind "#### ", or "[invalid]".
+// The first number after "#### ", or "[invalid]".
 std::string StrictMatch(std::string_view completion);
 
 // The last number of the text, or "[invalid]".

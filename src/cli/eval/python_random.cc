@@ -86,7 +86,7 @@ std::vector<uint32_t> PythonRandom::Sample(uint32_t population, uint32_t count) 
   std::vector<uint32_t> result;
   result.reserve(count);
 
-  // CPython draws from a shrinking list where that takes less memory than a set of what is drawn;
+  // CPython draws from a shrinking list if that takes less memory than a set of what is drawn;
   // the two ways use the generator differently.
   double set_size = 21;
   if (count > 5) set_size += std::pow(4, std::ceil(std::log(count * 3.0) / std::log(4.0)));

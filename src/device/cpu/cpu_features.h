@@ -15,7 +15,7 @@ struct X86Registers {
   uint32_t leaf7_ecx = 0;
   uint32_t leaf7_edx = 0;
   uint32_t leaf7_subleaf1_eax = 0;
-  // XCR0, the register states that the operating system saves; 0 where it does not use XSAVE.
+  // XCR0, the register states that the operating system saves; 0 if it does not use XSAVE.
   uint64_t xcr0 = 0;
 };
 

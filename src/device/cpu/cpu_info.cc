@@ -26,7 +26,7 @@ std::string Trimmed(std::string text) {
   return text;
 }
 
-// What stands behind "key :" at its first occurrence in /proc/cpuinfo, or nothing.
+// What stands after "key :" at its first occurrence in /proc/cpuinfo, or nothing.
 std::string CpuInfoField(std::string_view key) {
   std::ifstream file("/proc/cpuinfo");
   for (std::string line; std::getline(file, line);) {
@@ -113,7 +113,7 @@ int64_t ParseCacheSize(const std::string& text) {
   return unit == 'M' ? size << 20 : size;
 }
 
-// 0 where the system does not tell.
+// 0 if the system does not tell.
 int64_t L2Bytes(int core) {
   const std::string folder = "/sys/devices/system/cpu/cpu" + std::to_string(core) + "/cache/index";
   for (int index = 0;; ++index) {

@@ -19,7 +19,7 @@ constexpr size_t kCacheLinePair = 128;
 using Clock = std::chrono::steady_clock;
 
 // Returns once `value` is no longer `old`: spins first, then sleeps. The atomic's own wait skips
-// the system call on the waker's side where nobody sleeps.
+// the system call on the waker's side if nobody sleeps.
 void WaitWhileEqual(const std::atomic<uint32_t>& value, uint32_t old, Clock::duration spin) {
   // Reading the clock costs more than a look at the value.
   constexpr int kLooksPerClockRead = 32;
@@ -79,7 +79,7 @@ ThreadPool::ThreadPool(const Options& options)
   const std::vector<int> cores = AllowedCores();
   const int num_cores = static_cast<int>(cores.size());
   const int wanted = options.num_threads > 0 ? options.num_threads : UsableCoreCount();
-  // Where workers share a core, one that spins keeps the one it waits for from running.
+  // If workers share a core, one that spins keeps the one it waits for from running.
   const int spin = wanted > num_cores ? 0 : std::max(options.spin_microseconds, 0);
   state_->spin = std::chrono::microseconds(spin);
 

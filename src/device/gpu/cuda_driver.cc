@@ -5,6 +5,7 @@
 
 #include "device/gpu/driver_library.h"
 #include "device/gpu/gpu_driver.h"
+#include "device/gpu/vendor_driver.h"
 
 #if !defined(TESSERA_CUDA_MAJOR)
 #define TESSERA_CUDA_MAJOR 12  // of the compiler that made the device code
@@ -16,7 +17,7 @@ namespace {
 using CudaError = int;
 using CudaDevice = int;
 using Address = unsigned long long;
-using Handle = void*;  // of a context, stream, event, module, function or graph
+using Handle = VendorFunctions::Handle;
 
 enum Attribute : int {
   kMultiprocessors = 16,
@@ -26,10 +27,6 @@ enum Attribute : int {
   kMaxSharedBytesOptIn = 97,
 };
 constexpr int kMaxDynamicSharedBytes = 8;                 // CUfunction_attribute
-constexpr unsigned kNonBlockingStream = 1;                // CU_STREAM_NON_BLOCKING
-constexpr unsigned kEventWithoutTiming = 2;               // CU_EVENT_DISABLE_TIMING
-constexpr int kCaptureOfThisThreadOnly = 1;               // CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
-constexpr unsigned kPortableHostMemory = 1;               // CU_MEMHOSTALLOC_PORTABLE
 void* const kBufferPointer = reinterpret_cast<void*>(1);  // CU_LAUNCH_PARAM_...
 void* const kBufferSize = reinterpret_cast<void*>(2);
 
@@ -49,8 +46,7 @@ struct LaunchConfig {
 };
 constexpr int kProgrammaticStreamSerialization = 6;  // CU_LAUNCH_ATTRIBUTE_...
 
-struct Functions {
-  CudaError (*init)(unsigned flags);
+struct Functions : VendorFunctions {
   CudaError (*driver_get_version)(int* version);
   CudaError (*device_get_count)(int* count);
   CudaError (*device_get)(CudaDevice* device, int index);
@@ -64,37 +60,20 @@ struct Functions {
   CudaError (*mem_free)(Address data);
   CudaError (*mem_host_alloc)(void** data, size_t bytes, unsigned flags);
   CudaError (*mem_free_host)(void* data);
-  CudaError (*mem_get_info)(size_t* free, size_t* total);
-  CudaError (*stream_create)(Handle* stream, unsigned flags);
-  CudaError (*stream_destroy)(Handle stream);
-  CudaError (*stream_synchronize)(Handle stream);
-  CudaError (*event_create)(Handle* event, unsigned flags);
-  CudaError (*event_destroy)(Handle event);
-  CudaError (*event_record)(Handle event, Handle stream);
-  CudaError (*event_synchronize)(Handle event);
-  CudaError (*stream_wait_event)(Handle stream, Handle event, unsigned flags);
   CudaError (*memcpy_async)(Address to, Address from, size_t bytes, Handle stream);
   CudaError (*memset_d8_async)(Address to, unsigned char byte, size_t bytes, Handle stream);
-  CudaError (*module_load_data)(Handle* module, const void* image);
-  CudaError (*module_unload)(Handle module);
-  CudaError (*module_get_function)(Handle* function, Handle module, const char* name);
   CudaError (*func_set_attribute)(Handle function, int attribute, int value);
   CudaError (*launch_kernel)(const LaunchConfig* config, Handle function, void** parameters,
                              void** extra);
-  CudaError (*begin_capture)(Handle stream, int mode);
-  CudaError (*end_capture)(Handle stream, Handle* graph);
   CudaError (*graph_instantiate)(Handle* executable, Handle graph, unsigned long long flags);
-  CudaError (*graph_launch)(Handle executable, Handle stream);
-  CudaError (*graph_exec_destroy)(Handle executable);
-  CudaError (*graph_destroy)(Handle graph);
   CudaError (*get_error_string)(CudaError error, const char** text);
 };
 
 Address AddressOf(const void* data) { return reinterpret_cast<Address>(data); }
 
-class CudaDriver final : public GpuDriverTable {
+class CudaDriver final : public VendorDriver {
  public:
-  explicit CudaDriver(const Functions& functions) : f_(functions) {}
+  explicit CudaDriver(const Functions& functions) : VendorDriver(functions), f_(functions) {}
 
   std::string DeviceName() const override { return "cuda"; }
   std::string ErrorText(Code code) override {
@@ -103,7 +82,6 @@ class CudaDriver final : public GpuDriverTable {
     return std::string(text) + " (CUDA error " + std::to_string(code) + ")";
   }
 
-  Code Start() override { return f_.init(0); }
   Code Version(DriverVersion* version) override {
     int number = 0;  // 12040: 12.4
     const Code code = f_.driver_get_version(&number);
@@ -167,21 +145,6 @@ class CudaDriver final : public GpuDriverTable {
     return f_.mem_host_alloc(data, static_cast<size_t>(bytes), kPortableHostMemory);
   }
   Code FreePinned(void* data) override { return f_.mem_free_host(data); }
-  Code FreeBytes(int64_t* bytes) override {
-    size_t free = 0, total = 0;
-    const Code code = f_.mem_get_info(&free, &total);
-    *bytes = static_cast<int64_t>(free);
-    return code;
-  }
-
-  Code NewStream(Handle* stream) override { return f_.stream_create(stream, kNonBlockingStream); }
-  Code EndStream(Handle stream) override { return f_.stream_destroy(stream); }
-  Code Synchronize(Handle stream) override { return f_.stream_synchronize(stream); }
-  Code NewEvent(Handle* event) override { return f_.event_create(event, kEventWithoutTiming); }
-  Code EndEvent(Handle event) override { return f_.event_destroy(event); }
-  Code Record(Handle event, Handle stream) override { return f_.event_record(event, stream); }
-  Code Wait(Handle stream, Handle event) override { return f_.stream_wait_event(stream, event, 0); }
-  Code WaitOnHost(Handle event) override { return f_.event_synchronize(event); }
 
   Code Copy(void* to, const void* from, int64_t bytes, Handle stream) override {
     return f_.memcpy_async(AddressOf(to), AddressOf(from), static_cast<size_t>(bytes), stream);
@@ -190,10 +153,6 @@ class CudaDriver final : public GpuDriverTable {
     return f_.memset_d8_async(AddressOf(to), byte, static_cast<size_t>(bytes), stream);
   }
 
-  Code LoadModule(const KernelImage& image, Handle* module) override {
-    return f_.module_load_data(module, image.code.data());
-  }
-  Code UnloadModule(Handle module) override { return f_.module_unload(module); }
   Code Find(Handle module, const std::string& name, int64_t shared_bytes,
             Handle* function) override {
     const Code code = f_.module_get_function(function, module, name.c_str());
@@ -214,18 +173,10 @@ class CudaDriver final : public GpuDriverTable {
     return f_.launch_kernel(&config, function, nullptr, extra);
   }
 
-  Code BeginCapture(Handle stream) override {
-    return f_.begin_capture(stream, kCaptureOfThisThreadOnly);
+ protected:
+  Code Instantiate(Handle recorded, Handle* graph) override {
+    return f_.graph_instantiate(graph, recorded, 0);
   }
-  Code EndCapture(Handle stream, Handle* graph) override {
-    Handle recorded = nullptr;
-    Code code = f_.end_capture(stream, &recorded);
-    if (code == 0) code = f_.graph_instantiate(graph, recorded, 0);
-    if (recorded != nullptr) f_.graph_destroy(recorded);
-    return code;
-  }
-  Code LaunchGraph(Handle graph, Handle stream) override { return f_.graph_launch(graph, stream); }
-  Code EndGraph(Handle graph) override { return f_.graph_exec_destroy(graph); }
 
  private:
   const Functions f_;

@@ -25,7 +25,8 @@ struct KernelImage {
   const char* arch;                            // "sm_90a", "gfx942", "simt"
   std::span<const unsigned char> code = {};    // a cubin or a code object
   std::span<const HostKernel> functions = {};  // of "simt"
-  // Of gfx942: the code as text, for rocm-emulated. Empty if the build had no llvm-objdump-19.
+  // Of gfx942: the code as text, for rocm-emulated, packed (gfx942/packed_listing.h). Empty if the
+  // build had no llvm-objdump-19 or no zlib.
   std::string_view listing = {};
 };
 

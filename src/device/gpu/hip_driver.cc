@@ -11,29 +11,28 @@
 
 #include "device/gpu/driver_library.h"
 #include "device/gpu/gpu_driver.h"
+#include "device/gpu/vendor_driver.h"
 
 namespace tessera {
 namespace {
 
 using HipError = int;
-using Handle = void*;  // of a stream, event, module, function or graph
+using Handle = VendorFunctions::Handle;
 
 enum Attribute : int {
   kL2Bytes = 19,
   kMultiprocessors = 63,
   kMaxSharedBytes = 74,
 };
-constexpr unsigned kNonBlockingStream = 1;                // hipStreamNonBlocking
-constexpr unsigned kEventWithoutTiming = 2;               // hipEventDisableTiming
-constexpr int kCaptureOfThisThreadOnly = 1;               // hipStreamCaptureModeThreadLocal
-constexpr unsigned kPortableHostMemory = 1;               // hipHostMallocPortable
-constexpr int kDirectionFromAddresses = 4;                // hipMemcpyDefault
-void* const kBufferPointer = reinterpret_cast<void*>(1);  // HIP_LAUNCH_PARAM_...
+constexpr int kDirectionFromAddresses = 4;  // hipMemcpyDefault
+void* const kBufferPointer = reinterpret_cast<void*>(1);
 void* const kBufferSize = reinterpret_cast<void*>(2);
 void* const kBufferEnd = reinterpret_cast<void*>(3);
 
-struct Functions {
-  HipError (*init)(unsigned flags);
+struct Functions : VendorFunctions {
+  HipError (*launch_kernel)(Handle function, unsigned grid_x, unsigned grid_y, unsigned grid_z,
+                            unsigned block_x, unsigned block_y, unsigned block_z,
+                            unsigned shared_bytes, Handle stream, void** params, void** extra);
   HipError (*runtime_get_version)(int* version);
   HipError (*get_device_count)(int* count);
   HipError (*device_get_name)(char* name, int bytes, int device);
@@ -45,30 +44,10 @@ struct Functions {
   HipError (*free)(void* data);
   HipError (*host_malloc)(void** data, size_t bytes, unsigned flags);
   HipError (*host_free)(void* data);
-  HipError (*mem_get_info)(size_t* free, size_t* total);
-  HipError (*stream_create)(Handle* stream, unsigned flags);
-  HipError (*stream_destroy)(Handle stream);
-  HipError (*stream_synchronize)(Handle stream);
-  HipError (*event_create)(Handle* event, unsigned flags);
-  HipError (*event_destroy)(Handle event);
-  HipError (*event_record)(Handle event, Handle stream);
-  HipError (*event_synchronize)(Handle event);
-  HipError (*stream_wait_event)(Handle stream, Handle event, unsigned flags);
   HipError (*memcpy_async)(void* to, const void* from, size_t bytes, int kind, Handle stream);
   HipError (*memset_async)(void* to, int byte, size_t bytes, Handle stream);
-  HipError (*module_load_data)(Handle* module, const void* image);
-  HipError (*module_unload)(Handle module);
-  HipError (*module_get_function)(Handle* function, Handle module, const char* name);
-  HipError (*launch_kernel)(Handle function, unsigned grid_x, unsigned grid_y, unsigned grid_z,
-                            unsigned block_x, unsigned block_y, unsigned block_z,
-                            unsigned shared_bytes, Handle stream, void** params, void** extra);
-  HipError (*begin_capture)(Handle stream, int mode);
-  HipError (*end_capture)(Handle stream, Handle* graph);
   HipError (*graph_instantiate)(Handle* executable, Handle graph, Handle* error_node, char* log,
                                 size_t log_bytes);
-  HipError (*graph_launch)(Handle executable, Handle stream);
-  HipError (*graph_exec_destroy)(Handle executable);
-  HipError (*graph_destroy)(Handle graph);
   const char* (*get_error_string)(HipError error);
 };
 
@@ -88,9 +67,9 @@ std::string FindArchitecture(std::string_view properties) {
   return "unknown";
 }
 
-class HipDriver final : public GpuDriverTable {
+class HipDriver final : public VendorDriver {
  public:
-  explicit HipDriver(const Functions& functions) : f_(functions) {}
+  explicit HipDriver(const Functions& functions) : VendorDriver(functions), f_(functions) {}
 
   std::string DeviceName() const override { return "hip"; }
   std::string ErrorText(Code code) override {
@@ -99,7 +78,6 @@ class HipDriver final : public GpuDriverTable {
            std::to_string(code) + ")";
   }
 
-  Code Start() override { return f_.init(0); }
   Code Version(DriverVersion* version) override {
     int number = 0;  // 60342131: 6.3
     const Code code = f_.runtime_get_version(&number);
@@ -154,21 +132,6 @@ class HipDriver final : public GpuDriverTable {
     return f_.host_malloc(data, static_cast<size_t>(bytes), kPortableHostMemory);
   }
   Code FreePinned(void* data) override { return f_.host_free(data); }
-  Code FreeBytes(int64_t* bytes) override {
-    size_t free = 0, total = 0;
-    const Code code = f_.mem_get_info(&free, &total);
-    *bytes = static_cast<int64_t>(free);
-    return code;
-  }
-
-  Code NewStream(Handle* stream) override { return f_.stream_create(stream, kNonBlockingStream); }
-  Code EndStream(Handle stream) override { return f_.stream_destroy(stream); }
-  Code Synchronize(Handle stream) override { return f_.stream_synchronize(stream); }
-  Code NewEvent(Handle* event) override { return f_.event_create(event, kEventWithoutTiming); }
-  Code EndEvent(Handle event) override { return f_.event_destroy(event); }
-  Code Record(Handle event, Handle stream) override { return f_.event_record(event, stream); }
-  Code Wait(Handle stream, Handle event) override { return f_.stream_wait_event(stream, event, 0); }
-  Code WaitOnHost(Handle event) override { return f_.event_synchronize(event); }
 
   Code Copy(void* to, const void* from, int64_t bytes, Handle stream) override {
     return f_.memcpy_async(to, from, static_cast<size_t>(bytes), kDirectionFromAddresses, stream);
@@ -177,10 +140,6 @@ class HipDriver final : public GpuDriverTable {
     return f_.memset_async(to, byte, static_cast<size_t>(bytes), stream);
   }
 
-  Code LoadModule(const KernelImage& image, Handle* module) override {
-    return f_.module_load_data(module, image.code.data());
-  }
-  Code UnloadModule(Handle module) override { return f_.module_unload(module); }
   Code Find(Handle module, const std::string& name, int64_t /*shared_bytes*/,
             Handle* function) override {
     return f_.module_get_function(function, module, name.c_str());
@@ -193,18 +152,10 @@ class HipDriver final : public GpuDriverTable {
                             static_cast<unsigned>(shape.threads), 1, 1, 0, stream, nullptr, extra);
   }
 
-  Code BeginCapture(Handle stream) override {
-    return f_.begin_capture(stream, kCaptureOfThisThreadOnly);
+ protected:
+  Code Instantiate(Handle recorded, Handle* graph) override {
+    return f_.graph_instantiate(graph, recorded, nullptr, nullptr, 0);
   }
-  Code EndCapture(Handle stream, Handle* graph) override {
-    Handle recorded = nullptr;
-    Code code = f_.end_capture(stream, &recorded);
-    if (code == 0) code = f_.graph_instantiate(graph, recorded, nullptr, nullptr, 0);
-    if (recorded != nullptr) f_.graph_destroy(recorded);
-    return code;
-  }
-  Code LaunchGraph(Handle graph, Handle stream) override { return f_.graph_launch(graph, stream); }
-  Code EndGraph(Handle graph) override { return f_.graph_exec_destroy(graph); }
 
  private:
   const Functions f_;

@@ -8,11 +8,20 @@
 #include "device/gpu/emulator/emulated_driver.h"
 #include "device/gpu/gfx942/launcher.h"
 #include "device/gpu/gfx942/module.h"
+#include "device/gpu/gfx942/packed_listing.h"
 #include "device/gpu/rocm_emulated_device.h"
 #include "tessera/thread_pool.h"
 
 namespace tessera {
 namespace {
+
+Result<std::unique_ptr<gfx942::Module>> Load(const KernelImage& image) {
+  if constexpr (TESSERA_GFX942_LISTINGS) {  // else there is no UnpackListing
+    TESSERA_ASSIGN_OR_RETURN(std::string listing, gfx942::UnpackListing(image.listing));
+    return gfx942::Module::Load(image.code, std::move(listing));
+  }
+  return gfx942::Module::Load(image.code, std::string(image.listing));
+}
 
 class RocmEmulatedDriver final : public EmulatedDriver {
  public:
@@ -34,12 +43,14 @@ class RocmEmulatedDriver final : public EmulatedDriver {
 
   Code LoadModule(const KernelImage& image, Handle* module) override {
     if (image.listing.empty()) {
-      return Failure("the build had no llvm-objdump-19 to write its code as text: install llvm-19");
+      return Failure(
+          "the build had no llvm-objdump-19 to write its code as text, or no zlib to pack that: "
+          "install llvm-19 and zlib1g-dev");
     }
     const std::lock_guard lock(modules_mutex_);
     std::unique_ptr<gfx942::Module>& kept = modules_[image.code.data()];
     if (kept == nullptr) {
-      auto loaded = gfx942::Module::Load(image.code, image.listing);
+      auto loaded = Load(image);
       if (!loaded.ok()) return Failure(loaded.error().message);
       kept = std::move(loaded).value();
     }
@@ -90,9 +101,10 @@ std::unique_ptr<GpuDriverTable> CreateRocmEmulatedDriver() {
 Result<std::unique_ptr<GpuDevice>> OpenRocmEmulatedDevice() {
   if (!TESSERA_GFX942_LISTINGS) {
     return Unsupported(
-        "rocm-emulated: this build had no clang++-19 or no llvm-objdump-19, which make and list "
-        "the "
-        "code that it executes: install clang-19, lld-19 and llvm-19, and configure again");
+        "rocm-emulated: this build had no clang++-19, llvm-objdump-19 or zlib, which make, list "
+        "and "
+        "pack the code that it executes: install clang-19, lld-19, llvm-19 and zlib1g-dev, and "
+        "configure again");
   }
   return OpenGpu(CreateRocmEmulatedDriver(), 0, BuiltArchitectures());
 }

@@ -8,6 +8,7 @@
 
 #include "device/gpu/gfx942/launcher.h"
 #include "device/gpu/gfx942/module.h"
+#include "device/gpu/gfx942/packed_listing.h"
 #include "device/gpu/rocm_emulated_device.h"
 #include "device/gpu/testing/test_kernels.h"
 
@@ -28,6 +29,21 @@ const KernelImage& Image() {
   }
   TESSERA_CHECK(false, "the test is built only with gfx942");
   return TestImages().front();
+}
+
+std::string Listing() { return gfx942::UnpackListing(Image().listing).value(); }
+
+TEST(PackedListing, BrokenOnesAreRefused) {
+  const std::string good(Image().listing);
+  EXPECT_LT(4 * good.size(), Listing().size());
+  std::string longer = good, shorter = good, changed = good;
+  ++longer[0];
+  --shorter[0];
+  changed[good.size() / 2] ^= 1;
+  for (const std::string& bad : {std::string(), good.substr(0, 7), good.substr(0, good.size() / 2),
+                                 longer, shorter, changed, std::string(20, '\xff')}) {
+    EXPECT_FALSE(gfx942::UnpackListing(bad).ok());
+  }
 }
 
 TEST(RocmEmulatedDevice, KernelThatLeavesItsBufferIsAnErrorThatStays) {
@@ -58,7 +74,7 @@ TEST(RocmEmulatedDevice, KernelThatLeavesItsBufferIsAnErrorThatStays) {
 TEST(RocmEmulatedDevice, RefusesLaunchesThatDoNotFitTheKernel) {
   ThreadPool pool({.num_threads = 1});
   gfx942::Launcher launcher(&pool);
-  auto module = gfx942::Module::Load(Image().code, Image().listing);
+  auto module = gfx942::Module::Load(Image().code, Listing());
   ASSERT_TRUE(module.ok()) << module.error().message;
   EXPECT_THAT((*module)->KernelNames(),
               ::testing::UnorderedElementsAre("add", "diverge", "reverse"));
@@ -83,7 +99,7 @@ TEST(RocmEmulatedDevice, RefusesLaunchesThatDoNotFitTheKernel) {
 TEST(RocmEmulatedDevice, FewerThreadsThanTheKernelWantsReadLdsThatNobodyWrote) {
   ThreadPool pool({.num_threads = 1});
   gfx942::Launcher launcher(&pool);
-  auto module = gfx942::Module::Load(Image().code, Image().listing).value();
+  auto module = gfx942::Module::Load(Image().code, Listing()).value();
   std::vector<int32_t> values(kReverseThreads);
   const ReverseArgs args{values.data()};
   const auto begin = reinterpret_cast<uint64_t>(values.data());
@@ -108,7 +124,7 @@ TEST(CodeObject, DamagedBytesAreRefusedOrHarmless) {
     // Headers matter most.
     for (int n = 0; n < 3; ++n)
       bad[random() % (round % 2 == 0 ? 600 : bad.size())] = static_cast<unsigned char>(random());
-    auto module = gfx942::Module::Load(bad, Image().listing);
+    auto module = gfx942::Module::Load(bad, Listing());
     if (!module.ok()) continue;
     for (const char* name : {"add", "reverse"}) {
       const auto kernel = (*module)->Find(name);
@@ -121,7 +137,7 @@ TEST(CodeObject, ListingOfAnotherObjectIsRefused) {
   auto empty = gfx942::Module::Load(Image().code, "no listing at all\n");
   ASSERT_FALSE(empty.ok());
   EXPECT_THAT(empty.error().message, HasSubstr("llvm-objdump"));
-  std::string moved(Image().listing);
+  std::string moved = Listing();
   const size_t at = moved.find(" <add>:");
   ASSERT_NE(at, std::string::npos);
   moved[at - 3] = moved[at - 3] == '0' ? '1' : '0';

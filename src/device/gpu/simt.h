@@ -18,8 +18,8 @@
 // SIMT_UNROLL stands before loops over fragments, whose arrays only then stay in registers,
 // SIMT_ROLLED before those that would only make the code longer.
 // A thread block has `WAVE * waves` threads; Lane() and Wave() follow from Thread().
-// CopyAsync16() moves 16 bytes to shared memory, where the machine can in the background; they are
-// there after WaitForCopies(), for the other threads after a Sync() behind that.
+// CopyAsync16() moves 16 bytes to shared memory, in the background if the machine can; they are
+// there after WaitForCopies(), for the other threads after a later Sync().
 #pragma once
 
 #include <cstdint>

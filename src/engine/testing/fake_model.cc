@@ -274,6 +274,15 @@ int32_t FakeNextToken(std::span<const int32_t> context, int64_t vocab_size) {
   return static_cast<int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
 }
 
+std::vector<int32_t> FakeGreedy(std::vector<int32_t> context, int32_t count) {
+  std::vector<int32_t> output;
+  for (int32_t i = 0; i < count; ++i) {
+    output.push_back(FakeNextToken(context, FakeModelOptions().vocab_size));
+    context.push_back(output.back());
+  }
+  return output;
+}
+
 EngineParts MakeFakeParts(const FakeModelOptions& options, FakeCounters* counters) {
   EngineParts parts;
   ThreadPool::Options threads;

@@ -44,11 +44,14 @@ struct FakeCounters {
   std::atomic<int64_t> max_sequences{0};
 };
 
-// The logits behind `context`: in -8 to 8, differing from context to context.
+// The logits after `context`: in -8 to 8, differing from context to context.
 std::vector<float> FakeLogits(std::span<const int32_t> context, int64_t vocab_size);
 
 // The likeliest one.
 int32_t FakeNextToken(std::span<const int32_t> context, int64_t vocab_size);
+
+// The likeliest `count` ones after `context`, each after those before it; of the usual vocabulary.
+std::vector<int32_t> FakeGreedy(std::vector<int32_t> context, int32_t count);
 
 // `counters` outlives the engine.
 EngineParts MakeFakeParts(const FakeModelOptions& options, FakeCounters* counters);

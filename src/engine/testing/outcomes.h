@@ -30,7 +30,7 @@ struct Outcome {
   int32_t cached_tokens = 0;
   std::optional<std::chrono::steady_clock::time_point> started;
 
-  int finishes = 0;  // updates that said so: one, where all is well
+  int finishes = 0;  // updates that said so: one, if all is well
 };
 
 // Of several requests, each with a number that the test chooses.

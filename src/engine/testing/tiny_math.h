@@ -18,7 +18,7 @@ struct RecordedAnswer {
   std::string completion;
 };
 
-// The first `count` ones; fewer where the file does not hold as many.
+// The first `count` ones; fewer if the file does not hold as many.
 std::vector<RecordedAnswer> RecordedAnswers(size_t count);
 
 // Asks as the answers were recorded: greedy, until the next question.

@@ -9,7 +9,7 @@ namespace tessera::testing {
 
 using Json = nlohmann::ordered_json;
 
-// Why `value` does not follow `schema`, a part of `root`; "" where it does. Knows the keywords that
+// Why `value` does not follow `schema`, a part of `root`; "" if it does. Knows the keywords that
 // RandomSchema uses.
 std::string Violation(const Json& value, const Json& schema, const Json& root);
 

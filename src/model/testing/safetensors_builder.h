@@ -49,7 +49,7 @@ class TempDir {
   std::filesystem::path path_;
 };
 
-// Collects tensors and lays them out one behind the other.
+// Collects tensors and lays them out one after the other.
 class SafetensorsBuilder {
  public:
   SafetensorsBuilder& Add(std::string_view name, std::string_view type,
@@ -79,7 +79,7 @@ class SafetensorsBuilder {
     return Add(name, type, shape, bytes);
   }
 
-  // Spaces behind the header move the data to another alignment.
+  // Spaces after the header move the data to another alignment.
   std::string Build(size_t spaces = 0) const {
     return SafetensorsBytes(std::string("{").append(header_).append("}").append(spaces, ' '),
                             data_);

@@ -10,7 +10,7 @@
 namespace tessera {
 
 struct CpuOpsOptions {
-  // Whether MatmulMode::kBFloat16 may use the CPU's bfloat16 instructions where they are the faster
+  // Whether MatmulMode::kBFloat16 may use the CPU's bfloat16 instructions if they are the faster
   // ones. Without them it computes as kFloat32 does.
   bool native_bfloat16 = true;
 };

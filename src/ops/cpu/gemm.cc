@@ -40,7 +40,7 @@ Division Divide(const PackedMatrix& weights, int64_t rows, int64_t tile_rows, in
       static_cast<int64_t>(std::clamp(pieces, 1.0, 8.0 * static_cast<double>(workers)));
 
   division.row_blocks = CeilDiv(rows, kMaxBlockRows);
-  // Whole shares for all workers, where there are rows enough for them.
+  // Whole shares for all workers, if there are rows enough for them.
   if (wanted >= workers && rows >= 2 * tile_rows * workers) {
     division.row_blocks = CeilDiv(division.row_blocks, workers) * workers;
   }
@@ -58,7 +58,7 @@ void Gemm(const PackedMatrix& weights, const GemmKernels& kernels, const Tensor&
   const auto* source = static_cast<const float*>(x.data);
   auto* target = static_cast<float*>(y.data);
 
-  // Blocks of the depth, all but the last of one size; one (of size 0) where there is no input.
+  // Blocks of the depth, all but the last of one size; one (of size 0) if there is no input.
   const int64_t depth_blocks = std::max<int64_t>(1, CeilDiv(depth, kBlockDepth));
   const int64_t block_depth = CeilDiv(CeilDiv(depth, depth_blocks), PackedMatrix::kDepthMultiple) *
                               PackedMatrix::kDepthMultiple;

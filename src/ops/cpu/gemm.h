@@ -1,9 +1,9 @@
 // y = x W^T + b on a PackedMatrix, over a team of threads.
 //
 // Order of sums, which no kernel may change: element (row, output) starts with the bias and adds
-// the products of inputs 0, 1, 2 ... one by one, fused where the machine has a fused multiply-add
+// the products of inputs 0, 1, 2 ... one by one, fused if the machine has a fused multiply-add
 // (kBFloat16 with native instructions: pair by pair, as the instruction adds a pair; AMX: 32 inputs
-// by 32). Blocks and threads divide rows and outputs only, and a sum that is interrupted goes on
+// by 32). Blocks and threads divide rows and outputs only, and a sum that is interrupted continues
 // from its float32. So a row's result depends neither on the number of rows nor on that of threads.
 #pragma once
 
@@ -31,7 +31,7 @@ struct GemmBlock {
   int64_t depth = 0;  // a multiple of PackedMatrix::kDepthMultiple
   int64_t rows = 0;
   int64_t columns = 0;          // from the start of a panel
-  const float* bias = nullptr;  // [columns rounded up to 32]; null: the sums in y go on
+  const float* bias = nullptr;  // [columns rounded up to 32]; null: the sums in y continue
   float* y = nullptr;
   int64_t y_stride = 0;
 };
@@ -49,14 +49,14 @@ struct GemmKernels {
 
 // float32 activations; weights of `weight_type` (kFloat32, kFloat16, kBFloat16).
 GemmKernels Float32Kernels(DType weight_type);
-// bfloat16 activations and weights with AVX512-BF16; `run` is null where the machine lacks it.
+// bfloat16 activations and weights with AVX512-BF16; `run` is null if the machine lacks it.
 GemmKernels Avx512BFloat16Kernels();
 // bfloat16 activations and weights with the fastest instructions for it (AMX, AVX512-BF16); `run`
-// is null where this machine does not multiply those faster.
+// is null if this machine does not multiply those faster.
 GemmKernels BFloat16Kernels();
 
 // y [rows, out_features] and x [rows, in_features] are float32 and do not overlap. `scratch` keeps
-// blocks of activations, and its memory from call to call; std::bad_alloc where there is none.
+// blocks of activations, and its memory from call to call; std::bad_alloc if there is none.
 void Gemm(const PackedMatrix& weights, const GemmKernels& kernels, const Tensor& x, const Tensor& y,
           ThreadPool& threads, AlignedBuffer& scratch);
 

@@ -63,7 +63,7 @@ TESSERA_TARGET void Tile(const GemmBlock& block, int64_t row, int64_t column) {
       __builtin_memcpy(&pair, x + r * kBFloat16RowStride, sizeof pair);
       __m512i a = _mm512_set1_epi32(pair);
 #if defined(__clang__)
-      // Clang 16 crashes where it folds this broadcast into the instruction below.
+      // Clang 16 crashes if it folds this broadcast into the instruction below.
       asm("" : "+v"(a));
 #endif
       TESSERA_UNROLL

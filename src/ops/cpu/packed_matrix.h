@@ -39,7 +39,7 @@ class PackedMatrix final : public CpuWeights {
     return padded_in_ * kPanelWidth * static_cast<int64_t>(SizeOf(dtype_));
   }
   const uint8_t* data() const { return data_.As<uint8_t>(); }
-  // [num_panels * 32], zero where there is none.
+  // [num_panels * 32], zero if there is none.
   const float* bias() const { return bias_.As<float>(); }
 
   void ReadRow(int64_t row, float* values) const override;

@@ -180,7 +180,7 @@ int32_t Sampler::DrawFromAll(double total, double uniform) const {
   double left = uniform * total;
   size_t block = 0;
   while (block + 1 < block_sums_.size() && left >= block_sums_[block]) left -= block_sums_[block++];
-  // Rounding may leave the draw behind its block's last weight: then the last one that is not 0.
+  // Rounding may leave the draw after its block's last weight: then the last one that is not 0.
   size_t chosen = 0;
   const size_t first = block * kBlock;
   for (size_t i = first; i < std::min(weights_.size(), first + kBlock); ++i) {
@@ -216,7 +216,7 @@ int32_t Sampler::DrawTruncated(const SampleRow& row, double total, double unifor
   const bool by_count = row.top_k > 0 && row.top_k < static_cast<int64_t>(weights_.size());
 
   // The largest weight is 1. Few tokens weigh much: look at those first, and at lighter ones only
-  // where they do not suffice.
+  // if they do not suffice.
   if (row.min_p > 0.0f) {
     Gather(row.min_p);
   } else {

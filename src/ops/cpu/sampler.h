@@ -21,7 +21,7 @@ double UniformDraw(uint64_t seed, uint64_t position);
 // Keeps its working memory from call to call: one for each thread.
 class Sampler {
  public:
-  // kInternal where no token can be chosen: an infinite logit, or nothing but NaN and -infinity.
+  // kInternal if no token can be chosen: an infinite logit, or nothing but NaN and -infinity.
   // A single NaN counts as -infinity.
   Result<SampledToken> Sample(std::span<const float> logits, const SampleRow& row,
                               const SamplingBatch& batch);

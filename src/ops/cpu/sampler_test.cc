@@ -305,7 +305,7 @@ TEST(SamplerTest, BiasForbiddenAndPenalties) {
   EXPECT_EQ(with({.presence_penalty = 1.1f}, zero, {}), 0);   // the prompt does not count
   EXPECT_EQ(with({.frequency_penalty = 0.4f}, {}, zero), 1);  // three times
   EXPECT_EQ(with({.frequency_penalty = 0.3f}, {}, zero), 0);
-  // Negative logits are multiplied: -1 -> -4, behind a forbidden rest only.
+  // Negative logits are multiplied: -1 -> -4, after a forbidden rest only.
   const std::vector<float> negative = {-1.0f, -3.0f};
   const int32_t first[] = {0};
   EXPECT_EQ(Choose(negative, {.temperature = 0, .repetition_penalty = 4}, {.prompt = first}), 1);

@@ -32,10 +32,10 @@ void SiluMulRow(const float* gate, const float* up, int64_t count, float* y);
 // One head: pairs (i, i + half) rotated by (cos[i], sin[i]).
 void RotateHead(const float* cos, const float* sin, int64_t half, float* head);
 
-// The largest value that is not NaN; -infinity where there is none.
+// The largest value that is not NaN; -infinity if there is none.
 float MaxValue(const float* values, int64_t count);
 
-// The first index of MaxValue(); -1 where all are NaN.
+// The first index of MaxValue(); -1 if all are NaN.
 int64_t ArgMax(const float* values, int64_t count);
 
 // out[i] = exp((values[i] - shift) * factor), 0 for NaN; returns their sum (float32 sums of a

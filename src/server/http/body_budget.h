@@ -11,7 +11,7 @@ class BodyBudget {
  public:
   explicit BodyBudget(size_t bytes) : left_(bytes) {}
 
-  // False, and nothing is taken, where too little is left.
+  // False, and nothing is taken, if too little is left.
   bool Take(size_t bytes) {
     size_t left = left_.load();
     while (left >= bytes) {

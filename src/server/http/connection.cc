@@ -3,14 +3,18 @@
 #include <algorithm>
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/beast/http/error.hpp>
 #include <boost/beast/http/read.hpp>
+#include <cstdio>
 #include <exception>
+#include <new>
 #include <utility>
 
+#include "base/until_memory.h"
 #include "server/http/http_wire.h"
 
 namespace tessera {
@@ -61,12 +65,27 @@ Connection::Connection(Socket socket, ConnectionContext* context, std::function<
       deadline_timer_(socket_.get_executor(), Clock::time_point::max()) {}
 
 void Connection::Start() {
-  asio::co_spawn(socket_.get_executor(), Run(shared_from_this()),
-                 [self = shared_from_this()](const std::exception_ptr&) { self->Finish(); });
+  asio::co_spawn(socket_.get_executor(), Run(shared_from_this()), asio::detached);
+}
+
+Connection::~Connection() {
+  if (!finished_) Finish();
+}
+
+// What escapes Run() is mostly memory that ran out a second time, as the client was to hear of it.
+void Connection::ReportBrokenEnd() noexcept {
+  try {
+    record_.notes.error_status = 503;
+    record_.notes.error = "Memory ran out; the connection was closed.";
+    ReportAnswer();
+  } catch (const std::exception&) {
+    std::fputs("warning: memory ran out; a connection was closed\n", stderr);
+  }
 }
 
 void Connection::Finish() {
   finished_ = true;
+  if (!is_complete_) ReportBrokenEnd();
   answer_.reset();
   deadline_timer_.cancel();
   SystemError ignored;
@@ -74,8 +93,14 @@ void Connection::Finish() {
   on_end_();
 }
 
+// Events of other threads: none of them may be lost.
+template <typename Function>
+void Connection::Post(const Function& function) {
+  UntilMemory([&] { asio::post(socket_.get_executor(), function); });
+}
+
 void Connection::ShutDown() {
-  asio::post(socket_.get_executor(), [self = shared_from_this()] {
+  Post([self = shared_from_this()] {
     self->closing_ = true;
     SystemError ignored;
     if (self->reading_) self->socket_.cancel(ignored);
@@ -84,7 +109,7 @@ void Connection::ShutDown() {
 }
 
 void Connection::Close() {
-  asio::post(socket_.get_executor(), [self = shared_from_this()] {
+  Post([self = shared_from_this()] {
     SystemError ignored;
     self->socket_.close(ignored);
     self->gone_ = true;
@@ -92,8 +117,14 @@ void Connection::Close() {
   });
 }
 
-// `self` keeps the connection alive.
+// `self` keeps the connection alive. If memory runs out as Asio is about to resume a coroutine, it
+// is destroyed where it waits.
 asio::awaitable<void> Connection::Run(std::shared_ptr<Connection> self) {
+  struct AtEnd {
+    Connection* connection;
+    ~AtEnd() { connection->Finish(); }
+  };
+  const AtEnd guard{self.get()};
   SystemError ignored;
   self->socket_.set_option(asio::ip::tcp::no_delay(true), ignored);
   self->socket_.set_option(asio::socket_base::send_buffer_size(kSendBuffer), ignored);
@@ -110,11 +141,26 @@ asio::awaitable<void> Connection::Run(std::shared_ptr<Connection> self) {
   while (more) {
     self->request_ = {};
     self->record_ = {};
-    more = co_await self->ServeOne();
+    self->is_reported_ = false;
+    self->head_sent_ = false;
+    // What a library throws, and memory that has run out, end the request and nothing else.
+    std::optional<HeadProblem> failure;
+    try {
+      more = co_await self->ServeOne();
+    } catch (const std::bad_alloc&) {
+      failure = {503, "Memory ran out; try again later, or send a smaller request."};
+    } catch (const std::exception& error) {
+      failure = {500, std::string("The server failed unexpectedly: ") + error.what()};
+    }
+    if (failure) {
+      more = false;
+      co_await self->AnswerFailure(*failure);
+    }
     self->ReportAnswer();
     self->first_request_ = false;
   }
   if (!self->gone_) co_await self->Linger();
+  self->is_complete_ = true;
 }
 
 asio::awaitable<bool> Connection::ServeOne() {
@@ -248,64 +294,66 @@ asio::awaitable<bool> Connection::Refuse(int status, const std::string& message)
   co_return false;
 }
 
+// Leaves nothing of the request under way, as its coroutine did not come to its end.
+asio::awaitable<void> Connection::AnswerFailure(HeadProblem failure) {
+  reading_ = false;
+  keep_alive_ = false;
+  abandoned_ = true;
+  answer_.reset();
+  body_lease_.Clear();
+  ClearDeadline();
+  co_await StopWatching();
+  if (gone_) co_return;
+  if (!head_sent_) {
+    co_await Refuse(failure.status, failure.message);
+  } else {  // the client sees that the answer has no end
+    record_.notes.error_status = failure.status;
+    record_.notes.error = std::move(failure.message);
+  }
+}
+
 asio::awaitable<void> Connection::Handle() {
   const size_t bytes = request_.body.size();
   if (bytes <= options_.long_body_bytes && !handler_->TakesLong(request_)) {
-    answer_.emplace(CallHandler());
+    answer_.emplace(handler_->Handle(request_, Waker()));
     co_return;
   }
   LongWork& work = *context_->long_work;
   TurnQueue& queue = bytes <= options_.large_body_bytes ? work.small : work.large;
+  long_result_ = {};
   queue.Post(request_.peer, [self = shared_from_this()] {
-    if (self->abandoned_) return;
-    HttpAnswer answer = self->CallHandler();
-    asio::post(self->socket_.get_executor(), [self, done = std::move(answer)]() mutable {
-      self->answer_.emplace(std::move(done));
-      self->Wake();
-    });
+    if (!self->abandoned_) self->HandleInTurn();
   });
   StartWatching();
-  while (!answer_ && !gone_ && !closing_) co_await WaitForWake();
+  while (!long_result_.has_come && !gone_ && !closing_) co_await WaitForWake();
   co_await StopWatching();
-  // Where the connection is over before its turn, request_ stays as it is: work that has begun
-  // reads it.
-  if (!answer_) abandoned_ = true;
+  if (!long_result_.has_come) {
+    // The connection is over before its turn. request_ stays as it is: work that has begun reads
+    // it.
+    abandoned_ = true;
+    co_return;
+  }
+  if (long_result_.failure != nullptr) std::rethrow_exception(long_result_.failure);
+  answer_ = std::move(long_result_.answer);
 }
 
-// What a library throws, and memory that has run out, end the request and nothing else.
-HttpAnswer Connection::CallHandler() {
+void Connection::HandleInTurn() {
   try {
-    return handler_->Handle(request_, Waker());
-  } catch (const std::bad_alloc&) {
-    return handler_->Refuse(503, "Memory ran out; try again later, or send a smaller request.");
-  } catch (const std::exception& error) {
-    return handler_->Refuse(500, std::string("The server failed unexpectedly: ") + error.what());
+    long_result_.answer.emplace(handler_->Handle(request_, Waker()));
+  } catch (...) {
+    long_result_.failure = std::current_exception();
   }
-}
-
-// What the exchange gives; false where it fails, which record_ tells.
-bool Connection::Take(Exchange* exchange, Exchange::Output* output) {
-  try {
-    *output = closing_ ? exchange->Cut() : exchange->Poll();
-    return true;
-  } catch (const std::bad_alloc&) {
-    record_.failure = "Memory ran out; try again later, or ask for less.";
-  } catch (const std::exception& error) {
-    record_.failure = std::string("The server failed unexpectedly: ") + error.what();
-  }
-  return false;
+  Post([self = shared_from_this()] {
+    self->long_result_.has_come = true;
+    self->Wake();
+  });
 }
 
 asio::awaitable<bool> Connection::RunExchange(Exchange* exchange) {
   bool has_head = false;
   bool chunked = false;
   while (!gone_) {
-    Exchange::Output output;
-    if (!Take(exchange, &output)) {
-      keep_alive_ = false;
-      if (has_head) co_return false;  // the client sees that the answer has no end
-      co_return co_await Refuse(500, record_.failure);
-    }
+    Exchange::Output output = closing_ ? exchange->Cut() : exchange->Poll();
     if (closing_) {
       keep_alive_ = false;
       if (!has_head && !output.head) output.head = handler_->Refuse(503, kShuttingDown);
@@ -332,6 +380,7 @@ asio::awaitable<bool> Connection::RunExchange(Exchange* exchange) {
     }
     if (output.end && chunked) text += kLastChunk;
     if (!text.empty()) {
+      head_sent_ = true;
       const bool written = co_await Write(text);
       if (!written) co_return false;
     }
@@ -348,6 +397,7 @@ asio::awaitable<bool> Connection::Send(const HttpResponse& response) {
   std::string text = Head(response, /*chunked=*/false);
   if (!is_head_) text += response.body;
   if (response.status >= 500) record_.failure = response.body;
+  head_sent_ = true;
   record_.is_complete = co_await Write(text);
   co_return record_.is_complete;
 }
@@ -384,16 +434,19 @@ void Connection::ReadPeer() {
 }
 
 void Connection::ReportAnswer() {
-  if (record_.status == 0 && request_.method.empty()) return;  // there was no request
+  if (is_reported_) return;
+  const bool has_failed = record_.notes.error_status != 0;
+  if (record_.status == 0 && request_.method.empty() && !has_failed) return;  // no request came
   record_.seconds = std::chrono::duration<double>(Clock::now() - request_start_).count();
   handler_->Answered(request_, record_);
+  is_reported_ = true;
 }
 
 std::function<void()> Connection::Waker() {
   return [weak = weak_from_this()] {
     const std::shared_ptr<Connection> self = weak.lock();
     if (self == nullptr) return;
-    asio::post(self->socket_.get_executor(), [self] { self->Wake(); });
+    self->Post([self] { self->Wake(); });
   };
 }
 
@@ -415,7 +468,6 @@ void Connection::StartWatching() {
     gone_ = true;
     return;
   }
-  watching_ = true;
   watch_wanted_ = true;
   socket_.async_read_some(
       buffer_.prepare(kReadSize),
@@ -425,9 +477,11 @@ void Connection::StartWatching() {
                                      self->buffer_.commit(bytes);
                                      if (error && error != asio::error::operation_aborted)
                                        self->gone_ = true;
-                                     if (!error && self->watch_wanted_) self->StartWatching();
+                                     if (!error && self->watch_wanted_)
+                                       UntilMemory([&] { self->StartWatching(); });
                                      if (!self->watching_) self->Wake();
                                    }));
+  watching_ = true;  // nothing has thrown
 }
 
 asio::awaitable<void> Connection::StopWatching() {
@@ -450,7 +504,7 @@ void Connection::SetTransferDeadline(std::chrono::milliseconds timeout, uint64_t
 void Connection::SetDeadline(Clock::time_point deadline) {
   timed_out_ = false;
   deadline_ = deadline;
-  // A timer that fires too early waits again; only one that would fire too late is set anew.
+  // A timer that fires too early waits again; only one that would fire too late is set again.
   if (deadline_timer_.expiry() > deadline_) {
     deadline_timer_.expires_at(deadline_);
     WaitForDeadline();
@@ -458,18 +512,21 @@ void Connection::SetDeadline(Clock::time_point deadline) {
 }
 
 void Connection::WaitForDeadline() {
-  deadline_timer_.async_wait([self = shared_from_this()](SystemError error) {
-    if (error || self->finished_) return;  // set anew, or over
-    if (Clock::now() < self->deadline_) {
-      const bool idle = self->deadline_ == Clock::time_point::max();
-      self->deadline_timer_.expires_at(self->deadline_);
-      if (!idle) self->WaitForDeadline();
-      return;
-    }
-    self->deadline_timer_.expires_at(Clock::time_point::max());
-    self->timed_out_ = true;
-    SystemError ignored;
-    self->socket_.cancel(ignored);
+  // Without it a client could hold the connection for ever.
+  UntilMemory([&] {
+    deadline_timer_.async_wait([self = shared_from_this()](SystemError error) {
+      if (error || self->finished_) return;  // set again, or over
+      if (Clock::now() < self->deadline_) {
+        const bool idle = self->deadline_ == Clock::time_point::max();
+        self->deadline_timer_.expires_at(self->deadline_);
+        if (!idle) self->WaitForDeadline();
+        return;
+      }
+      self->deadline_timer_.expires_at(Clock::time_point::max());
+      self->timed_out_ = true;
+      SystemError ignored;
+      self->socket_.cancel(ignored);
+    });
   });
 }
 

@@ -9,6 +9,7 @@
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/http/parser.hpp>
 #include <boost/beast/http/string_body.hpp>
+#include <exception>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -17,6 +18,7 @@
 #include "server/http/body_budget.h"
 #include "server/http/http_message.h"
 #include "server/http/http_server.h"
+#include "server/http/http_wire.h"
 #include "server/http/turn_queue.h"
 
 namespace tessera {
@@ -35,15 +37,19 @@ struct ConnectionContext {
   BodyBudget bodies;
 };
 
-// Everything happens on the socket's executor, a strand, but ShutDown(), Close() and the wake
+// Everything happens on the socket's executor, one thread, but ShutDown(), Close() and the wake
 // functions that handlers get.
 class Connection : public std::enable_shared_from_this<Connection> {
  public:
   using Socket = boost::asio::ip::tcp::socket;
 
-  // `on_end` is called once, at the end of Run(). With `refusal` that is all that the client hears.
+  // `on_end` is called once, at the end of Run() or as this ends before. With `refusal` that is all
+  // that the client hears.
   Connection(Socket socket, ConnectionContext* context, std::function<void()> on_end,
              std::optional<HttpResponse> refusal = {});
+  ~Connection();
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
 
   // Serves the connection until its end. Called once.
   void Start();
@@ -63,13 +69,15 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
   Awaitable<void> Run(std::shared_ptr<Connection> self);
   void Finish();
-  // Reads and answers one request; false where the connection is over.
+  // Reads and answers one request; false if the connection is over.
   Awaitable<bool> ServeOne();
-  // Reads the body into request_; false where it was refused, or the connection is over.
+  // Reads the body into request_; false if it was refused, or the connection is over.
   Awaitable<bool> ReadBody(Parser* parser);
   Awaitable<bool> AnswerReadError(SystemError error);
-  Awaitable<void> Handle();  // request_; fills answer_, or not where the connection is over
-  HttpAnswer CallHandler();
+  Awaitable<void> Handle();  // request_; fills answer_, or not if the connection is over
+  void HandleInTurn();       // on a thread for long work: fills long_result_
+  // Tells the client what its request has failed with, if nothing of its answer was sent.
+  Awaitable<void> AnswerFailure(HeadProblem failure);
   Awaitable<bool> RunExchange(Exchange* exchange);
   Awaitable<bool> Send(const HttpResponse& response);
   Awaitable<bool> Refuse(int status, const std::string& message);
@@ -88,7 +96,9 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void StartWatching();
   Awaitable<void> StopWatching();
 
-  bool Take(Exchange* exchange, Exchange::Output* output);
+  template <typename Function>
+  void Post(const Function& function);  // to the executor; does not fail
+  void ReportBrokenEnd() noexcept;
 
   void SetDeadline(Clock::time_point deadline);
   // Of a transfer that has just moved `bytes`, and is paid for until `paid_until`.
@@ -110,6 +120,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   HttpRequest request_;
   BodyLease body_lease_;
   AnswerRecord record_;  // of its answer
+  bool head_sent_ = false;
+  bool is_reported_ = false;
   Clock::time_point request_start_;
   bool keep_alive_ = false;
   bool http_1_0_ = false;
@@ -122,6 +134,13 @@ class Connection : public std::enable_shared_from_this<Connection> {
   bool closing_ = false;                 // no further request is served
   bool reading_ = false;                 // a request
   std::optional<HttpAnswer> answer_;
+  // Of work that is queued, and of its thread until it has come.
+  struct LongResult {
+    std::optional<HttpAnswer> answer;
+    std::exception_ptr failure;
+    bool has_come = false;
+  };
+  LongResult long_result_;
 
   bool watching_ = false;
   bool watch_wanted_ = false;
@@ -130,6 +149,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   boost::asio::steady_timer deadline_timer_;
   Clock::time_point deadline_ = Clock::time_point::max();
   bool timed_out_ = false;
+  bool is_complete_ = false;  // Run() has come to its end
   bool finished_ = false;
 };
 

@@ -36,7 +36,7 @@ Exchange::Output Part(std::optional<HttpResponse> head, std::string data, bool e
   return {std::move(head), std::move(data), end};
 }
 
-// Gives the outputs one after another; then nothing more, where none was the end.
+// Gives the outputs one after another; then nothing more, if none was the end.
 class ScriptedExchange : public Exchange {
  public:
   ScriptedExchange(std::vector<Output> outputs, std::atomic<int>* alive)
@@ -192,7 +192,7 @@ TEST_F(ConnectionTest, UploadsMustMakeProgress) {
   }
 }
 
-// Bytes that came quickly do not pay for long silence behind them.
+// Bytes that came quickly do not pay for long silence after them.
 TEST_F(ConnectionTest, SpeedAtFirstBuysNoHours) {
   options_.body_timeout = milliseconds(600);
   options_.min_bytes_per_second = 1000;
@@ -254,8 +254,25 @@ TEST_F(ConnectionTest, ExchangesMayFail) {
   handler_.handle = [](const HttpRequest&) { return std::make_unique<Failing>(); };
   const uint16_t port = Start();
   const ClientResponse response = Ask(port, GetText("/"));
-  EXPECT_EQ(response.status, 500);
+  EXPECT_EQ(response.status, 503);
   EXPECT_THAT(response.body, HasSubstr("Memory ran out"));
+
+  struct FailingLater : public Failing {
+    Output Poll() override {
+      if (std::exchange(begun, true)) throw std::runtime_error("it broke");
+      return Part(Text(""), "begin");
+    }
+    bool begun = false;
+  };
+  handler_.handle = [](const HttpRequest&) { return std::make_unique<FailingLater>(); };
+  HttpClient client(port);
+  client.Send(GetText("/later"));
+  EXPECT_TRUE(client.ReceiveUntil("begin"));
+  ASSERT_TRUE(Eventually([&] { return handler_.Records().size() == 2; }));
+  const AnswerRecord record = handler_.Records().back().second;
+  EXPECT_EQ(record.notes.error_status, 500);
+  EXPECT_THAT(record.notes.error, HasSubstr("it broke"));
+  EXPECT_FALSE(record.is_complete);
 }
 
 TEST_F(ConnectionTest, WhoSendsTooMuchAheadIsCutOff) {

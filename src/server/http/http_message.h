@@ -20,14 +20,14 @@ struct HttpRequest {
   std::string method;   // "GET"
   std::string target;   // as it was sent: "/v1/models/a%2Fb?x=1"
   std::string path;     // without the query, its escapes decoded: "/v1/models/a/b"
-  std::string query;    // behind the '?'
+  std::string query;    // after the '?'
   HttpHeaders headers;  // names in lower case
   std::string body;
   std::string peer;  // the client's address, without its port
   // When its head had been read: its time runs from there, wherever it waits.
   std::chrono::steady_clock::time_point arrival = std::chrono::steady_clock::now();
 
-  // "" where the request has no such header. `name` is in lower case.
+  // "" if the request has no such header. `name` is in lower case.
   std::string_view Header(std::string_view name) const;
 };
 
@@ -70,7 +70,7 @@ class Exchange {
   virtual Output Poll() = 0;
 
   // The server stops: the last output, called instead of Poll(). Its `end` is set. Without a head,
-  // where there was none yet, the client is told that the server is shutting down.
+  // if there was none yet, the client is told that the server is shutting down.
   virtual Output Cut() {
     Output output;
     output.end = true;
@@ -96,7 +96,7 @@ class HttpHandler {
  public:
   virtual ~HttpHandler() = default;
 
-  // With the head alone, before the body is read: an answer where the body is not wanted.
+  // With the head alone, before the body is read: an answer if the body is not wanted.
   virtual std::optional<HttpResponse> Screen(const HttpRequest& head) = 0;
 
   // Whatever takes time happens elsewhere: `wake` may be called from any thread, at any time, and
@@ -106,7 +106,7 @@ class HttpHandler {
   // Whether Handle() may take long for this request: others must not wait for it.
   virtual bool TakesLong(const HttpRequest& /*request*/) { return false; }
 
-  // Called once for every answer: what to add to its headers. `head` is empty where the request
+  // Called once for every answer: what to add to its headers. `head` is empty if the request
   // could not be read.
   virtual HttpHeaders Sending(const HttpRequest& head, int status) = 0;
 

@@ -36,7 +36,7 @@ struct HttpServerOptions {
 
 class HttpServer {
  public:
-  // Listens from now on. `handler` outlives the server. kIo where the address cannot be had.
+  // Listens from now on. `handler` outlives the server. kIo if the address cannot be had.
   static Result<std::unique_ptr<HttpServer>> Start(const HttpServerOptions& options,
                                                    HttpHandler* handler);
 

@@ -56,6 +56,7 @@ TEST(HttpServerTest, TooManyWaitingRequestsAreRefused) {
   HttpClient running(server.port());
   running.Send(PostText("/v1/completions", EndlessBody(R"("stream": true)")));
   ASSERT_TRUE(running.ReceiveUntil("data: "));
+  ASSERT_TRUE(Eventually([&] { return server.engine().stats().waiting == 0; }));
   HttpClient waiting(server.port());
   waiting.Send(PostText("/v1/completions", EndlessBody()));
   ASSERT_TRUE(Eventually([&] { return server.engine().stats().waiting == 1; }));
@@ -87,7 +88,7 @@ TEST(HttpServerTest, ConnectionsAreKeptAndPipelined) {
   EXPECT_THAT(old.head, HasSubstr("Connection: close"));
   HttpClient head(server.port());
   head.Send("HEAD /version HTTP/1.1\r\nHost: x\r\n\r\n" + GetText("/version"));
-  EXPECT_TRUE(head.ReceiveUntil("\r\n\r\nHTTP/1.1 200 OK")) << "no body behind the first head";
+  EXPECT_TRUE(head.ReceiveUntil("\r\n\r\nHTTP/1.1 200 OK")) << "no body after the first head";
 }
 
 // A request that arrives while an answer is under way waits for its turn.

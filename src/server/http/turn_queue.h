@@ -18,13 +18,15 @@ class TurnQueue {
   TurnQueue();
   ~TurnQueue();
 
-  // Whoever is gone by its turn finds that out itself: nothing is taken back.
+  // Nothing is taken back: what is no longer wanted at its turn has to find that out itself. `work`
+  // must not throw. Throws std::bad_alloc if there is no memory to keep it.
   void Post(const std::string& client, std::function<void()> work);
 
   void Stop();  // what waits is not begun any more
   void Join();  // after Stop(): what has begun is done
 
  private:
+  std::function<void()> Next();  // waits for it; null at the end
   void Loop();
 
   std::mutex mutex_;

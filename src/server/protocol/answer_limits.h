@@ -19,7 +19,7 @@ struct AnswerLimits {
   int64_t max_logprobs_in_all = int64_t{1} << 20;
 };
 
-// Refuses what is beyond the limits. Where the request leaves the length of its answers to the
+// Refuses what is beyond the limits. If the request leaves the length of its answers to the
 // server, it becomes what the limits leave, at least 1: sampling.max_tokens. The prompts have their
 // tokens.
 std::optional<ApiError> LimitAnswers(const AnswerLimits& limits, GenerationRequest* request);

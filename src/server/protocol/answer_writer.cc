@@ -15,7 +15,7 @@ double MeanLogprob(const RequestUpdate& result) {
   return result.logprobs.empty() ? 0 : sum / static_cast<double>(result.logprobs.size());
 }
 
-// What follows the choices where there is nothing else.
+// What follows the choices if there is nothing else.
 constexpr std::string_view kEventEnd = "]}";
 
 std::string WithoutEnd(std::string text, std::string_view end) {
@@ -57,7 +57,7 @@ Json AnswerWriter::Skeleton(bool chunk) const {
 }
 
 std::string AnswerWriter::ChoiceEvent(const Json& choice, const std::string& rest) const {
-  // The counts come with the last event; where they do, the others say so, or tell them so far.
+  // The counts come with the last event; if they do, the others say so, or tell them so far.
   std::string usage;
   if (request_.include_usage) {
     usage = ",\"usage\":" + (request_.continuous_usage ? Dump(Usage()) : "null");
@@ -213,8 +213,8 @@ std::string AnswerWriter::Events(size_t index, const RequestUpdate& update) {
     events = ChoiceEvent(
         choice, tells_prompt ? ",\"prompt_token_ids\":" + Dump(PromptOf(index).tokens) : "");
   }
-  // Tokens whose text is still uncertain are told with the text, unless their log probabilities
-  // or numbers are to be told anyway.
+  // Tokens whose text is still uncertain are sent with the text, unless their log probabilities
+  // or numbers are to be sent anyway.
   const bool echoes = first && request_.echo;
   const bool tells_tokens = request_.logprobs || request_.return_token_ids;
   if (update.text.empty() && update.finish == FinishReason::kNone && !echoes &&
@@ -283,7 +283,7 @@ Json AnswerWriter::LogprobsOf(size_t index, const RequestUpdate& update, bool wi
   return CompletionLogprobs(index, update, with_prompt, progress);
 }
 
-// Four lists with an entry for each token: of the prompt where it is echoed, then of the answer.
+// Four lists with an entry for each token: of the prompt if it is echoed, then of the answer.
 // An end token is in the lists although it is not in the text.
 Json AnswerWriter::CompletionLogprobs(size_t index, const RequestUpdate& update, bool with_prompt,
                                       Progress* progress) const {

@@ -34,10 +34,10 @@ class AnswerWriter {
   // greatest mean log probability are chosen.
   std::string Whole(const std::vector<RequestUpdate>& results);
 
-  // The events that tell of one engine request's update; "" where it holds nothing to tell.
+  // The events that tell of one engine request's update; "" if it holds nothing to tell.
   std::string Events(size_t index, const RequestUpdate& update);
 
-  // The events at the end of a stream: the counts where they were asked for, and the end mark.
+  // The events at the end of a stream: the counts if they were asked for, and the end mark.
   std::string LastEvents();
 
  private:
@@ -55,7 +55,7 @@ class AnswerWriter {
   // Sets the choice's finish_reason and, as vLLM has it, stop_reason.
   void TellFinish(const RequestUpdate& update, const Progress& progress, Json* choice) const;
   std::string CallId(size_t index, int32_t call) const;
-  // The event of one choice; `rest`: further members of the event, each behind a comma.
+  // The event of one choice; `rest`: further members of the event, each after a comma.
   std::string ChoiceEvent(const Json& choice, const std::string& rest = "") const;
   // The text that precedes an answer: the prompt with echo.
   std::string EchoText(size_t index) const;

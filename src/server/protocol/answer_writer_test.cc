@@ -107,7 +107,7 @@ TEST(AnswerWriterTest, PromptLogprobsAndTokenIds) {
   EXPECT_EQ(json["prompt_token_ids"], Json({0, 1, 3}));
   EXPECT_EQ(json["choices"][0]["token_ids"], Json({2}));
 
-  // In a stream tokens are told even where they make no text yet.
+  // In a stream tokens are sent even if they make no text yet.
   request.prompt_logprobs.reset();
   request.logprobs.reset();
   RequestUpdate silent;

@@ -21,7 +21,7 @@ class CallObject {
   enum class State : uint8_t {
     kOpen,
     kClosed,  // this byte closed the object
-    kBroken,  // the object does not go on with this byte, or is no call
+    kBroken,  // the object does not continue with this byte, or is no call
   };
 
   // `known`: the tools that may be called; null: any. Outlives this.
@@ -32,7 +32,7 @@ class CallObject {
 
   bool certain() const { return !name_.empty() && arguments_begun_; }
   const std::string& name() const { return name_; }
-  // Those that were read since the last time; to be asked for where the call is certain.
+  // Those that were read since the last time; to be asked for if the call is certain.
   std::string TakeArguments() { return std::exchange(arguments_, ""); }
 
  private:
@@ -48,7 +48,7 @@ class CallObject {
   const ToolOptions* known_;
   Place place_ = Place::kStart;
   JsonScanner scanner_;  // of the key or value that is being read
-  std::string token_;    // its text, where that matters
+  std::string token_;    // its text, if that matters
   Member member_ = Member::kOther;
   bool is_object_ = false;  // the arguments are one, and no string
   bool arguments_begun_ = false;

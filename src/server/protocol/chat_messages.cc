@@ -106,7 +106,7 @@ std::optional<ApiError> CutAtMark(std::string* prompt) {
   const size_t end = prompt->rfind(kMark);
   if (end == std::string::npos) {
     return ApiError::Invalid("continue_final_message",
-                             "The last message cannot be gone on with: the model's chat template "
+                             "The last message cannot be continued: the model's chat template "
                              "does not show its text as it is.");
   }
   prompt->resize(end);

@@ -18,7 +18,7 @@ constexpr size_t kMaxStrings = 256;               // of stop, and of bad_words
 constexpr size_t kMaxStringBytes = 4096;          // of all of them together
 constexpr int32_t kDefaultCompletionTokens = 16;  // as OpenAI has it
 
-// A list of strings, or where `single` one of them alone.
+// A list of strings, or if `single` one of them alone.
 void ReadStrings(FieldReader* fields, const char* name, bool single,
                  std::vector<std::string>* strings) {
   const Json* field = fields->Find(name);
@@ -273,7 +273,7 @@ void ReadTemplateFields(FieldReader* fields, GenerationRequest* request) {
     fields->Fail(ApiError::Invalid(
         "continue_final_message",
         "continue_final_message and add_generation_prompt cannot both be true: a message is either "
-        "gone on with or begun."));
+        "continued or begun."));
   }
   request->add_generation_prompt = add_generation_prompt.value_or(!request->continue_final_message);
   request->template_arguments = Json::object();

@@ -21,7 +21,7 @@ namespace tessera {
 struct Prompt {
   bool is_text = false;
   std::string text;
-  std::vector<int32_t> tokens;  // where it is no text; filled in later where it is
+  std::vector<int32_t> tokens;  // if it is no text; filled in later if it is
 };
 
 enum class AnswerForm : uint8_t { kCompletion, kChat };
@@ -32,7 +32,7 @@ struct GenerationRequest {
   std::vector<Prompt> prompts;  // of completions: at least one
   Json messages;                // of chats: a list of {"role", "content": text, ...}
   bool add_generation_prompt = true;
-  bool continue_final_message = false;  // the answer goes on with the last message
+  bool continue_final_message = false;  // the answer continues with the last message
   Json template_arguments;              // object; further variables of the chat template
   ToolOptions tools;                    // of chats
 
@@ -72,7 +72,7 @@ constexpr int64_t kMaxAnswers = 4096;
 
 // Fields that are not known are ignored; those that are known and cannot be served are refused.
 // Ranges that depend on the model are checked later, by the engine. What a body does not say stays
-// as it is in `request`, which is usable where nothing is returned.
+// as it is in `request`, which is usable if nothing is returned.
 std::optional<ApiError> ParseCompletionRequest(std::string_view body, GenerationRequest* request);
 std::optional<ApiError> ParseChatRequest(std::string_view body, GenerationRequest* request);
 

@@ -9,11 +9,11 @@ namespace {
 
 constexpr size_t kMaxDepth = 64;
 // The parser compares each name with those before it in its object. A comparison counts for one,
-// and for more where the name is long; this many take about 0.1 s.
+// and for more if the name is long; this many take about 0.1 s.
 constexpr int64_t kMaxComparisons = 20'000'000;
 constexpr int64_t kBytesPerComparison = 64;
 
-// Why the text would take too long or too deep a recursion to parse; "" where it would not.
+// Why the text would take too long or too deep a recursion to parse; "" if it would not.
 std::string TooMuchToParse(std::string_view text) {
   std::vector<int64_t> members;  // of the brackets that are open
   int64_t comparisons = 0, length = 0;

@@ -30,7 +30,7 @@ const char* JsonTypeName(const Json& value);
 class FieldReader {
  public:
   // `object` is an object and outlives the reader. `prefix` stands before the names in errors, as
-  // "stream_options." does where the object is that field.
+  // "stream_options." does if the object is that field.
   explicit FieldReader(const Json& object, std::string prefix = "")
       : object_(object), prefix_(std::move(prefix)) {}
 
@@ -64,7 +64,7 @@ class FieldReader {
 // The integer that a JSON number stands for, if it does.
 std::optional<int64_t> IntegerOf(const Json& value);
 
-// A list of token ids; none where something else is in it.
+// A list of token ids; none if something else is in it.
 std::optional<std::vector<int32_t>> TokensOf(const Json& value);
 
 }  // namespace tessera

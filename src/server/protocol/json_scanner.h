@@ -15,7 +15,7 @@ class JsonScanner {
     kInside,  // the byte belongs to the value, or is white space in front of it
     kLast,    // the byte is the value's last
     kPast,    // the value, a number or a word, ended before this byte
-    kNoJson,  // no JSON value goes on with this byte
+    kNoJson,  // no JSON value continues with this byte
   };
 
   // The next byte. Not to be called after an answer other than kInside.
@@ -23,8 +23,8 @@ class JsonScanner {
 
  private:
   std::string closing_;     // the brackets that are still to come, the next one last
-  bool in_string_ = false;  // behind its first quote
-  bool escaped_ = false;    // behind a backslash of a string
+  bool in_string_ = false;  // after its first quote
+  bool escaped_ = false;    // after a backslash of a string
   bool in_word_ = false;    // the value itself is a number or a word
 };
 

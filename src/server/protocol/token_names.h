@@ -20,7 +20,7 @@ class TokenNames {
   // `tokenizer` may be null; it outlives this.
   TokenNames(const Tokenizer* tokenizer, bool as_ids) : tokenizer_(tokenizer), as_ids_(as_ids) {}
 
-  // The token's text; "bytes:\xe2\x80" where that is no whole character; "token_id:7" where it has
+  // The token's text; "bytes:\xe2\x80" if that is no whole character; "token_id:7" if it has
   // no text, or ids are wanted. Different tokens of a vocabulary mostly have different names.
   std::string Name(int32_t token) const;
 

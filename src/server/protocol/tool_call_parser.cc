@@ -6,12 +6,12 @@
 namespace tessera {
 namespace {
 
-// Both have their '<' in front only, so that where one breaks off another may begin with that byte
+// Both have their '<' in front only, so that if one breaks off another may begin with that byte
 // at the earliest.
 constexpr std::string_view kBegin = "<tool_call>";
 constexpr std::string_view kEnd = "</tool_call>";
 
-// How many bytes at the end of `text` are the begin of a UTF-8 character that goes on.
+// How many bytes at the end of `text` are the begin of a UTF-8 character that continues.
 size_t IncompleteBytes(std::string_view text) {
   for (size_t length = 1; length <= std::min<size_t>(3, text.size()); ++length) {
     const auto byte = static_cast<unsigned char>(text[text.size() - length]);

@@ -1,4 +1,4 @@
-// An answer's text, told apart into content and calls of tools, as it comes.
+// An answer's text, divided into content and calls of tools, as it comes.
 #pragma once
 
 #include <cstdint>
@@ -27,12 +27,12 @@ struct ParsedAnswer {
 // Of one answer. What is found does not depend on the pieces in which the text comes. Constant work
 // for each byte. Not thread-safe.
 //
-// Where a function was named, the text is its arguments. Otherwise calls are found in the two forms
+// If a function was named, the text is its arguments. Otherwise calls are found in the two forms
 // that most models were taught: between <tool_call> and </tool_call> (Hermes, Qwen), or an answer
 // that begins with a JSON object with a known name (Llama 3), several separated by ';', ',' or
 // white space, or in a list. Text is held back while it may turn out to be a call, and is content
-// if it does not; once a call is certain (see CallObject) its arguments are told as they come.
-// Where its object breaks off or is cut off after that, the call stays, with the arguments up to
+// if it does not; once a call is certain (see CallObject) its arguments are given as they come.
+// If its object breaks off or is cut off after that, the call stays, with the arguments up to
 // there, and what follows is content. White space around calls is neither, nor are the marks.
 class ToolCallParser {
  public:
@@ -78,8 +78,8 @@ class ToolCallParser {
   std::string mark_;           // what was read of a mark; also the end of held_
   CallObject call_;
   bool told_ = false;          // that call_ is one
-  bool may_end_mark_ = false;  // behind a call whose </tool_call> has not come
-  bool in_list_ = false;       // behind the '[' of a list of calls
+  bool may_end_mark_ = false;  // after a call whose </tool_call> has not come
+  bool in_list_ = false;       // after the '[' of a list of calls
   int32_t num_calls_ = 0;
 };
 

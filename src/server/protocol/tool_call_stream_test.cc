@@ -144,7 +144,7 @@ TEST(ToolCallStreamTest, RandomTexts) {
   EXPECT_GT(with_calls, 1000u);
 }
 
-// A call is told when it is certain, its arguments with each piece that has some.
+// A call is given when it is certain, its arguments with each piece that has some.
 TEST(ToolCallStreamTest, PartsComeAsSoonAsTheyAreCertain) {
   struct Step {
     std::string piece, told;
@@ -226,7 +226,7 @@ Json MessageOf(const std::string& stream) {
     const Json choice = Json::parse(stream.substr(at + 6, end - at - 6))["choices"][0];
     at = end;
     const Json& delta = choice["delta"];
-    EXPECT_TRUE(reason.is_null()) << "nothing comes behind the end";
+    EXPECT_TRUE(reason.is_null()) << "nothing comes after the end";
     reason = choice["finish_reason"];
     if (delta.contains("role")) message["role"] = delta["role"];
     if (delta.contains("content")) {

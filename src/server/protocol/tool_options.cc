@@ -13,8 +13,8 @@ void Fail(FieldReader* fields, const char* param, std::string message) {
   fields->Fail(ApiError::Invalid(param, std::move(message)));
 }
 
-// Why the value cannot be the schema of a function's arguments, which are an object; "" where it
-// can. What its members have to be is looked at only where the answer is bound to it.
+// Why the value cannot be the schema of a function's arguments, which are an object; "" if it
+// can. What its members have to be is looked at only if the answer is bound to it.
 std::string ProblemOf(const Json& parameters) {
   if (parameters.is_null()) return "";
   if (!parameters.is_object()) return " must be a JSON schema, an object.";

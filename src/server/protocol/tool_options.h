@@ -13,7 +13,7 @@ namespace tessera {
 
 enum class ToolChoice : uint8_t {
   kNone,      // no calls
-  kAuto,      // calls where the model makes some
+  kAuto,      // calls if the model makes some
   kRequired,  // nothing but calls
   kNamed,     // one call of the function `name`
 };
@@ -35,7 +35,7 @@ void ReadToolOptions(FieldReader* fields, ToolOptions* options);
 // text, the form that chat templates expect: an object. `name` is the message's, for errors.
 std::optional<ApiError> ReadToolCalls(const std::string& name, Json* message);
 
-// What the answer has to be where calls are asked for; kNone where they are not. `form` is the one
+// What the answer has to be if calls are asked for; kNone if they are not. `form` is the one
 // that the model was taught.
 ConstraintSpec ConstraintOf(const ToolOptions& options, CallForm form);
 

@@ -14,7 +14,7 @@ namespace {
 
 constexpr int kTimeoutSeconds = 120;
 
-// The value of a header, "" where there is none. `name` as the server writes it.
+// The value of a header, "" if there is none. `name` as the server writes it.
 std::string HeaderOf(const std::string& head, const std::string& name) {
   const size_t begin = head.find("\r\n" + name + ": ");
   if (begin == std::string::npos) return "";

@@ -27,7 +27,7 @@ class HttpClient {
   HttpClient& operator=(const HttpClient&) = delete;
 
   bool connected() const { return descriptor_ >= 0; }
-  // False where the server has closed the connection.
+  // False if the server has closed the connection.
   bool Send(std::string_view bytes);
   // The whole next answer.
   ClientResponse Receive();

@@ -42,7 +42,7 @@ class TestServer {
 
   ClientResponse Post(const std::string& path, const std::string& body) const;
   ClientResponse Get(const std::string& path) const;
-  // The value of a line of /metrics that begins with `start`; -1 where there is none.
+  // The value of a line of /metrics that begins with `start`; -1 if there is none.
   double Metric(const std::string& start) const;
 
  private:

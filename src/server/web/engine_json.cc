@@ -7,7 +7,7 @@
 namespace tessera {
 namespace {
 
-// Digits behind it would only make the text longer.
+// Digits after it would only make the text longer.
 double Microseconds(double seconds) { return std::round(seconds * 1e6) / 1e6; }
 
 Json StatsJson(const EngineStats& stats) {

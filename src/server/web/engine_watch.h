@@ -24,7 +24,7 @@ class EngineWatch {
  public:
   struct Picture {
     int64_t serial = 0;  // ascends
-    size_t content = 0;  // the same where nothing has changed but the time
+    size_t content = 0;  // the same if nothing has changed but the time
     std::string json;    // as EngineJson(), on one line
   };
 
@@ -42,7 +42,7 @@ class EngineWatch {
 
   // Pictures with a later serial show the engine as it is now or later.
   int64_t Now() const;
-  // The newest picture, where its serial is later than `serial`; else null.
+  // The newest picture, if its serial is later than `serial`; else null.
   std::shared_ptr<const Picture> After(int64_t serial) const;
 
  private:

@@ -46,8 +46,6 @@ Result<std::unique_ptr<ChatTemplate>> ChatTemplate::Parse(std::string_view sourc
     return InvalidArgument(AtLine(error.line(), error.what()));
   } catch (const chat::TemplateError& error) {
     return InvalidArgument(AtLine(1, error.what()));
-  } catch (const std::bad_alloc&) {
-    return OutOfMemory("The chat template does not fit into memory.");
   }
 }
 
@@ -66,8 +64,6 @@ Result<std::string> ChatTemplate::Render(const nlohmann::ordered_json& context,
     }
   } catch (const chat::TemplateError& error) {
     return InvalidArgument(std::string("Chat template: ") + error.what());
-  } catch (const std::bad_alloc&) {
-    return OutOfMemory("Rendering the chat template does not fit into memory.");
   }
 }
 

@@ -123,7 +123,7 @@ Body Parser::ParseBody(std::initializer_list<std::string_view> end_tags) {
   }
 }
 
-// The rest of an opening tag and the body behind it.
+// The rest of an opening tag and the body after it.
 Body Parser::ParseBlock(std::initializer_list<std::string_view> end_tags) {
   SkipOperator(":");
   Expect(Token::Kind::kBlockEnd, "'%}'");

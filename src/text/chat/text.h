@@ -10,7 +10,7 @@
 
 namespace tessera::chat {
 
-// Reads the code point at `*position` (which must lie inside `text`) and moves behind it.
+// Reads the code point at `*position` (which must lie inside `text`) and moves after it.
 char32_t NextCodePoint(std::string_view text, size_t* position);
 void AppendUtf8(char32_t code_point, std::string* out);
 std::u32string Decode(std::string_view text);

@@ -65,7 +65,7 @@ class Value {
   bool IsInteger() const { return As<int64_t>() != nullptr || As<bool>() != nullptr; }
   bool IsNumber() const { return IsInteger() || As<double>() != nullptr; }
 
-  // Only where IsText(), IsInteger() or IsNumber() holds.
+  // Only if IsText(), IsInteger() or IsNumber() holds.
   const std::string& text() const { return *As<Text>()->data; }
   int64_t integer() const;
   double number() const;
@@ -148,7 +148,7 @@ struct Namespace {
   void Set(const std::string& name, Value value);
 };
 
-// Python's == and its order; Less fails where Python raises TypeError.
+// Python's == and its order; Less fails if Python raises TypeError.
 bool Equal(const Value& a, const Value& b);
 bool Less(const Value& a, const Value& b);
 

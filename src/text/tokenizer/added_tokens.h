@@ -20,7 +20,7 @@ struct AddedToken {
   bool normalized = false;   // looked for in normalised text, in its own normalised form
   bool lstrip = false;       // takes the white space to its left along
   bool rstrip = false;       // and that to its right
-  bool single_word = false;  // only where no word character touches it
+  bool single_word = false;  // only if no word character touches it
 };
 
 // Finds a set of tokens in text: leftmost first, the longest of those that begin together.

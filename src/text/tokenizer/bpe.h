@@ -24,7 +24,7 @@ struct BpeConfig {
   std::vector<std::pair<std::string, std::string>> merges;  // the first one goes first
   std::string unk_token;                                    // "": unknown characters are left out
   std::string continuing_subword_prefix;  // in front of every character but a word's first
-  std::string end_of_word_suffix;         // behind a word's last character
+  std::string end_of_word_suffix;         // after a word's last character
   bool fuse_unk = false;                  // unknown characters in a row are one unk_token
   bool byte_fallback = false;             // unknown characters become tokens like <0xE2>
   bool ignore_merges = false;             // a word that is in the vocabulary is that token

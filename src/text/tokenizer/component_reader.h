@@ -22,7 +22,7 @@ struct Pattern {
 };
 Result<Pattern> ParsePattern(Json parent, std::string_view where);
 
-// Calls read(component, type) for `json`, or, where its type is Sequence, for all that the member
+// Calls read(component, type) for `json`, or, if its type is Sequence, for all that the member
 // `members` lists, in order.
 Status ForEachComponent(Json json, std::string_view members, std::string_view component,
                         const std::function<Status(Json, const std::string&)>& read, int depth = 0);

@@ -1,6 +1,6 @@
 // Decoders: from tokens back to text, one token at a time.
 //
-// A decoder is a chain of stages. Each takes tokens as text in pieces, with an end mark behind each
+// A decoder is a chain of stages. Each takes tokens as text in pieces, with an end mark after each
 // token, and hands on what can no longer change. So a text that is decoded as a stream and one that
 // is decoded at once go through the same code and cannot differ.
 #pragma once
@@ -23,7 +23,7 @@ struct MetaspaceDecoder {
 };
 struct ReplaceDecoder {
   Regex pattern;
-  std::string literal;  // the text that `pattern` matches, where it is no regular expression
+  std::string literal;  // the text that `pattern` matches, if it is no regular expression
   std::string content;
 };
 struct ByteFallbackDecoder {};  // tokens like <0xE2>, as many as stand in a row

@@ -14,10 +14,10 @@ namespace tessera::tokenization {
 
 using Json = simdjson::dom::element;
 
-// The member `key` of an object; nothing where it is missing or null, or `parent` is no object.
+// The member `key` of an object; nothing if it is missing or null, or `parent` is no object.
 std::optional<Json> Member(Json parent, std::string_view key);
 
-// Each returns the member's value, or `fallback` where it is missing or null, and refuses other
+// Each returns the member's value, or `fallback` if it is missing or null, and refuses other
 // types. `where` names the parent in messages: "the decoder".
 Result<bool> BoolOr(Json parent, std::string_view key, bool fallback, std::string_view where);
 Result<std::string> StringOr(Json parent, std::string_view key, std::string_view fallback,

@@ -14,7 +14,7 @@ namespace fs = std::filesystem;
 using tokenization::AddedToken;
 using tokenization::Json;
 
-// The whole file; kNotFound where there is none.
+// The whole file; kNotFound if there is none.
 Result<std::string> ReadFile(const fs::path& path) {
   std::error_code error;
   if (!fs::is_regular_file(path, error)) {

@@ -26,7 +26,7 @@ class MergeTable {
     slot = Slot{Key(left, right), merge};
   }
 
-  // `rank` of the result is -1 where the pair does not merge.
+  // `rank` of the result is -1 if the pair does not merge.
   Merge Lookup(int32_t left, int32_t right) const { return slots_[Find(Key(left, right))].merge; }
 
  private:

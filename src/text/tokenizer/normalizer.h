@@ -12,7 +12,7 @@
 namespace tessera::tokenization {
 
 struct LowercaseStep {};
-struct StripAccentsStep {};  // removes marks; makes sense behind NFD
+struct StripAccentsStep {};  // removes marks; makes sense after NFD
 struct ByteLevelStep {};
 struct StripStep {
   bool left = true;
@@ -36,8 +36,8 @@ class Normalizer {
 
   bool empty() const { return steps_.empty(); }
 
-  // Of valid UTF-8, and so is the result. `*at_start`, where given, says whether the text begins
-  // its input; it becomes false where the front is stripped.
+  // Of valid UTF-8, and so is the result. `*at_start`, if given, says whether the text begins
+  // its input; it becomes false if the front is stripped.
   std::string Apply(std::string_view text, bool* at_start = nullptr) const;
 
  private:

@@ -6,7 +6,7 @@
 namespace tessera::tokenization {
 namespace {
 
-// Writes every piece anew: rewrite(piece, is_first, &text) appends its new form.
+// Rewrites every piece: rewrite(piece, is_first, &text) appends its new form.
 template <typename Rewrite>
 void RewritePieces(Words* words, Rewrite rewrite) {
   std::string text;

@@ -38,7 +38,7 @@ struct MetaspaceStep {
   Regex pattern;      // matches `replacement`
 };
 
-// Writes bytes as characters; a split by GPT-2's pattern, where it is wanted, is a SplitStep of its
+// Writes bytes as characters; a split by GPT-2's pattern, if it is wanted, is a SplitStep of its
 // own between the two halves.
 struct ByteLevelAlphabetStep {};
 struct PrefixSpaceStep {};  // a space in front of each piece that does not begin with one

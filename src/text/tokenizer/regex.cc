@@ -56,7 +56,7 @@ Result<Regex> Regex::Compile(std::string_view pattern, bool literal) {
                    "\" does not compile: " + reinterpret_cast<const char*>(text.data()) +
                    " at byte " + std::to_string(offset) + "; correct it in tokenizer.json.");
   }
-  // Where there is no compiler for this machine, pcre2_match() interprets.
+  // If there is no compiler for this machine, pcre2_match() interprets.
   pcre2_jit_compile(compiled->code.get(), PCRE2_JIT_COMPLETE);
   Regex regex;
   regex.code_ = std::move(compiled);

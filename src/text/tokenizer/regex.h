@@ -19,7 +19,7 @@ class Regex {
   // Matches exactly `text`.
   static Result<Regex> Literal(std::string_view text);
 
-  // Walks the non-overlapping matches from left to right. Empty matches count, except right behind
+  // Walks the non-overlapping matches from left to right. Empty matches count, except right after
   // the previous match.
   class Matches {
    public:
@@ -29,7 +29,7 @@ class Regex {
     Matches(const Matches&) = delete;
     Matches& operator=(const Matches&) = delete;
 
-    // False at the end, and where a hostile pattern runs into the limit on backtracking: what is
+    // False at the end, and if a hostile pattern runs into the limit on backtracking: what is
     // left then counts as not matched.
     bool Next(size_t* begin, size_t* end);
 

@@ -99,7 +99,7 @@ Result<std::string> TranslateOniguruma(std::string_view pattern) {
     out += c;
     if (!in_class && c == '[') {
       in_class = true;
-      // A closing bracket in first place, behind a negation too, is an ordinary character.
+      // A closing bracket in first place, after a negation too, is an ordinary character.
       if (pattern.substr(i + 1, 1) == "^") out += pattern[++i];
       if (pattern.substr(i + 1, 1) == "]") out += pattern[++i];
     } else if (in_class && c == ']') {

@@ -18,7 +18,7 @@ namespace tessera {
 class Tokenizer {
  public:
   // Reads DIR/tokenizer.json; special tokens and chat template from DIR/tokenizer_config.json, and
-  // the template rather from DIR/chat_template.jinja, where these exist. kNotFound without a
+  // the template rather from DIR/chat_template.jinja, if these exist. kNotFound without a
   // tokenizer.json, kUnsupported for a component that is not known here, kCorrupt for damage.
   static Result<std::unique_ptr<Tokenizer>> Load(const std::string& directory);
   static Result<std::unique_ptr<Tokenizer>> Parse(std::string_view tokenizer_json,
@@ -34,7 +34,7 @@ class Tokenizer {
   std::string Decode(std::span<const int32_t> ids, bool skip_special_tokens = true) const;
 
   // The token's own text (vocabulary form decoded to bytes; may be a part of a character). Leading
-  // spaces stay. "" where no token has the id.
+  // spaces stay. "" if no token has the id.
   std::string TokenBytes(int32_t id) const;
   std::optional<int32_t> TokenId(std::string_view content) const;
   bool IsSpecial(int32_t id) const;
@@ -42,12 +42,12 @@ class Tokenizer {
 
   std::optional<int32_t> bos_id() const;
   std::optional<int32_t> eos_id() const;
-  const std::string& bos_token() const;  // "" where there is none
+  const std::string& bos_token() const;  // "" if there is none
   const std::string& eos_token() const;
-  const std::string& chat_template() const;  // "" where there is none
+  const std::string& chat_template() const;  // "" if there is none
 
   // Decodes token by token: Append returns the text that has become certain, whole UTF-8 characters
-  // only; the concatenation of all of it and Finish() equals Decode() of all tokens. Where a token
+  // only; the concatenation of all of it and Finish() equals Decode() of all tokens. If a token
   // may still change what is before it (bytes of an unfinished character, a run of byte-fallback
   // tokens), that waits. Each call costs the same, however long the text is. Not thread-safe.
   class StreamDecoder {

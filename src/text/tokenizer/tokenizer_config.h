@@ -9,7 +9,7 @@
 namespace tessera::tokenization {
 
 struct TokenizerConfig {
-  std::string bos_token;  // "" where there is none
+  std::string bos_token;  // "" if there is none
   std::string eos_token;
   std::string chat_template;  // of several templates the one named "default"
 };

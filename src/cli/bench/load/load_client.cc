@@ -24,7 +24,7 @@ using Clock = std::chrono::steady_clock;
 using SystemError = boost::system::error_code;
 
 constexpr std::string_view kEventEnd = "\n\n";
-constexpr int64_t kDefaultVocabulary = 1000;  // where the server does not tell
+constexpr int64_t kDefaultVocabulary = 1000;  // if the server does not tell
 
 // HTTP/1.0: the answer's end is the connection's, and streams come without framing.
 std::string RequestText(const LoadTarget& target, const std::string& method,
@@ -190,7 +190,7 @@ class LoadRun {
   const Clock::time_point start_ = Clock::now();
 };
 
-// One answer that is no stream. An empty body where anything goes wrong.
+// One answer that is no stream. An empty body if anything goes wrong.
 Result<Json> Get(const LoadTarget& target, const std::string& path) {
   asio::io_context context;
   tcp::socket socket(context);

@@ -21,10 +21,10 @@ struct LoadTarget {
   int64_t vocab_size = 0;
 };
 
-// "http://HOST:PORT", with or without a path behind it.
+// "http://HOST:PORT", with or without a path after it.
 Result<LoadTarget> ParseTarget(const std::string& url);
 
-// Asks the server for its model, longest request and vocabulary, where they are not set.
+// Asks the server for its model, longest request and vocabulary, if they are not set.
 Status AskTarget(LoadTarget* target);
 
 // Sends the requests, each on a connection of its own, and reads the streams. `on_done` hears how

@@ -30,7 +30,7 @@ struct PlannedRequest {
 };
 
 // Depends on its arguments alone. Prompt tokens are in [first_token, vocab_size); no request is
-// longer than `max_model_len`. kInvalidArgument where the options are out of range.
+// longer than `max_model_len`. kInvalidArgument if the options are out of range.
 Result<std::vector<PlannedRequest>> PlanLoad(const LoadOptions& options, int64_t first_token,
                                              int64_t vocab_size, int64_t max_model_len);
 

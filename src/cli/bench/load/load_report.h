@@ -23,12 +23,12 @@ struct LoadResult {
 struct LoadReport {
   std::vector<LoadResult> results;
   double seconds = 0;  // from the first request to the last answer
-  // A request counts for goodput where both hold; 0: no limit.
+  // A request counts for goodput if both hold; 0: no limit.
   double first_token_limit = 0;
   double token_limit = 0;  // of the mean time for each token after the first
 };
 
-// Mean seconds for each token after the first; 0 where there is none.
+// Mean seconds for each token after the first; 0 if there is none.
 double SecondsPerToken(const LoadResult& result);
 
 // The value below which `percent` of the values lie, between neighbours by proportion. 0 for none.

@@ -19,7 +19,7 @@ class Fiber {
   // The next switch to this fiber begins `entry`, which must never return.
   void Prepare(void (*entry)());
 
-  // Saves the running fiber in `from` and goes on in `to`.
+  // Saves the running fiber in `from` and continues in `to`.
   static void Switch(Fiber* from, Fiber* to);
 
   // Goes on in `to` and never comes back to `from` as it is.

@@ -120,7 +120,7 @@ LaunchCounters Launch(const LaunchShape& shape, const std::function<void()>& bod
   s.order = RunningOrder(shape);
   s.position.resize(n);
   for (size_t i = 0; i < n; ++i) s.position[static_cast<size_t>(s.order[i])] = static_cast<int>(i);
-  // Stacks are the dear part of a launch: each OS thread keeps its own for the next one.
+  // Stacks are the costly part of a launch: each OS thread keeps its own for the next one.
   thread_local std::vector<std::unique_ptr<Fiber>> fibers;
   while (fibers.size() < n) fibers.push_back(std::make_unique<Fiber>(kStackBytes));
   for (size_t i = 0; i < n; ++i) s.threads[i].fiber = fibers[i].get();

@@ -7,60 +7,46 @@
 namespace tessera::gfx942 {
 namespace {
 
-// Calls f(lane, data of kBytes) for each lane that is on, with the bytes at its address.
-template <int kBytes, class F>
-void ReadEach(Wave& wave, const Addresses& addresses, bool flat, const F& f) {
-  const uint64_t lanes = wave.exec();
-  uint64_t global = lanes;
-  if (flat) {
+// For each lane that is on. Reading: calls f(lane, data of kBytes) with the bytes at its address.
+// Writing: stores what f(lane, data of kBytes) fills in.
+template <Direction kDirection, int kBytes, class F>
+void AccessEach(Wave& wave, const Addresses& addresses, bool flat, const F& f) {
+  constexpr bool kWrites = kDirection == Direction::kWrite;
+  const auto each = [&](uint64_t lanes, const auto& copy) {
     ForActiveLanes(lanes, [&](int l) {
-      const uint64_t address = addresses[static_cast<size_t>(l)];
-      if (!IsLds(address)) return;
-      global &= ~(uint64_t{1} << l);
       uint32_t data[kBytes < 4 ? 1 : kBytes / 4] = {};
-      if constexpr (kBytes == 12) {
-        ReadLds<8>(wave, address & 0xffffffff, data);
-        ReadLds<4>(wave, (address & 0xffffffff) + 8, data + 2);
-      } else {
-        ReadLds<kBytes>(wave, address & 0xffffffff, data);
-      }
-      f(l, data);
+      if (kWrites) f(l, data);
+      copy(addresses[static_cast<size_t>(l)], data);
+      if (!kWrites) f(l, data);
+    });
+  };
+  uint64_t in_lds = 0;
+  if (flat) {
+    ForActiveLanes(wave.exec(), [&](int l) {
+      if (IsLds(addresses[static_cast<size_t>(l)])) in_lds |= uint64_t{1} << l;
+    });
+    each(in_lds, [&](uint64_t address, uint32_t* data) {
+      AccessLds<kDirection, kBytes>(wave, address & 0xffffffff, data);
     });
   }
-  CheckGlobal(wave, addresses, global, kBytes, false);
-  ForActiveLanes(global, [&](int l) {
-    uint32_t data[kBytes < 4 ? 1 : kBytes / 4] = {};
-    std::memcpy(data, Pointer(addresses[static_cast<size_t>(l)]), kBytes);
-    f(l, data);
+  const uint64_t global = wave.exec() & ~in_lds;
+  CheckGlobal(wave, addresses, global, kBytes, kWrites);
+  each(global, [&](uint64_t address, uint32_t* data) {
+    if (kWrites) {
+      std::memcpy(Pointer(address), data, kBytes);
+    } else {
+      std::memcpy(data, Pointer(address), kBytes);
+    }
   });
 }
 
-// Stores what f(lane, data of kBytes) fills in.
+template <int kBytes, class F>
+void ReadEach(Wave& wave, const Addresses& addresses, bool flat, const F& f) {
+  AccessEach<Direction::kRead, kBytes>(wave, addresses, flat, f);
+}
 template <int kBytes, class F>
 void WriteEach(Wave& wave, const Addresses& addresses, bool flat, const F& f) {
-  const uint64_t lanes = wave.exec();
-  uint64_t global = lanes;
-  if (flat) {
-    ForActiveLanes(lanes, [&](int l) {
-      const uint64_t address = addresses[static_cast<size_t>(l)];
-      if (!IsLds(address)) return;
-      global &= ~(uint64_t{1} << l);
-      uint32_t data[kBytes < 4 ? 1 : kBytes / 4];
-      f(l, data);
-      if constexpr (kBytes == 12) {
-        WriteLds<8>(wave, address & 0xffffffff, data);
-        WriteLds<4>(wave, (address & 0xffffffff) + 8, data + 2);
-      } else {
-        WriteLds<kBytes>(wave, address & 0xffffffff, data);
-      }
-    });
-  }
-  CheckGlobal(wave, addresses, global, kBytes, true);
-  ForActiveLanes(global, [&](int l) {
-    uint32_t data[kBytes < 4 ? 1 : kBytes / 4];
-    f(l, data);
-    std::memcpy(Pointer(addresses[static_cast<size_t>(l)]), data, kBytes);
-  });
+  AccessEach<Direction::kWrite, kBytes>(wave, addresses, flat, f);
 }
 
 template <int kWords, bool kFlat>

@@ -12,30 +12,11 @@ uint64_t Address(const Wave& wave, const Operand& address, int lane, int64_t off
 }
 
 template <int kWords>
-void ReadWords(Wave& wave, uint64_t address, uint32_t* data) {
-  if constexpr (kWords == 3) {
-    ReadLds<8>(wave, address, data);
-    ReadLds<4>(wave, address + 8, data + 2);
-  } else {
-    ReadLds<4 * kWords>(wave, address, data);
-  }
-}
-template <int kWords>
-void WriteWords(Wave& wave, uint64_t address, const uint32_t* data) {
-  if constexpr (kWords == 3) {
-    WriteLds<8>(wave, address, data);
-    WriteLds<4>(wave, address + 8, data + 2);
-  } else {
-    WriteLds<4 * kWords>(wave, address, data);
-  }
-}
-
-template <int kWords>
 void Read(Wave& wave, const Instruction& i) {
   uint32_t* const to = wave.v(i.operand[0].index);
   ForActiveLanes(wave.exec(), [&](int l) {
     uint32_t data[kWords];
-    ReadWords<kWords>(wave, Address(wave, i.operand[1], l, i.offset), data);
+    ReadLds<4 * kWords>(wave, Address(wave, i.operand[1], l, i.offset), data);
     for (int k = 0; k < kWords; ++k) to[k * kLanes + l] = data[k];
   });
 }
@@ -46,7 +27,7 @@ void Write(Wave& wave, const Instruction& i) {
   ForActiveLanes(wave.exec(), [&](int l) {
     uint32_t data[kWords];
     for (int k = 0; k < kWords; ++k) data[k] = from[k * kLanes + l];
-    WriteWords<kWords>(wave, Address(wave, i.operand[0], l, i.offset), data);
+    WriteLds<4 * kWords>(wave, Address(wave, i.operand[0], l, i.offset), data);
   });
 }
 
@@ -56,9 +37,9 @@ void ReadTwo(Wave& wave, const Instruction& i) {
   uint32_t* const to = wave.v(i.operand[0].index);
   ForActiveLanes(wave.exec(), [&](int l) {
     uint32_t data[2 * kWords];
-    ReadWords<kWords>(wave, Address(wave, i.operand[1], l, int64_t{i.offset0} * kUnit), data);
-    ReadWords<kWords>(wave, Address(wave, i.operand[1], l, int64_t{i.offset1} * kUnit),
-                      data + kWords);
+    ReadLds<4 * kWords>(wave, Address(wave, i.operand[1], l, int64_t{i.offset0} * kUnit), data);
+    ReadLds<4 * kWords>(wave, Address(wave, i.operand[1], l, int64_t{i.offset1} * kUnit),
+                        data + kWords);
     for (int k = 0; k < 2 * kWords; ++k) to[k * kLanes + l] = data[k];
   });
 }
@@ -71,7 +52,7 @@ void WriteTwo(Wave& wave, const Instruction& i) {
       uint32_t data[kWords];
       for (int k = 0; k < kWords; ++k) data[k] = from[k * kLanes + l];
       const int64_t offset = int64_t{two == 0 ? i.offset0 : i.offset1} * kUnit;
-      WriteWords<kWords>(wave, Address(wave, i.operand[0], l, offset), data);
+      WriteLds<4 * kWords>(wave, Address(wave, i.operand[0], l, offset), data);
     }
   });
 }

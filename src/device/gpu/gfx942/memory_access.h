@@ -33,21 +33,33 @@ void ComputeAddresses(const Wave& wave, const Instruction& instruction, int addr
 // Lanes of a flat instruction whose addresses are LDS.
 inline bool IsLds(uint64_t address) { return address >> 48 == kLdsAperture >> 48; }
 
-template <int kBytes>
-void ReadLds(Wave& wave, uint64_t address, void* to) {
-  constexpr int kAlignment = kBytes < 4 ? kBytes : 4;
-  if (address % kAlignment != 0) throw Fault{"an access to LDS that is not aligned"};
-  if (!wave.group->lds.Read<kBytes>(address, wave.id, to)) {
-    ThrowLdsFault(wave, address, kBytes, false);
+enum class Direction { kRead, kWrite };
+
+// Copies kBytes between LDS and `data`. 12 bytes are an access of 8 and one of 4.
+template <Direction kDirection, int kBytes, class Data>
+void AccessLds(Wave& wave, uint64_t address, Data* data) {
+  if constexpr (kBytes == 12) {
+    AccessLds<kDirection, 8>(wave, address, data);
+    AccessLds<kDirection, 4>(wave, address + 8, data + 2);
+  } else {
+    constexpr int kAlignment = kBytes < 4 ? kBytes : 4;
+    if (address % kAlignment != 0) throw Fault{"an access to LDS that is not aligned"};
+    bool done = false;
+    if constexpr (kDirection == Direction::kRead) {
+      done = wave.group->lds.Read<kBytes>(address, wave.id, data);
+    } else {
+      done = wave.group->lds.Write<kBytes>(address, wave.id, data);
+    }
+    if (!done) ThrowLdsFault(wave, address, kBytes, kDirection == Direction::kWrite);
   }
 }
-template <int kBytes>
-void WriteLds(Wave& wave, uint64_t address, const void* from) {
-  constexpr int kAlignment = kBytes < 4 ? kBytes : 4;
-  if (address % kAlignment != 0) throw Fault{"an access to LDS that is not aligned"};
-  if (!wave.group->lds.Write<kBytes>(address, wave.id, from)) {
-    ThrowLdsFault(wave, address, kBytes, true);
-  }
+template <int kBytes, class Data>
+void ReadLds(Wave& wave, uint64_t address, Data* to) {
+  AccessLds<Direction::kRead, kBytes>(wave, address, to);
+}
+template <int kBytes, class Data>
+void WriteLds(Wave& wave, uint64_t address, const Data* from) {
+  AccessLds<Direction::kWrite, kBytes>(wave, address, from);
 }
 
 }  // namespace tessera::gfx942

@@ -24,9 +24,10 @@ void RunPastEnd(Wave&, const Instruction&) { throw Fault{"the code runs past the
 }  // namespace
 
 Result<std::unique_ptr<Module>> Module::Load(std::span<const unsigned char> code,
-                                             std::string_view listing) {
+                                             std::string listing_text) {
   TESSERA_ASSIGN_OR_RETURN(CodeObject object, CodeObject::Read(code));
-  std::unique_ptr<Module> module(new Module(std::move(object), listing));
+  std::unique_ptr<Module> module(new Module(std::move(object), std::move(listing_text)));
+  const std::string_view listing = module->listing_;
   // "0000000000002a00 <norm>:"
   for (size_t at = 0; at < listing.size();) {
     const std::string_view line = LineAt(listing, at);

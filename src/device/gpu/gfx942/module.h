@@ -23,9 +23,9 @@ struct Kernel {
 
 class Module {
  public:
-  // `listing`: what `llvm-objdump-19 -d` writes of the code object; it outlives the module.
+  // `listing`: what `llvm-objdump-19 -d` writes of the code object.
   static Result<std::unique_ptr<Module>> Load(std::span<const unsigned char> code,
-                                              std::string_view listing);
+                                              std::string listing);
 
   // Fails, with a sentence, if there is no such kernel, or if it has an instruction that is not
   // known. The kernel lives as long as the module. Not thread-safe.
@@ -38,13 +38,13 @@ class Module {
     size_t text = 0;  // where the line after it begins
   };
 
-  Module(CodeObject object, std::string_view listing)
-      : object_(std::move(object)), listing_(listing) {}
+  Module(CodeObject object, std::string listing)
+      : object_(std::move(object)), listing_(std::move(listing)) {}
   Result<std::unique_ptr<Kernel>> DecodeKernel(const std::string& name);
   bool TargetOf(std::string_view text, uint64_t* address) const;
 
   CodeObject object_;
-  std::string_view listing_;
+  const std::string listing_;
   std::map<std::string, Label, std::less<>> labels_;
   std::map<std::string, std::unique_ptr<Kernel>> kernels_;
 };

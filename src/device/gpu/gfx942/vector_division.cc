@@ -34,7 +34,7 @@ bool Same(T a, T b) {
   return std::memcmp(&a, &b, sizeof(T)) == 0;
 }
 
-// Moves numerator or denominator where the steps of the division neither overflow nor lose bits.
+// Moves numerator or denominator if the steps of the division neither overflow nor lose bits.
 // `*scaled`: the quotient has to be scaled in the end.
 template <class T>
 T ScaleForDivision(T value, T denominator, T numerator, bool* scaled) {
@@ -95,7 +95,7 @@ void FusedScale(Wave& wave, const Instruction& i) {
   Store(wave, i, result);
 }
 
-// The quotient where it is an ordinary number; otherwise what numerator / denominator is.
+// The quotient if it is an ordinary number; otherwise what numerator / denominator is.
 template <class T>
 T Repair(T quotient, T denominator, T numerator) {
   const bool negative = std::signbit(denominator) != std::signbit(numerator);

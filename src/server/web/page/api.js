@@ -33,7 +33,7 @@ export function setKey(value) {
   write(sessionStorage, 'key', key);
 }
 
-// GET, or POST where there is a body. Throws the server's own sentence.
+// GET, or POST if there is a body. Throws the server's own sentence.
 export async function request(path, { body, signal } = {}) {
   const headers = {};
   if (key) headers.Authorization = `Bearer ${key}`;
