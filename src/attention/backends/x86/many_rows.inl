@@ -62,13 +62,14 @@ class ManyRows {
   // `memory` holds ManyRowsLayout::words words, aligned to 64 bytes.
   ManyRows(const kernel::KernelArgs& args, const kernel::WorkItem& item, float* memory)
       : rows_(args, item),
+        scale_(args, item),
         layout_(args.head_size, args.value_size),
         memory_(memory),
         count_(item.row_count),
         blocks_((item.row_count + kBlockRows - 1) / kBlockRows),
         terms_(Family::Terms(static_cast<DType>(args.query_dtype))) {
-    const bool plain = args.soft_cap <= 0 && !rows_.HasBias();
-    to_log2_ = plain ? rows_.ScaleSize() * kLog2e : kLog2e;
+    const bool plain = args.soft_cap <= 0 && !HasBias(args);
+    to_log2_ = plain ? scale_.size * kLog2e : kLog2e;
   }
 
   void Run() {
@@ -134,12 +135,11 @@ class ManyRows {
       const kernel::KeyRange visible = row < count_ ? rows_.Visible(row) : kernel::KeyRange{0, 0};
       begin_[row] = visible.begin;
       end_[row] = visible.end;
-      const float sink = row < count_ ? rows_.SinkLog2(row) : kMinusInfinity;
-      reference_[row] = sink / to_log2_;
-      weight_[row] = sum_[row] = sink == kMinusInfinity ? 0.0f : 1.0f;
+      reference_[row] = rows_.Sink(row) / to_log2_;
+      weight_[row] = sum_[row] = 0.0f;
       if (row >= count_) continue;
-      if (rows_.HasBias()) {
-        const ItemRows::Bias bias = rows_.BiasOf(row);
+      if (HasBias(rows_.args)) {
+        const kernel::RowBias bias = BiasOfRow(rows_.args, rows_.item, rows_.rows, row);
         slopes_[row] = bias.slope;
         positions_[row] = bias.position;
       }
@@ -175,7 +175,7 @@ class ManyRows {
         continue;
       }
       ReadRow(static_cast<DType>(rows_.args.query_dtype), rows_.Query(row + i),
-              rows_.args.head_size, rows_.QuerySign(), plain);
+              rows_.args.head_size, scale_.sign, plain);
     }
     float* query = Query(row / kBlockRows) + row % kBlockRows;
     for (int32_t term = 0; term < terms_; ++term) {
@@ -214,9 +214,7 @@ class ManyRows {
       Family::template Scores<kVectors>(Keys(), layout_.key_stride, k, keys, Query(block),
                                         layout_.depth, terms_, Scores());
       if (rows_.HasTokenScales()) ScaleScores<kVectors>(key_scales_ + k, keys);
-      if (rows_.args.soft_cap > 0) CapScores<kVectors>(keys);
-      if (rows_.HasBias()) BiasScores<kVectors>(block, int64_t{first} + k, keys);
-      if (!all_visible) MaskScores<kVectors>(block, int64_t{first} + k, keys);
+      ToLogits<kVectors>(block, int64_t{first} + k, keys, all_visible);
       __m512 maximum[kVectors];
       if (Exceeds<kVectors>(block, keys, maximum)) {
         if (k > begin) AddValues<kVectors>(block, begin, k);
@@ -250,63 +248,88 @@ class ManyRows {
     }
   }
 
-  // Scores -> capped logits.
+  // Of the block's scores of keys from `first` on; but plain ones stay as they are, for to_log2_.
   template <int kVectors>
-  void CapScores(int32_t keys) {
-    const float cap = rows_.args.soft_cap;
-    const __m512 before = _mm512_set1_ps(rows_.ScaleSize() / cap);
-    for (int32_t k = 0; k < keys; ++k) {
-      for (int j = 0; j < kVectors; ++j) {
-        float* s = Scores() + int64_t{k} * kBlockRows + j * kLanes;
-        const __m512 t = Tanh(_mm512_mul_ps(_mm512_load_ps(s), before));
-        _mm512_store_ps(s, _mm512_mul_ps(t, _mm512_set1_ps(cap)));
+  void ToLogits(int32_t block, int64_t first, int32_t keys, bool all_visible) {
+    const kernel::KernelArgs& args = rows_.args;
+    const int32_t row = block * kBlockRows;
+    if (args.soft_cap > 0) {
+      const math::SoftCap<Avx512Ops> cap{scale_.size / args.soft_cap, args.soft_cap};
+      MapScores<kVectors>(first, keys, cap);
+    }
+    if (HasBias(args)) {
+      const float scale = args.soft_cap > 0 ? 1.0f : scale_.size;
+      MapScores<kVectors>(first, keys,
+                          LaneSlopes{scale, args.alibi_sqrt != 0, positions_ + row, slopes_ + row});
+    }
+    if (args.query_query_bias != nullptr) AddTables(row, first, keys);
+    if (!all_visible) {
+      MapScores<kVectors>(first, keys, LaneRanges{begin_ + row, end_ + row});
+    }
+  }
+
+  // ALiBi of 16 rows in the lanes, from scores times `scale`.
+  struct LaneSlopes {
+    float scale;
+    bool square_root;
+    const int32_t* positions;
+    const float* slopes;
+
+    struct RowTransform {
+      __m512 scale;
+      bool square_root;
+      __m512i position;
+      __m512 slope;
+      __m512 operator()(__m512 s, __m512i key) const {
+        return math::AddAlibi<Avx512Ops>(_mm512_mul_ps(s, scale), key, position, slope,
+                                         square_root);
+      }
+    };
+    RowTransform Row(int32_t row) const {
+      return {_mm512_set1_ps(scale), square_root, _mm512_load_si512(positions + row),
+              _mm512_load_ps(slopes + row)};
+    }
+  };
+
+  // Masks, likewise.
+  struct LaneRanges {
+    const int32_t* begin;
+    const int32_t* end;
+
+    struct RowTransform {
+      __m512i begin;
+      __m512i end;
+      __m512 operator()(__m512 s, __m512i key) const {
+        return math::Mask<Avx512Ops>(s, key, begin, end);
+      }
+    };
+    RowTransform Row(int32_t row) const {
+      return {_mm512_load_si512(begin + row), _mm512_load_si512(end + row)};
+    }
+  };
+
+  // s = f.Row(row)(s, key) for 16 rows from `row` of the block on.
+  template <int kVectors, class F>
+  void MapScores(int64_t first, int32_t keys, const F& f) {
+    for (int32_t row = 0; row < kVectors * kLanes; row += kLanes) {
+      const auto& row_function = f.Row(row);
+      float* s = Scores() + row;
+      for (int32_t k = 0; k < keys; ++k, s += kBlockRows) {
+        // Keys that only fill the step up may lie past the largest int32: they turn negative, which
+        // nobody sees either.
+        const __m512i key = _mm512_set1_epi32(static_cast<int32_t>(first + k));
+        _mm512_store_ps(s, row_function(_mm512_load_ps(s), key));
       }
     }
   }
 
-  // Scores, or capped logits -> logits with what is added to them.
-  template <int kVectors>
-  void BiasScores(int32_t block, int64_t first, int32_t keys) {
-    const __m512 scale = _mm512_set1_ps(rows_.args.soft_cap > 0 ? 1.0f : rows_.ScaleSize());
-    for (int j = 0; j < kVectors; ++j) {
-      const int32_t row = block * kBlockRows + j * kLanes;
-      const __m512i position = _mm512_load_si512(positions_ + row);
-      const __m512 slope = _mm512_load_ps(slopes_ + row);
-      for (int32_t k = 0; k < keys; ++k) {
-        // As in MaskScores(): what only fills the step up is masked.
-        const __m512i key = _mm512_set1_epi32(static_cast<int32_t>(
-            std::min<int64_t>(first + k, std::numeric_limits<int32_t>::max())));
-        float* s = Scores() + int64_t{k} * kBlockRows + j * kLanes;
-        _mm512_store_ps(s, AddAlibi(_mm512_mul_ps(_mm512_load_ps(s), scale), key, position, slope,
-                                    rows_.args.alibi_sqrt != 0));
-      }
-    }
-    if (rows_.args.query_query_bias == nullptr) return;
-    const int32_t row_end = std::min(count_, (block + 1) * kBlockRows);
-    for (int32_t row = block * kBlockRows; row < row_end; ++row) {
-      const ItemRows::Bias bias = rows_.BiasOf(row);
-      const int64_t end = std::min<int64_t>(first + keys, bias.new_end);
-      for (int64_t key = std::max<int64_t>(first, bias.new_begin); key < end; ++key) {
-        Scores()[(key - first) * kBlockRows + row % kBlockRows] += bias.query[key - bias.new_begin];
-      }
-    }
-  }
-
-  template <int kVectors>
-  void MaskScores(int32_t block, int64_t first, int32_t keys) {
-    for (int j = 0; j < kVectors; ++j) {
-      const __m512i begin = _mm512_load_si512(begin_ + block * kBlockRows + j * kLanes);
-      const __m512i end = _mm512_load_si512(end_ + block * kBlockRows + j * kLanes);
-      for (int32_t k = 0; k < keys; ++k) {
-        // Keys that only fill the step up may lie past the largest int32; nobody sees those.
-        const int64_t position = first + k;
-        const __m512i key = _mm512_set1_epi32(
-            static_cast<int32_t>(std::min<int64_t>(position, std::numeric_limits<int32_t>::max())));
-        const __mmask16 keep =
-            _mm512_cmple_epi32_mask(begin, key) & _mm512_cmplt_epi32_mask(key, end);
-        float* s = Scores() + int64_t{k} * kBlockRows + j * kLanes;
-        _mm512_store_ps(
-            s, _mm512_mask_mov_ps(_mm512_set1_ps(kMinusInfinity), keep, _mm512_load_ps(s)));
+  // The query-query bias: few keys have one.
+  void AddTables(int32_t first_row, int64_t first, int32_t keys) {
+    for (int32_t i = 0; i < std::min(kBlockRows, count_ - first_row); ++i) {
+      const kernel::RowBias bias = BiasOfRow(rows_.args, rows_.item, rows_.rows, first_row + i);
+      const int64_t end = std::min<int64_t>(first + keys, int64_t{bias.first_key} + bias.num_keys);
+      for (int64_t key = std::max<int64_t>(first, bias.first_key); key < end; ++key) {
+        Scores()[(key - first) * kBlockRows + i] += bias.table[key - bias.first_key];
       }
     }
   }
@@ -318,7 +341,7 @@ class ManyRows {
   bool Exceeds(int32_t block, int32_t keys, __m512* maximum) {
     const float* scores = Scores();
     TESSERA_UNROLL
-    for (int j = 0; j < kVectors; ++j) maximum[j] = _mm512_set1_ps(kMinusInfinity);
+    for (int j = 0; j < kVectors; ++j) maximum[j] = _mm512_set1_ps(Avx512Ops::kMinusInfinity);
     for (int32_t k = 0; k < keys; ++k) {
       TESSERA_UNROLL
       for (int j = 0; j < kVectors; ++j) {
@@ -348,8 +371,7 @@ class ManyRows {
       float* weight = weight_ + block * kBlockRows + j * kLanes;
       const __m512 old_reference = _mm512_load_ps(reference);
       const __m512 new_reference = _mm512_max_ps(old_reference, maximum[j]);
-      factors[j] = Exp2(
-          _mm512_mul_ps(_mm512_sub_ps(old_reference, ZeroIfMinusInfinity(new_reference)), to_log2));
+      factors[j] = math::Correction<Avx512Ops>(old_reference, new_reference, to_log2);
       _mm512_store_ps(reference, new_reference);
       _mm512_store_ps(sum, _mm512_mul_ps(_mm512_load_ps(sum), factors[j]));
       _mm512_store_ps(weight, _mm512_mul_ps(_mm512_load_ps(weight), factors[j]));
@@ -379,7 +401,7 @@ class ManyRows {
     TESSERA_UNROLL
     for (int j = 0; j < kVectors; ++j) {
       const __m512 raw = _mm512_load_ps(reference_ + block * kBlockRows + j * kLanes);
-      reference[j] = _mm512_mul_ps(ZeroIfMinusInfinity(raw), to_log2);
+      reference[j] = _mm512_mul_ps(math::Reference<Avx512Ops>(raw), to_log2);
       sum[j] = _mm512_load_ps(sums + j * kLanes);
       weight[j] = _mm512_load_ps(weights + j * kLanes);
     }
@@ -388,9 +410,9 @@ class ManyRows {
         TESSERA_UNROLL
         for (int j = 0; j < kVectors; ++j) {
           const __m512 p =
-              Exp2<true>(_mm512_fmsub_ps(_mm512_load_ps(s + j * kLanes), to_log2, reference[j]));
-          const __m512 q = Exp2<true>(
-              _mm512_fmsub_ps(_mm512_load_ps(s + kBlockRows + j * kLanes), to_log2, reference[j]));
+              math::Probability<ShortOps>(_mm512_load_ps(s + j * kLanes), to_log2, reference[j]);
+          const __m512 q = math::Probability<ShortOps>(_mm512_load_ps(s + kBlockRows + j * kLanes),
+                                                       to_log2, reference[j]);
           sum[j] = _mm512_add_ps(sum[j], _mm512_add_ps(p, q));
           if constexpr (kScaled) {
             const __m512i pair = Family::Pairs(_mm512_mul_ps(p, _mm512_set1_ps(scales[k])),
@@ -411,7 +433,8 @@ class ManyRows {
       for (int32_t k = 0; k < keys; ++k, s += kBlockRows, to += kBlockRows) {
         TESSERA_UNROLL
         for (int j = 0; j < kVectors; ++j) {
-          __m512 p = Exp2(_mm512_fmsub_ps(_mm512_load_ps(s + j * kLanes), to_log2, reference[j]));
+          __m512 p =
+              math::Probability<Avx512Ops>(_mm512_load_ps(s + j * kLanes), to_log2, reference[j]);
           sum[j] = _mm512_add_ps(sum[j], p);
           weight[j] = sum[j];
           if constexpr (kScaled) p = _mm512_mul_ps(p, _mm512_set1_ps(scales[k]));
@@ -429,11 +452,19 @@ class ManyRows {
   // 16 rows from `row` on.
   void Store(int32_t row) {
     const float* output = Output(row / kBlockRows) + row % kBlockRows;
-    const __m512 weight = _mm512_load_ps(weight_ + row);
-    // The factor is the same for all rows. NaN stays visible.
-    const __m512 factor =
-        _mm512_maskz_div_ps(_mm512_cmp_ps_mask(weight, _mm512_setzero_ps(), _CMP_NEQ_UQ),
-                            _mm512_set1_ps(rows_.Output(row).factor), weight);
+    __m512 weight = _mm512_load_ps(weight_ + row);
+    if (CountsSinks(rows_.args, rows_.item)) {
+      alignas(64) float sinks[kLanes];
+      for (int32_t i = 0; i < kLanes; ++i) sinks[i] = rows_.Sink(row + i) / to_log2_;
+      const __m512 sink = math::Correction<Avx512Ops>(
+          _mm512_load_ps(sinks), _mm512_load_ps(reference_ + row), _mm512_set1_ps(to_log2_));
+      weight = _mm512_add_ps(weight, sink);
+      _mm512_store_ps(sum_ + row, _mm512_add_ps(_mm512_load_ps(sum_ + row), sink));
+    }
+    // The scale is the same for all rows.
+    const float scale =
+        rows_.Output(row).factor * HeadScale(rows_.args, rows_.item, rows_.args.value_scales);
+    const __m512 factor = math::OutputFactor<Avx512Ops>(weight, _mm512_set1_ps(scale));
     for (int32_t dim = 0; dim < layout_.value_rows; dim += kLanes) {
       __m512i words[kLanes];
       for (int i = 0; i < kLanes; ++i) {
@@ -444,13 +475,14 @@ class ManyRows {
       for (int i = 0; i < kLanes; ++i) _mm512_storeu_si512(PlainRow(i) + dim, words[i]);
     }
     for (int32_t i = 0; i < std::min(kLanes, count_ - row); ++i) {
-      const ItemRows::Target target = rows_.Output(row + i);
+      const CpuRows::Target target = rows_.Output(row + i);
       WriteRow(target.dtype, PlainRow(i), rows_.args.value_size, target.data);
       rows_.StoreLse(row + i, reference_[row + i] * to_log2_, sum_[row + i]);
     }
   }
 
-  ItemRows rows_;
+  CpuRows rows_;
+  const ScoreScale scale_;
   const ManyRowsLayout<Family> layout_;
   float* const memory_;
   const int32_t count_;
