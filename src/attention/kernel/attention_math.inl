@@ -26,22 +26,30 @@ struct SoftCap {
 
 // s + slope * (key - position), or s - slope * sqrt(position - key), 0 for keys to the right.
 template <class Ops>
-TESSERA_FN typename Ops::Float AddAlibi(typename Ops::Float s, typename Ops::Int key,
-                                        typename Ops::Int position, typename Ops::Float slope,
-                                        bool square_root) {
-  const auto distance = Ops::ToFloat(Ops::SubInt(key, position));
-  if (!square_root) return Ops::MulAdd(slope, distance, s);
-  const auto zero = Ops::Set(0.0f);
-  const auto left = Ops::Sqrt(Ops::Max(zero, Ops::Sub(zero, distance)));
-  return Ops::Sub(s, Ops::Mul(slope, left));
-}
+struct AddAlibi {
+  typename Ops::Int position;
+  typename Ops::Float slope;
+  bool square_root;
+
+  TESSERA_FN typename Ops::Float operator()(typename Ops::Float s, typename Ops::Int key) const {
+    const auto distance = Ops::ToFloat(Ops::SubInt(key, position));
+    if (!square_root) return Ops::MulAdd(slope, distance, s);
+    const auto zero = Ops::Set(0.0f);
+    const auto left = Ops::Sqrt(Ops::Max(zero, Ops::Sub(zero, distance)));
+    return Ops::Sub(s, Ops::Mul(slope, left));
+  }
+};
 
 // Keys outside a row's interval count as -infinity.
 template <class Ops>
-TESSERA_FN typename Ops::Float Mask(typename Ops::Float s, typename Ops::Int key,
-                                    typename Ops::Int begin, typename Ops::Int end) {
-  return Ops::Select(Ops::InRange(key, begin, end), s, Ops::Set(Ops::kMinusInfinity));
-}
+struct Mask {
+  typename Ops::Int begin;
+  typename Ops::Int end;
+
+  TESSERA_FN typename Ops::Float operator()(typename Ops::Float s, typename Ops::Int key) const {
+    return Ops::Select(Ops::InRange(key, begin, end), s, Ops::Set(Ops::kMinusInfinity));
+  }
+};
 
 // Soft cap, then ALiBi, then the query-query bias, of keys in the lanes; to units of log2.
 template <class Ops>
@@ -59,7 +67,7 @@ struct BiasTransform {
     TESSERA_FN V operator()(V s, K key) const {
       if (soft_cap > 0.0f) s = SoftCap<Ops>{1.0f / soft_cap, soft_cap}(s, key);
       if (bias.slope != 0.0f) {
-        s = AddAlibi<Ops>(s, key, Ops::SetInt(bias.position), Ops::Set(bias.slope), square_root);
+        s = AddAlibi<Ops>{Ops::SetInt(bias.position), Ops::Set(bias.slope), square_root}(s, key);
       }
       if (bias.table != nullptr) {
         const auto index = Ops::SubInt(key, Ops::SetInt(bias.first_key));
@@ -80,15 +88,10 @@ struct MaskTransform {
   const WorkItem& item;
   ItemRows rows;
 
-  struct RowTransform {
-    KeyRange range;
-    template <class V, class K>
-    TESSERA_FN V operator()(V s, K key) const {
-      return Mask<Ops>(s, key, Ops::SetInt(range.begin), Ops::SetInt(range.end));
-    }
-  };
-
-  TESSERA_FN RowTransform Row(int32_t row) const { return {VisibleToRow(args, item, rows, row)}; }
+  TESSERA_FN Mask<Ops> Row(int32_t row) const {
+    const KeyRange range = VisibleToRow(args, item, rows, row);
+    return {Ops::SetInt(range.begin), Ops::SetInt(range.end)};
+  }
 };
 
 // What exponents are taken relative to. A row that has seen no key has the maximum -infinity;

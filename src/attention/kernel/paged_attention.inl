@@ -25,8 +25,8 @@ TESSERA_FN void Attend(T& tiles, const KernelArgs& args, const WorkItem& item) {
 
   // The keys that every row of the item sees need no mask.
   const MaskTransform<Ops> mask{args, item, rows};
-  const KeyRange first_row = mask.Row(0).range;
-  const KeyRange last_row = mask.Row(item.row_count - 1).range;
+  const KeyRange first_row = VisibleToRow(args, item, rows, 0);
+  const KeyRange last_row = VisibleToRow(args, item, rows, item.row_count - 1);
 
   for (int32_t left = keys; left > 0; left -= step) {
     const int32_t key = item.key_end - left;

@@ -275,33 +275,30 @@ class FewRows {
   // Returns the maxima of the logits, which take the scores' place.
   __m512 ToLogits(int32_t row, int32_t first, int32_t count, float* scores) const {
     const kernel::KernelArgs& args = rows_.args;
-    const auto mask = math::MaskTransform<Avx512Ops>{args, rows_.item, rows_.rows}.Row(row);
+    float scale = scale_.size * kLog2e;
     if (HasBias(args)) {
-      const auto bias = math::BiasTransform<Avx512Ops>{args, rows_.item, rows_.rows}.Row(row);
-      return MapScores(scale_.size, bias, mask, first, count, scores);
-    }
-    if (args.soft_cap > 0) {
+      const math::BiasTransform<Avx512Ops> bias{args, rows_.item, rows_.rows};
+      MapScores(scale_.size, bias.Row(row), first, count, scores);
+      scale = 1.0f;
+    } else if (args.soft_cap > 0) {
       const math::SoftCap<Avx512Ops> cap{1.0f / args.soft_cap, args.soft_cap * kLog2e};
-      return MapScores(scale_.size, cap, mask, first, count, scores);
+      MapScores(scale_.size, cap, first, count, scores);
+      scale = 1.0f;
     }
-    return MapScores(scale_.size * kLog2e, Unchanged(), mask, first, count, scores);
+    const math::MaskTransform<Avx512Ops> mask{args, rows_.item, rows_.rows};
+    return MapScores(scale, mask.Row(row), first, count, scores);
   }
 
-  struct Unchanged {
-    __m512 operator()(__m512 s, __m512i /*key*/) const { return s; }
-  };
-
-  template <class F, class Mask>
-  static __m512 MapScores(float scale, const F& f, const Mask& mask, int32_t first, int32_t count,
-                          float* scores) {
+  // s = f(s * scale, key); returns their maxima.
+  template <class F>
+  static __m512 MapScores(float scale, const F& f, int32_t first, int32_t count, float* scores) {
     __m512 maximum = _mm512_set1_ps(Avx512Ops::kMinusInfinity);
     for (int32_t k = 0; k < count; k += kLanes) {
       // Past the largest int32 keys turn negative, which nobody sees either.
       const __m512i key = _mm512_add_epi32(_mm512_set1_epi32(first + k), FirstIntegers());
-      const __m512 s = _mm512_mul_ps(_mm512_load_ps(scores + k), _mm512_set1_ps(scale));
-      const __m512 logit = mask(f(s, key), key);
-      _mm512_store_ps(scores + k, logit);
-      maximum = _mm512_max_ps(maximum, logit);
+      const __m512 s = f(_mm512_mul_ps(_mm512_load_ps(scores + k), _mm512_set1_ps(scale)), key);
+      _mm512_store_ps(scores + k, s);
+      maximum = _mm512_max_ps(maximum, s);
     }
     return maximum;
   }

@@ -252,84 +252,48 @@ class ManyRows {
   template <int kVectors>
   void ToLogits(int32_t block, int64_t first, int32_t keys, bool all_visible) {
     const kernel::KernelArgs& args = rows_.args;
-    const int32_t row = block * kBlockRows;
-    if (args.soft_cap > 0) {
-      const math::SoftCap<Avx512Ops> cap{scale_.size / args.soft_cap, args.soft_cap};
-      MapScores<kVectors>(first, keys, cap);
-    }
-    if (HasBias(args)) {
-      const float scale = args.soft_cap > 0 ? 1.0f : scale_.size;
-      MapScores<kVectors>(first, keys,
-                          LaneSlopes{scale, args.alibi_sqrt != 0, positions_ + row, slopes_ + row});
-    }
-    if (args.query_query_bias != nullptr) AddTables(row, first, keys);
-    if (!all_visible) {
-      MapScores<kVectors>(first, keys, LaneRanges{begin_ + row, end_ + row});
-    }
-  }
-
-  // ALiBi of 16 rows in the lanes, from scores times `scale`.
-  struct LaneSlopes {
-    float scale;
-    bool square_root;
-    const int32_t* positions;
-    const float* slopes;
-
-    struct RowTransform {
-      __m512 scale;
-      bool square_root;
-      __m512i position;
-      __m512 slope;
-      __m512 operator()(__m512 s, __m512i key) const {
-        return math::AddAlibi<Avx512Ops>(_mm512_mul_ps(s, scale), key, position, slope,
-                                         square_root);
+    for (int j = 0; j < kVectors; ++j) {
+      const int32_t row = block * kBlockRows + j * kLanes;
+      float* const scores = Scores() + j * kLanes;
+      float scale = scale_.size;
+      if (args.soft_cap > 0) {
+        const math::SoftCap<Avx512Ops> cap{1.0f / args.soft_cap, args.soft_cap};
+        MapScores(scale, cap, first, keys, scores);
+        scale = 1.0f;
       }
-    };
-    RowTransform Row(int32_t row) const {
-      return {_mm512_set1_ps(scale), square_root, _mm512_load_si512(positions + row),
-              _mm512_load_ps(slopes + row)};
-    }
-  };
-
-  // Masks, likewise.
-  struct LaneRanges {
-    const int32_t* begin;
-    const int32_t* end;
-
-    struct RowTransform {
-      __m512i begin;
-      __m512i end;
-      __m512 operator()(__m512 s, __m512i key) const {
-        return math::Mask<Avx512Ops>(s, key, begin, end);
+      if (HasBias(args)) {
+        const math::AddAlibi<Avx512Ops> alibi{_mm512_load_si512(positions_ + row),
+                                              _mm512_load_ps(slopes_ + row), args.alibi_sqrt != 0};
+        MapScores(scale, alibi, first, keys, scores);
+        if (args.query_query_bias != nullptr) AddTables(row, first, keys, scores);
       }
-    };
-    RowTransform Row(int32_t row) const {
-      return {_mm512_load_si512(begin + row), _mm512_load_si512(end + row)};
-    }
-  };
-
-  // s = f.Row(row)(s, key) for 16 rows from `row` of the block on.
-  template <int kVectors, class F>
-  void MapScores(int64_t first, int32_t keys, const F& f) {
-    for (int32_t row = 0; row < kVectors * kLanes; row += kLanes) {
-      const auto& row_function = f.Row(row);
-      float* s = Scores() + row;
-      for (int32_t k = 0; k < keys; ++k, s += kBlockRows) {
-        // Keys that only fill the step up may lie past the largest int32: they turn negative, which
-        // nobody sees either.
-        const __m512i key = _mm512_set1_epi32(static_cast<int32_t>(first + k));
-        _mm512_store_ps(s, row_function(_mm512_load_ps(s), key));
+      if (!all_visible) {
+        const math::Mask<Avx512Ops> mask{_mm512_load_si512(begin_ + row),
+                                         _mm512_load_si512(end_ + row)};
+        MapScores(1.0f, mask, first, keys, scores);
       }
     }
   }
 
-  // The query-query bias: few keys have one.
-  void AddTables(int32_t first_row, int64_t first, int32_t keys) {
-    for (int32_t i = 0; i < std::min(kBlockRows, count_ - first_row); ++i) {
-      const kernel::RowBias bias = BiasOfRow(rows_.args, rows_.item, rows_.rows, first_row + i);
+  // s = f(s * scale, key) for the scores of 16 rows.
+  template <class F>
+  static void MapScores(float scale, const F& f, int64_t first, int32_t keys, float* scores) {
+    for (int32_t k = 0; k < keys; ++k, scores += kBlockRows) {
+      // Keys that only fill the step up may lie past the largest int32: they turn negative, which
+      // nobody sees either.
+      const __m512i key = _mm512_set1_epi32(static_cast<int32_t>(first + k));
+      const __m512 s = _mm512_mul_ps(_mm512_load_ps(scores), _mm512_set1_ps(scale));
+      _mm512_store_ps(scores, f(s, key));
+    }
+  }
+
+  // The query-query bias, which few keys have, of 16 rows from `row` on.
+  void AddTables(int32_t row, int64_t first, int32_t keys, float* scores) const {
+    for (int32_t i = 0; i < std::min(kLanes, count_ - row); ++i) {
+      const kernel::RowBias bias = BiasOfRow(rows_.args, rows_.item, rows_.rows, row + i);
       const int64_t end = std::min<int64_t>(first + keys, int64_t{bias.first_key} + bias.num_keys);
       for (int64_t key = std::max<int64_t>(first, bias.first_key); key < end; ++key) {
-        Scores()[(key - first) * kBlockRows + i] += bias.table[key - bias.first_key];
+        scores[(key - first) * kBlockRows + i] += bias.table[key - bias.first_key];
       }
     }
   }
