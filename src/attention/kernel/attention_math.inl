@@ -131,8 +131,7 @@ TESSERA_FN typename Ops::Float Correction(typename Ops::Float old_maximum,
 // NaN stays visible.
 template <class Ops>
 TESSERA_FN typename Ops::Float OutputFactor(typename Ops::Float sum, typename Ops::Float scale) {
-  const auto zero = Ops::Set(0.0f);
-  return Ops::Select(Ops::Equal(sum, zero), zero, Ops::Div(scale, sum));
+  return Ops::DivOrZero(scale, sum);
 }
 
 // The natural logarithm of the sum of exponentials; -infinity without keys.

@@ -38,7 +38,8 @@ struct SingleOps {
   TESSERA_HOST_DEVICE static Number Add(Number a, Number b) { return a + b; }
   TESSERA_HOST_DEVICE static Number Sub(Number a, Number b) { return a - b; }
   TESSERA_HOST_DEVICE static Number Mul(Number a, Number b) { return a * b; }
-  TESSERA_HOST_DEVICE static Number Div(Number a, Number b) { return a / b; }
+  // No Select(): GPUs divide in a branch, whose registers kernels do not have to spare.
+  TESSERA_HOST_DEVICE static Number DivOrZero(Number a, Number b) { return b != 0 ? a / b : 0; }
   TESSERA_HOST_DEVICE static Number MulAdd(Number a, Number b, Number c) { return a * b + c; }
   TESSERA_HOST_DEVICE static Number MulSub(Number a, Number b, Number c) { return a * b - c; }
   TESSERA_HOST_DEVICE static Number Max(Number a, Number b) { return b > a ? b : a; }

@@ -75,7 +75,9 @@ struct Avx512Ops {
   static __m512 Add(__m512 a, __m512 b) { return _mm512_add_ps(a, b); }
   static __m512 Sub(__m512 a, __m512 b) { return _mm512_sub_ps(a, b); }
   static __m512 Mul(__m512 a, __m512 b) { return _mm512_mul_ps(a, b); }
-  static __m512 Div(__m512 a, __m512 b) { return _mm512_div_ps(a, b); }
+  static __m512 DivOrZero(__m512 a, __m512 b) {
+    return _mm512_maskz_div_ps(_mm512_cmp_ps_mask(b, _mm512_setzero_ps(), _CMP_NEQ_UQ), a, b);
+  }
   static __m512 MulAdd(__m512 a, __m512 b, __m512 c) { return _mm512_fmadd_ps(a, b, c); }
   static __m512 MulSub(__m512 a, __m512 b, __m512 c) { return _mm512_fmsub_ps(a, b, c); }
   static __m512 Max(__m512 a, __m512 b) { return _mm512_max_ps(a, b); }
