@@ -9,8 +9,8 @@ files=(
   src/model/{decoder,weights}.cc src/model/families/llama.cc
   src/ops/cpu/{cpu_ops,gemm,gemm_kernels,packed_matrix,vector_ops,sampler}.cc
   src/attention/{planner,planned_work}.cc src/attention/backends/portable/portable_backend.cc
-  src/attention/kernel/paged_attention.inl
-  src/attention/kernel/cpu/{tiles_simd-inl,few_rows-inl,simd_ops-inl,wide_memory}.h
+  src/attention/kernel/{paged_attention,attention_math}.inl src/attention/kernel/{item_rows,tiles,ops}.h
+  src/attention/kernel/cpu/{tiles_simd-inl,few_rows-inl,simd_ops-inl,cpu_rows,wide_memory}.h
   src/device/cpu/{thread_pool,cpu_device}.cc
 )
 echo "${#files[@]} files, $(cat "${files[@]}" | wc -l) lines"

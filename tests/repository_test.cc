@@ -9,6 +9,7 @@
 #include <regex>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace {
@@ -116,6 +117,39 @@ TEST(RepositoryTest, LayersIncludeOnlyWhatTheyMay) {
         EXPECT_TRUE(below.at(layer).contains(other)) << Where(file, i);
       }
     }
+  }
+}
+
+// The reference backend and the expectation of the conformance test are two opinions on what
+// attention is, beside that of the kernels: nothing that they include, at any depth, may be
+// another's.
+TEST(RepositoryTest, OraclesShareNothingWithKernels) {
+  std::map<std::string, std::vector<std::string>> lines;  // by path below src or include
+  for (SourceFile& file : ReadFiles({"include", "src"}, kSources)) {
+    lines[file.path.substr(file.path.find('/') + 1)] = std::move(file.lines);
+  }
+  const std::string reference = "attention/backends/reference/";
+  const std::string expectation = "attention/testing/";
+  const std::regex include(R"re(^\s*#\s*include\s*"([^"]+)")re");
+  for (const auto& [start, other] :
+       {std::pair(reference + "reference_backend.cc", expectation),
+        std::pair(expectation + "attention_expectation.cc", reference)}) {
+    ASSERT_EQ(lines.count(start), 1u) << start;
+    std::vector<std::string> open = {start};
+    std::set<std::string> seen = {start};
+    while (!open.empty()) {
+      const std::string path = open.back();
+      open.pop_back();
+      EXPECT_FALSE(path.starts_with("attention/kernel/") || path.starts_with(other))
+          << start << " includes " << path;
+      for (const std::string& line : lines[path]) {
+        std::smatch match;
+        if (std::regex_search(line, match, include) && seen.insert(match[1].str()).second) {
+          open.push_back(match[1].str());
+        }
+      }
+    }
+    EXPECT_GT(seen.size(), 2u) << start;
   }
 }
 

@@ -2,10 +2,9 @@
 #pragma once
 
 #include <algorithm>
-#include <cmath>
 #include <cstdint>
-#include <limits>
 
+#include "attention/kernel/cpu/scalar_ops.h"
 #include "tessera/merge.h"
 
 namespace tessera {
@@ -13,38 +12,30 @@ namespace tessera {
 // As MergeStates(), of state_of(0) .. state_of(count - 1), which are asked for repeatedly.
 template <typename StateOf>
 float MergeStatesOf(int32_t count, const StateOf& state_of, int32_t size, float* output) {
-  constexpr float kNone = -std::numeric_limits<float>::infinity();
-  float maximum = kNone;
-  for (int32_t s = 0; s < count; ++s) {
-    const float lse = state_of(s).lse;
-    // max() would pass over NaN, and parts that are all NaN would look like parts without keys.
-    maximum = std::isnan(lse) ? lse : std::max(maximum, lse);
-  }
-  if (maximum == kNone) {
-    std::fill_n(output, size, 0.0f);
-    return kNone;
-  }
-  double total = 0;
-  for (int32_t s = 0; s < count; ++s) {
-    const float lse = state_of(s).lse;
-    if (lse != kNone) total += std::exp(static_cast<double>(lse) - maximum);
-  }
+  using Ops = kernel::HostOps<double>;
   // Chunks of the row are summed aside, so that `output` may be one of the inputs.
   constexpr int32_t kChunk = 64;
   float sums[kChunk];
-  for (int32_t begin = 0; begin < size; begin += kChunk) {
+  kernel::scalar::SoftmaxState<Ops> merged = {};
+  int32_t begin = 0;
+  do {
     const int32_t n = std::min(kChunk, size - begin);
     std::fill_n(sums, n, 0.0f);
-    for (int32_t s = 0; s < count; ++s) {
-      const PartialState state = state_of(s);
-      if (state.lse == kNone) continue;
-      const float weight =
-          static_cast<float>(std::exp(static_cast<double>(state.lse) - maximum) / total);
-      for (int32_t i = 0; i < n; ++i) sums[i] += weight * state.output[begin + i];
-    }
-    std::copy_n(sums, n, output + begin);
-  }
-  return static_cast<float>(maximum + std::log(total));
+    merged = kernel::scalar::MergeParts<Ops>(
+        count, kernel::kLog2e,
+        [&](int32_t s) {
+          return kernel::scalar::SoftmaxState<Ops>{state_of(s).lse, 1.0};
+        },
+        [&](int32_t s, double weight) {
+          if (weight == 0) return;  // saw no key: its output may be anything
+          const float* const part = state_of(s).output + begin;
+          for (int32_t i = 0; i < n; ++i) sums[i] += static_cast<float>(weight) * part[i];
+        });
+    const float factor = static_cast<float>(kernel::scalar::OutputFactor<Ops>(merged.sum, 1.0));
+    for (int32_t i = 0; i < n; ++i) output[begin + i] = sums[i] * factor;
+    begin += kChunk;
+  } while (begin < size);
+  return static_cast<float>(kernel::scalar::Lse<Ops>(merged.maximum, merged.sum));
 }
 
 }  // namespace tessera

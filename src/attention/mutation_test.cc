@@ -63,18 +63,18 @@ constexpr const char* kNames[] = {"none",
 static_assert(std::size(kNames) == static_cast<size_t>(Mutation::kCount));
 
 template <Mutation kMutation>
-struct MutantOps : kernel::scalar::ScalarOps {
+struct MutantOps : kernel::ScalarOps {
+  using Right = kernel::ScalarOps;
   static float Tanh(float x) {
-    return kMutation == Mutation::kSoftCapDropped ? x : ScalarOps::Tanh(x);
+    return kMutation == Mutation::kSoftCapDropped ? x : Right::Tanh(x);
   }
-  static float AddBias(float s, const float* bias, int32_t key, int32_t first, int32_t count) {
-    if (kMutation == Mutation::kBiasDropped) return s;
-    return ScalarOps::AddBias(s, bias, key, first, count);
+  static float Gather(const float* table, int32_t i, int32_t count) {
+    return kMutation == Mutation::kBiasDropped ? 0.0f : Right::Gather(table, i, count);
   }
-  static float KeepInRange(float s, int32_t key, int32_t begin, int32_t end) {
+  static bool InRange(int32_t i, int32_t begin, int32_t end) {
     if (kMutation == Mutation::kCausalOffByOne) --end;
     if (kMutation == Mutation::kWindowOffByOne) begin += begin > 0;
-    return ScalarOps::KeepInRange(s, key, begin, end);
+    return Right::InRange(i, begin, end);
   }
 };
 

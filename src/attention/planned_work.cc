@@ -6,6 +6,7 @@
 #include <string>
 #include <utility>
 
+#include "attention/kernel/item_rows.h"
 #include "attention/merge_states.h"
 
 namespace tessera {
@@ -121,29 +122,23 @@ kernel::KernelArgs MakeKernelArgs(const AttentionBatch& batch, const KvCache& ca
 void MergeRows(const AttentionSpec& spec, const kernel::KernelArgs& args,
                const kernel::MergeItem& merge) {
   for (int32_t r = 0; r < merge.row_count; ++r) {
-    const auto partial_row = [&](int32_t part) {
-      return part < merge.parts ? merge.partial_row + int64_t{part} * merge.row_count + r
-                                : merge.shared_row + (part - merge.parts) * merge.shared_stride + r;
-    };
     // Into the first part's own row: it is not read afterwards.
-    float* const row = args.partial_output + partial_row(0) * args.value_size;
+    float* const row = args.partial_output + kernel::PartialRow(merge, 0, r) * args.value_size;
     const float lse = MergeStatesOf(
         merge.parts + merge.shared_parts,
         [&](int32_t part) {
-          const int64_t partial = partial_row(part);
+          const int64_t partial = kernel::PartialRow(merge, part, r);
           return PartialState{args.partial_output + partial * args.value_size,
                               args.partial_lse[partial]};
         },
         args.value_size, row);
     for (int32_t i = 0; i < args.value_size; ++i) row[i] *= args.inverse_output_scale;
-    const int64_t token =
-        int64_t{args.query_start_loc[merge.seq]} + (merge.row_begin + r) / args.group;
-    const int64_t head = int64_t{merge.kv_head} * args.group + (merge.row_begin + r) % args.group;
-    const int64_t offset = token * args.output_token_stride + head * args.output_head_stride;
+    const kernel::RowPlace place = kernel::PlaceOfRow(args, merge, r);
+    const int64_t offset = kernel::OutputOffset(args, place);
     ConvertFromFloat(
         spec.output_dtype, row, args.value_size,
         static_cast<char*>(args.output) + offset * static_cast<int64_t>(SizeOf(spec.output_dtype)));
-    if (args.lse != nullptr) args.lse[token * args.num_heads + head] = lse;
+    if (args.lse != nullptr) args.lse[kernel::LseOffset(args, place)] = lse;
   }
 }
 

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 
+#include "attention/kernel/item_rows.h"
 #include "attention/kernel/kernel_args.h"
 #include "attention/kernel/logits.h"
 #include "attention/planner.h"

@@ -103,38 +103,6 @@ struct KernelArgs {
   uint8_t output_dtype = 0;
 };
 
-// What an item's rows are, for every policy.
-struct ItemRows {
-  int32_t first_token;  // of packed row 0
-  int32_t context_len;
-  int32_t query_len;
-  int32_t seq_len;
-};
-
-TESSERA_HOST_DEVICE ItemRows RowsOf(const KernelArgs& args, const WorkItem& item) {
-  const int32_t first_token = args.query_start_loc[item.seq];
-  const int32_t query_len = args.query_start_loc[item.seq + 1] - first_token;
-  const int32_t seq_len = args.seq_lens[item.seq];
-  return {item.shared_prefix != 0 ? 0 : first_token, seq_len - query_len, query_len, seq_len};
-}
-
-// The item with the keys that its rows see by the device's lengths, which may be smaller than those
-// it was planned by: its rows then lie further left.
-TESSERA_HOST_DEVICE WorkItem FitToLengths(const KernelArgs& args, WorkItem item) {
-  if (item.shared_prefix != 0) return item;
-  const ItemRows rows = RowsOf(args, item);
-  const KeyRange first =
-      VisibleKeys(args.mask, item.seq, item.row_begin / args.group, rows.context_len, rows.seq_len);
-  const KeyRange last =
-      VisibleKeys(args.mask, item.seq, (item.row_begin + item.row_count - 1) / args.group,
-                  rows.context_len, rows.seq_len);
-  // Only windows and chunks begin elsewhere than at 0, or than where a shared prefix ends.
-  const bool moves = args.mask.window_left >= 0 || args.mask.chunk_size > 0;
-  if (moves && item.first_part != 0 && first.begin < item.key_begin) item.key_begin = first.begin;
-  if (last.end < item.key_end) item.key_end = last.end;
-  return item;
-}
-
 // A key's block, and its place in that: what has to be looked up.
 struct KeyInBlock {
   int32_t block;

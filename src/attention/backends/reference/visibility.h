@@ -1,5 +1,6 @@
 // Which keys a row sees, asked pair by pair of positions: the oracle's own rule, which shares
-// nothing with that of the kernels (kernel/key_range.h).
+// nothing with that of the kernels (kernel/key_range.h), nor with the tests' expectation. A test
+// of the repository follows the includes.
 #pragma once
 
 #include <algorithm>

@@ -1,4 +1,5 @@
-// What the AVX-512 kernels compute on vectors of 16 float32: powers of two, tanh, transposes.
+// What the AVX-512 kernels compute on vectors of 16 float32: powers of two, tanh, transposes, and
+// the mathematics of attention.
 #pragma once
 
 #if defined(__GNUC__) && !defined(__clang__)
@@ -16,13 +17,14 @@
 #include <limits>
 
 #include "attention/backends/x86/target_region.h"
+#include "attention/kernel/item_rows.h"
+#include "attention/kernel/ops.h"
 
 TESSERA_TARGET_BEGIN_AVX512
 namespace tessera::x86 {
 
 inline constexpr int32_t kLanes = 16;
-inline constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
-inline constexpr float kLog2e = 1.44269504088896340736f;
+using kernel::kLog2e;
 
 // The first `count` of 16 lanes; count may be negative or more than 16.
 inline __mmask16 LaneMask(int64_t count) {
@@ -63,21 +65,48 @@ inline __m512 Tanh(__m512 x) {
   return _mm512_sub_ps(one, _mm512_div_ps(_mm512_set1_ps(2.0f), _mm512_add_ps(e, one)));
 }
 
-inline __m512 ZeroIfMinusInfinity(__m512 x) {
-  return _mm512_maskz_mov_ps(_mm512_cmpneq_ps_mask(x, _mm512_set1_ps(kMinusInfinity)), x);
-}
+struct Avx512Ops {
+  using Float = __m512;
+  using Int = __m512i;
+  static constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
+
+  static __m512 Set(float x) { return _mm512_set1_ps(x); }
+  static __m512i SetInt(int32_t i) { return _mm512_set1_epi32(i); }
+  static __m512 Add(__m512 a, __m512 b) { return _mm512_add_ps(a, b); }
+  static __m512 Sub(__m512 a, __m512 b) { return _mm512_sub_ps(a, b); }
+  static __m512 Mul(__m512 a, __m512 b) { return _mm512_mul_ps(a, b); }
+  static __m512 DivOrZero(__m512 a, __m512 b) {
+    return _mm512_maskz_div_ps(_mm512_cmp_ps_mask(b, _mm512_setzero_ps(), _CMP_NEQ_UQ), a, b);
+  }
+  static __m512 MulAdd(__m512 a, __m512 b, __m512 c) { return _mm512_fmadd_ps(a, b, c); }
+  static __m512 MulSub(__m512 a, __m512 b, __m512 c) { return _mm512_fmsub_ps(a, b, c); }
+  static __m512 Max(__m512 a, __m512 b) { return _mm512_max_ps(a, b); }
+  static __m512 Exp2(__m512 x) { return x86::Exp2(x); }
+  static __m512 Tanh(__m512 x) { return x86::Tanh(x); }
+  static __m512 Sqrt(__m512 x) { return _mm512_sqrt_ps(x); }
+  static __m512i SubInt(__m512i a, __m512i b) { return _mm512_sub_epi32(a, b); }
+  static __m512 ToFloat(__m512i i) { return _mm512_cvtepi32_ps(i); }
+  static __mmask16 InRange(__m512i i, __m512i begin, __m512i end) {
+    return _mm512_cmple_epi32_mask(begin, i) & _mm512_cmplt_epi32_mask(i, end);
+  }
+  static __mmask16 Equal(__m512 a, __m512 b) { return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ); }
+  static __m512 Select(__mmask16 mask, __m512 a, __m512 b) {
+    return _mm512_mask_blend_ps(mask, b, a);
+  }
+  static __m512 Gather(const float* table, __m512i i, int32_t count) {
+    const __mmask16 inside = InRange(i, _mm512_setzero_si512(), _mm512_set1_epi32(count));
+    return _mm512_mask_i32gather_ps(_mm512_setzero_ps(), inside, i, table, sizeof(float));
+  }
+};
+static_assert(kernel::NumberOps<Avx512Ops>);
+
+// With powers of two that are exact enough to be rounded to bfloat16.
+struct ShortOps : Avx512Ops {
+  static __m512 Exp2(__m512 x) { return x86::Exp2<true>(x); }
+};
 
 inline __m512i FirstIntegers() {
   return _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
-}
-
-// s + slope * (key - position), or s - slope * sqrt(position - key), 0 for keys to the right.
-inline __m512 AddAlibi(__m512 s, __m512i key, __m512i position, __m512 slope, bool square_root) {
-  const __m512 distance = _mm512_cvtepi32_ps(_mm512_sub_epi32(key, position));
-  if (!square_root) return _mm512_fmadd_ps(slope, distance, s);
-  const __m512 left =
-      _mm512_max_ps(_mm512_setzero_ps(), _mm512_sub_ps(_mm512_setzero_ps(), distance));
-  return _mm512_fnmadd_ps(slope, _mm512_sqrt_ps(left), s);
 }
 
 // 16 x 16 words, in place.
@@ -108,4 +137,10 @@ inline void Transpose(__m512i rows[kLanes]) {
 }
 
 }  // namespace tessera::x86
+
+namespace tessera::kernel::avx512 {
+#define TESSERA_FN inline
+#include "attention/kernel/attention_math.inl"
+#undef TESSERA_FN
+}  // namespace tessera::kernel::avx512
 TESSERA_TARGET_END

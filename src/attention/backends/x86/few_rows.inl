@@ -45,6 +45,7 @@ class FewRows {
   // `memory` holds FewRowsMemory() floats, aligned to 64 bytes.
   FewRows(const kernel::KernelArgs& args, const kernel::WorkItem& item, float* memory)
       : rows_(args, item),
+        scale_(args, item),
         count_(item.row_count),
         query_stride_(RoundUp(args.head_size, kElements)),
         output_stride_(RoundUp(args.value_size, kElements)),
@@ -55,8 +56,8 @@ class FewRows {
     LoadQueries();
     std::fill_n(output_, int64_t{count_} * output_stride_, 0.0f);
     for (int32_t r = 0; r < count_; ++r) {
-      maximum_[r] = rows_.SinkLog2(r);
-      sum_[r] = maximum_[r] == kMinusInfinity ? 0.0f : 1.0f;
+      maximum_[r] = rows_.Sink(r);
+      sum_[r] = 0.0f;
     }
     const int32_t end = rows_.item.key_end;
     int32_t count = std::min(kStep, end - rows_.item.key_begin);
@@ -90,7 +91,7 @@ class FewRows {
       float* query = query_ + int64_t{r} * query_stride_;
       std::fill_n(query, query_stride_, 0.0f);
       ReadRow(static_cast<DType>(rows_.args.query_dtype), rows_.Query(r), rows_.args.head_size,
-              rows_.QuerySign(), query);
+              scale_.sign, query);
       for (int32_t i = 0; i < query_stride_; i += kElements) {
         float piece[kElements];
         std::copy_n(query + i, kElements, piece);
@@ -251,61 +252,55 @@ class FewRows {
   }
 
   // Scores of keys first .. first + count - 1 -> probabilities relative to the row's new maximum,
-  // each times its value's own scale. The factor that moves earlier sums to it is returned.
+  // each times its value's own scale. Returns the factor that moves earlier sums to it.
   float Softmax(int32_t row, int32_t first, int32_t count, float* scores) {
-    const kernel::KeyRange visible = rows_.Visible(row);
-    const float to_log2 = ToLogits(row, first, count, scores) * kLog2e;
-    __m512 maximum = _mm512_set1_ps(kMinusInfinity);
-    for (int32_t k = 0; k < count; k += kLanes) {
-      const __mmask16 keep = static_cast<__mmask16>(LaneMask(int64_t{visible.end} - first - k) &
-                                                    ~LaneMask(int64_t{visible.begin} - first - k));
-      const __m512 s = _mm512_mask_mul_ps(_mm512_set1_ps(kMinusInfinity), keep,
-                                          _mm512_load_ps(scores + k), _mm512_set1_ps(to_log2));
-      _mm512_store_ps(scores + k, s);
-      maximum = _mm512_max_ps(maximum, s);
-    }
-    const float old_maximum = maximum_[row];
-    const float new_maximum = std::max(old_maximum, _mm512_reduce_max_ps(maximum));
-    const float reference = new_maximum == kMinusInfinity ? 0.0f : new_maximum;
+    if (rows_.HasTokenScales()) Multiply(key_scales_, count, scores);
+    const __m512 old_maximum = _mm512_set1_ps(maximum_[row]);
+    maximum_[row] =
+        std::max(maximum_[row], _mm512_reduce_max_ps(ToLogits(row, first, count, scores)));
+    const __m512 maximum = _mm512_set1_ps(maximum_[row]);
+    const __m512 reference = math::Reference<Avx512Ops>(maximum);
     __m512 sum = _mm512_setzero_ps();
     for (int32_t k = 0; k < count; k += kLanes) {
-      const __m512 p = Exp2(_mm512_sub_ps(_mm512_load_ps(scores + k), _mm512_set1_ps(reference)));
+      const __m512 p = math::Probability<Avx512Ops>(_mm512_load_ps(scores + k), reference);
       _mm512_store_ps(scores + k, p);
       sum = _mm512_add_ps(sum, p);
     }
     if (rows_.HasTokenScales()) Multiply(value_scales_, count, scores);
-    const float factor = _mm512_cvtss_f32(Exp2(_mm512_set1_ps(old_maximum - reference)));
-    maximum_[row] = new_maximum;
+    const float factor = _mm512_cvtss_f32(math::Correction<Avx512Ops>(old_maximum, maximum));
     sum_[row] = sum_[row] * factor + _mm512_reduce_add_ps(sum);
     return factor;
   }
 
-  // What the scores, once changed here, must be multiplied by to be logits: plain ones stay as they
-  // are.
-  float ToLogits(int32_t row, int32_t first, int32_t count, float* scores) const {
-    const float scale = rows_.ScaleSize();
-    if (rows_.HasTokenScales()) Multiply(key_scales_, count, scores);
-    const float soft_cap = rows_.args.soft_cap;
-    if (soft_cap > 0) {
-      for (int32_t k = 0; k < count; k += kLanes) {
-        const __m512 s = _mm512_load_ps(scores + k);
-        _mm512_store_ps(scores + k, Tanh(_mm512_mul_ps(s, _mm512_set1_ps(scale / soft_cap))));
-      }
+  // Returns the maxima of the logits, which take the scores' place.
+  __m512 ToLogits(int32_t row, int32_t first, int32_t count, float* scores) const {
+    const kernel::KernelArgs& args = rows_.args;
+    float scale = scale_.size * kLog2e;
+    if (HasBias(args)) {
+      const math::BiasTransform<Avx512Ops> bias{args, rows_.item, rows_.rows};
+      MapScores(scale_.size, bias.Row(row), first, count, scores);
+      scale = 1.0f;
+    } else if (args.soft_cap > 0) {
+      const math::SoftCap<Avx512Ops> cap{1.0f / args.soft_cap, args.soft_cap * kLog2e};
+      MapScores(scale_.size, cap, first, count, scores);
+      scale = 1.0f;
     }
-    const float factor = soft_cap > 0 ? soft_cap : scale;
-    if (!rows_.HasBias()) return factor;
-    const ItemRows::Bias bias = rows_.BiasOf(row);
+    const math::MaskTransform<Avx512Ops> mask{args, rows_.item, rows_.rows};
+    return MapScores(scale, mask.Row(row), first, count, scores);
+  }
+
+  // s = f(s * scale, key); returns their maxima.
+  template <class F>
+  static __m512 MapScores(float scale, const F& f, int32_t first, int32_t count, float* scores) {
+    __m512 maximum = _mm512_set1_ps(Avx512Ops::kMinusInfinity);
     for (int32_t k = 0; k < count; k += kLanes) {
-      const __m512i keys = _mm512_add_epi32(_mm512_set1_epi32(first + k), FirstIntegers());
-      const __m512 s = _mm512_mul_ps(_mm512_load_ps(scores + k), _mm512_set1_ps(factor));
-      _mm512_store_ps(scores + k, AddAlibi(s, keys, _mm512_set1_epi32(bias.position),
-                                           _mm512_set1_ps(bias.slope), rows_.args.alibi_sqrt != 0));
+      // Past the largest int32 keys turn negative, which nobody sees either.
+      const __m512i key = _mm512_add_epi32(_mm512_set1_epi32(first + k), FirstIntegers());
+      const __m512 s = f(_mm512_mul_ps(_mm512_load_ps(scores + k), _mm512_set1_ps(scale)), key);
+      _mm512_store_ps(scores + k, s);
+      maximum = _mm512_max_ps(maximum, s);
     }
-    for (int32_t key = std::max(first, bias.new_begin);
-         bias.query != nullptr && key < std::min(first + count, bias.new_end); ++key) {
-      scores[key - first] += bias.query[key - bias.new_begin];
-    }
-    return 1.0f;
+    return maximum;
   }
 
   static void Multiply(const float* factors, int32_t count, float* scores) {
@@ -364,12 +359,14 @@ class FewRows {
   }
 
   void Store() {
+    const float value_scale = HeadScale(rows_.args, rows_.item, rows_.args.value_scales);
     float row[kElements];
     for (int32_t r = 0; r < count_; ++r) {
       float* output = output_ + int64_t{r} * output_stride_;
-      const ItemRows::Target target = rows_.Output(r);
-      const bool saw_key = sum_[r] != 0.0f;  // NaN stays visible
-      const float factor = saw_key ? target.factor / sum_[r] : 0.0f;
+      const CpuRows::Target target = rows_.Output(r);
+      sum_[r] += kernel::scalar::Correction<kernel::ScalarOps>(rows_.Sink(r), maximum_[r]);
+      const float factor =
+          kernel::scalar::OutputFactor<kernel::ScalarOps>(sum_[r], target.factor * value_scale);
       for (int32_t i = 0; i < output_stride_; i += kElements) {
         for (int32_t j = 0; j < kElements; ++j) row[j] = output[i + Cache::Place(j)] * factor;
         std::copy_n(row, kElements, output + i);
@@ -379,7 +376,8 @@ class FewRows {
     }
   }
 
-  ItemRows rows_;
+  CpuRows rows_;
+  const ScoreScale scale_;
   const int32_t count_;
   const int32_t query_stride_;   // floats
   const int32_t output_stride_;  // floats

@@ -62,13 +62,14 @@ class ManyRows {
   // `memory` holds ManyRowsLayout::words words, aligned to 64 bytes.
   ManyRows(const kernel::KernelArgs& args, const kernel::WorkItem& item, float* memory)
       : rows_(args, item),
+        scale_(args, item),
         layout_(args.head_size, args.value_size),
         memory_(memory),
         count_(item.row_count),
         blocks_((item.row_count + kBlockRows - 1) / kBlockRows),
         terms_(Family::Terms(static_cast<DType>(args.query_dtype))) {
-    const bool plain = args.soft_cap <= 0 && !rows_.HasBias();
-    to_log2_ = plain ? rows_.ScaleSize() * kLog2e : kLog2e;
+    const bool plain = args.soft_cap <= 0 && !HasBias(args);
+    to_log2_ = plain ? scale_.size * kLog2e : kLog2e;
   }
 
   void Run() {
@@ -134,12 +135,11 @@ class ManyRows {
       const kernel::KeyRange visible = row < count_ ? rows_.Visible(row) : kernel::KeyRange{0, 0};
       begin_[row] = visible.begin;
       end_[row] = visible.end;
-      const float sink = row < count_ ? rows_.SinkLog2(row) : kMinusInfinity;
-      reference_[row] = sink / to_log2_;
-      weight_[row] = sum_[row] = sink == kMinusInfinity ? 0.0f : 1.0f;
+      reference_[row] = rows_.Sink(row) / to_log2_;
+      weight_[row] = sum_[row] = 0.0f;
       if (row >= count_) continue;
-      if (rows_.HasBias()) {
-        const ItemRows::Bias bias = rows_.BiasOf(row);
+      if (HasBias(rows_.args)) {
+        const kernel::RowBias bias = BiasOfRow(rows_.args, rows_.item, rows_.rows, row);
         slopes_[row] = bias.slope;
         positions_[row] = bias.position;
       }
@@ -175,7 +175,7 @@ class ManyRows {
         continue;
       }
       ReadRow(static_cast<DType>(rows_.args.query_dtype), rows_.Query(row + i),
-              rows_.args.head_size, rows_.QuerySign(), plain);
+              rows_.args.head_size, scale_.sign, plain);
     }
     float* query = Query(row / kBlockRows) + row % kBlockRows;
     for (int32_t term = 0; term < terms_; ++term) {
@@ -214,9 +214,7 @@ class ManyRows {
       Family::template Scores<kVectors>(Keys(), layout_.key_stride, k, keys, Query(block),
                                         layout_.depth, terms_, Scores());
       if (rows_.HasTokenScales()) ScaleScores<kVectors>(key_scales_ + k, keys);
-      if (rows_.args.soft_cap > 0) CapScores<kVectors>(keys);
-      if (rows_.HasBias()) BiasScores<kVectors>(block, int64_t{first} + k, keys);
-      if (!all_visible) MaskScores<kVectors>(block, int64_t{first} + k, keys);
+      ToLogits<kVectors>(block, int64_t{first} + k, keys, all_visible);
       __m512 maximum[kVectors];
       if (Exceeds<kVectors>(block, keys, maximum)) {
         if (k > begin) AddValues<kVectors>(block, begin, k);
@@ -250,63 +248,52 @@ class ManyRows {
     }
   }
 
-  // Scores -> capped logits.
+  // Of the block's scores of keys from `first` on; but plain ones stay as they are, for to_log2_.
   template <int kVectors>
-  void CapScores(int32_t keys) {
-    const float cap = rows_.args.soft_cap;
-    const __m512 before = _mm512_set1_ps(rows_.ScaleSize() / cap);
-    for (int32_t k = 0; k < keys; ++k) {
-      for (int j = 0; j < kVectors; ++j) {
-        float* s = Scores() + int64_t{k} * kBlockRows + j * kLanes;
-        const __m512 t = Tanh(_mm512_mul_ps(_mm512_load_ps(s), before));
-        _mm512_store_ps(s, _mm512_mul_ps(t, _mm512_set1_ps(cap)));
-      }
-    }
-  }
-
-  // Scores, or capped logits -> logits with what is added to them.
-  template <int kVectors>
-  void BiasScores(int32_t block, int64_t first, int32_t keys) {
-    const __m512 scale = _mm512_set1_ps(rows_.args.soft_cap > 0 ? 1.0f : rows_.ScaleSize());
+  void ToLogits(int32_t block, int64_t first, int32_t keys, bool all_visible) {
+    const kernel::KernelArgs& args = rows_.args;
     for (int j = 0; j < kVectors; ++j) {
       const int32_t row = block * kBlockRows + j * kLanes;
-      const __m512i position = _mm512_load_si512(positions_ + row);
-      const __m512 slope = _mm512_load_ps(slopes_ + row);
-      for (int32_t k = 0; k < keys; ++k) {
-        // As in MaskScores(): what only fills the step up is masked.
-        const __m512i key = _mm512_set1_epi32(static_cast<int32_t>(
-            std::min<int64_t>(first + k, std::numeric_limits<int32_t>::max())));
-        float* s = Scores() + int64_t{k} * kBlockRows + j * kLanes;
-        _mm512_store_ps(s, AddAlibi(_mm512_mul_ps(_mm512_load_ps(s), scale), key, position, slope,
-                                    rows_.args.alibi_sqrt != 0));
+      float* const scores = Scores() + j * kLanes;
+      float scale = scale_.size;
+      if (args.soft_cap > 0) {
+        const math::SoftCap<Avx512Ops> cap{1.0f / args.soft_cap, args.soft_cap};
+        MapScores(scale, cap, first, keys, scores);
+        scale = 1.0f;
       }
-    }
-    if (rows_.args.query_query_bias == nullptr) return;
-    const int32_t row_end = std::min(count_, (block + 1) * kBlockRows);
-    for (int32_t row = block * kBlockRows; row < row_end; ++row) {
-      const ItemRows::Bias bias = rows_.BiasOf(row);
-      const int64_t end = std::min<int64_t>(first + keys, bias.new_end);
-      for (int64_t key = std::max<int64_t>(first, bias.new_begin); key < end; ++key) {
-        Scores()[(key - first) * kBlockRows + row % kBlockRows] += bias.query[key - bias.new_begin];
+      if (HasBias(args)) {
+        const math::AddAlibi<Avx512Ops> alibi{_mm512_load_si512(positions_ + row),
+                                              _mm512_load_ps(slopes_ + row), args.alibi_sqrt != 0};
+        MapScores(scale, alibi, first, keys, scores);
+        if (args.query_query_bias != nullptr) AddTables(row, first, keys, scores);
+      }
+      if (!all_visible) {
+        const math::Mask<Avx512Ops> mask{_mm512_load_si512(begin_ + row),
+                                         _mm512_load_si512(end_ + row)};
+        MapScores(1.0f, mask, first, keys, scores);
       }
     }
   }
 
-  template <int kVectors>
-  void MaskScores(int32_t block, int64_t first, int32_t keys) {
-    for (int j = 0; j < kVectors; ++j) {
-      const __m512i begin = _mm512_load_si512(begin_ + block * kBlockRows + j * kLanes);
-      const __m512i end = _mm512_load_si512(end_ + block * kBlockRows + j * kLanes);
-      for (int32_t k = 0; k < keys; ++k) {
-        // Keys that only fill the step up may lie past the largest int32; nobody sees those.
-        const int64_t position = first + k;
-        const __m512i key = _mm512_set1_epi32(
-            static_cast<int32_t>(std::min<int64_t>(position, std::numeric_limits<int32_t>::max())));
-        const __mmask16 keep =
-            _mm512_cmple_epi32_mask(begin, key) & _mm512_cmplt_epi32_mask(key, end);
-        float* s = Scores() + int64_t{k} * kBlockRows + j * kLanes;
-        _mm512_store_ps(
-            s, _mm512_mask_mov_ps(_mm512_set1_ps(kMinusInfinity), keep, _mm512_load_ps(s)));
+  // s = f(s * scale, key) for the scores of 16 rows.
+  template <class F>
+  static void MapScores(float scale, const F& f, int64_t first, int32_t keys, float* scores) {
+    for (int32_t k = 0; k < keys; ++k, scores += kBlockRows) {
+      // Keys that only fill the step up may lie past the largest int32: they turn negative, which
+      // nobody sees either.
+      const __m512i key = _mm512_set1_epi32(static_cast<int32_t>(first + k));
+      const __m512 s = _mm512_mul_ps(_mm512_load_ps(scores), _mm512_set1_ps(scale));
+      _mm512_store_ps(scores, f(s, key));
+    }
+  }
+
+  // The query-query bias, which few keys have, of 16 rows from `row` on.
+  void AddTables(int32_t row, int64_t first, int32_t keys, float* scores) const {
+    for (int32_t i = 0; i < std::min(kLanes, count_ - row); ++i) {
+      const kernel::RowBias bias = BiasOfRow(rows_.args, rows_.item, rows_.rows, row + i);
+      const int64_t end = std::min<int64_t>(first + keys, int64_t{bias.first_key} + bias.num_keys);
+      for (int64_t key = std::max<int64_t>(first, bias.first_key); key < end; ++key) {
+        scores[(key - first) * kBlockRows + i] += bias.table[key - bias.first_key];
       }
     }
   }
@@ -318,7 +305,7 @@ class ManyRows {
   bool Exceeds(int32_t block, int32_t keys, __m512* maximum) {
     const float* scores = Scores();
     TESSERA_UNROLL
-    for (int j = 0; j < kVectors; ++j) maximum[j] = _mm512_set1_ps(kMinusInfinity);
+    for (int j = 0; j < kVectors; ++j) maximum[j] = _mm512_set1_ps(Avx512Ops::kMinusInfinity);
     for (int32_t k = 0; k < keys; ++k) {
       TESSERA_UNROLL
       for (int j = 0; j < kVectors; ++j) {
@@ -348,8 +335,7 @@ class ManyRows {
       float* weight = weight_ + block * kBlockRows + j * kLanes;
       const __m512 old_reference = _mm512_load_ps(reference);
       const __m512 new_reference = _mm512_max_ps(old_reference, maximum[j]);
-      factors[j] = Exp2(
-          _mm512_mul_ps(_mm512_sub_ps(old_reference, ZeroIfMinusInfinity(new_reference)), to_log2));
+      factors[j] = math::Correction<Avx512Ops>(old_reference, new_reference, to_log2);
       _mm512_store_ps(reference, new_reference);
       _mm512_store_ps(sum, _mm512_mul_ps(_mm512_load_ps(sum), factors[j]));
       _mm512_store_ps(weight, _mm512_mul_ps(_mm512_load_ps(weight), factors[j]));
@@ -379,7 +365,7 @@ class ManyRows {
     TESSERA_UNROLL
     for (int j = 0; j < kVectors; ++j) {
       const __m512 raw = _mm512_load_ps(reference_ + block * kBlockRows + j * kLanes);
-      reference[j] = _mm512_mul_ps(ZeroIfMinusInfinity(raw), to_log2);
+      reference[j] = _mm512_mul_ps(math::Reference<Avx512Ops>(raw), to_log2);
       sum[j] = _mm512_load_ps(sums + j * kLanes);
       weight[j] = _mm512_load_ps(weights + j * kLanes);
     }
@@ -388,9 +374,9 @@ class ManyRows {
         TESSERA_UNROLL
         for (int j = 0; j < kVectors; ++j) {
           const __m512 p =
-              Exp2<true>(_mm512_fmsub_ps(_mm512_load_ps(s + j * kLanes), to_log2, reference[j]));
-          const __m512 q = Exp2<true>(
-              _mm512_fmsub_ps(_mm512_load_ps(s + kBlockRows + j * kLanes), to_log2, reference[j]));
+              math::Probability<ShortOps>(_mm512_load_ps(s + j * kLanes), to_log2, reference[j]);
+          const __m512 q = math::Probability<ShortOps>(_mm512_load_ps(s + kBlockRows + j * kLanes),
+                                                       to_log2, reference[j]);
           sum[j] = _mm512_add_ps(sum[j], _mm512_add_ps(p, q));
           if constexpr (kScaled) {
             const __m512i pair = Family::Pairs(_mm512_mul_ps(p, _mm512_set1_ps(scales[k])),
@@ -411,7 +397,8 @@ class ManyRows {
       for (int32_t k = 0; k < keys; ++k, s += kBlockRows, to += kBlockRows) {
         TESSERA_UNROLL
         for (int j = 0; j < kVectors; ++j) {
-          __m512 p = Exp2(_mm512_fmsub_ps(_mm512_load_ps(s + j * kLanes), to_log2, reference[j]));
+          __m512 p =
+              math::Probability<Avx512Ops>(_mm512_load_ps(s + j * kLanes), to_log2, reference[j]);
           sum[j] = _mm512_add_ps(sum[j], p);
           weight[j] = sum[j];
           if constexpr (kScaled) p = _mm512_mul_ps(p, _mm512_set1_ps(scales[k]));
@@ -429,11 +416,19 @@ class ManyRows {
   // 16 rows from `row` on.
   void Store(int32_t row) {
     const float* output = Output(row / kBlockRows) + row % kBlockRows;
-    const __m512 weight = _mm512_load_ps(weight_ + row);
-    // The factor is the same for all rows. NaN stays visible.
-    const __m512 factor =
-        _mm512_maskz_div_ps(_mm512_cmp_ps_mask(weight, _mm512_setzero_ps(), _CMP_NEQ_UQ),
-                            _mm512_set1_ps(rows_.Output(row).factor), weight);
+    __m512 weight = _mm512_load_ps(weight_ + row);
+    if (CountsSinks(rows_.args, rows_.item)) {
+      alignas(64) float sinks[kLanes];
+      for (int32_t i = 0; i < kLanes; ++i) sinks[i] = rows_.Sink(row + i) / to_log2_;
+      const __m512 sink = math::Correction<Avx512Ops>(
+          _mm512_load_ps(sinks), _mm512_load_ps(reference_ + row), _mm512_set1_ps(to_log2_));
+      weight = _mm512_add_ps(weight, sink);
+      _mm512_store_ps(sum_ + row, _mm512_add_ps(_mm512_load_ps(sum_ + row), sink));
+    }
+    // The scale is the same for all rows.
+    const float scale =
+        rows_.Output(row).factor * HeadScale(rows_.args, rows_.item, rows_.args.value_scales);
+    const __m512 factor = math::OutputFactor<Avx512Ops>(weight, _mm512_set1_ps(scale));
     for (int32_t dim = 0; dim < layout_.value_rows; dim += kLanes) {
       __m512i words[kLanes];
       for (int i = 0; i < kLanes; ++i) {
@@ -444,13 +439,14 @@ class ManyRows {
       for (int i = 0; i < kLanes; ++i) _mm512_storeu_si512(PlainRow(i) + dim, words[i]);
     }
     for (int32_t i = 0; i < std::min(kLanes, count_ - row); ++i) {
-      const ItemRows::Target target = rows_.Output(row + i);
+      const CpuRows::Target target = rows_.Output(row + i);
       WriteRow(target.dtype, PlainRow(i), rows_.args.value_size, target.data);
       rows_.StoreLse(row + i, reference_[row + i] * to_log2_, sum_[row + i]);
     }
   }
 
-  ItemRows rows_;
+  CpuRows rows_;
+  const ScoreScale scale_;
   const ManyRowsLayout<Family> layout_;
   float* const memory_;
   const int32_t count_;

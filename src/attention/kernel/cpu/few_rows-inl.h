@@ -163,8 +163,8 @@ struct MaxVectors {
 // What a product reads of the cache: rows of keys or of values, and rows to prefetch beside them,
 // one for each.
 struct CacheRows {
-  const void* const* rows;
-  const void* const* next;
+  const char* const* rows;
+  const char* const* next;
   int32_t count;
 };
 
@@ -174,7 +174,7 @@ HWY_INLINE void AddProducts(const float* HWY_RESTRICT query, int64_t stride, con
   constexpr int64_t kBytes = sizeof(typename Element::Storage);
   HWY_UNROLL(4)
   for (int32_t k = 0; k < 4; ++k) {
-    __builtin_prefetch(static_cast<const char*>(keys.next[first + k]) + dim * kBytes);
+    __builtin_prefetch(keys.next[first + k] + dim * kBytes);
     FloatVec key[Load::kVecs];
     Load::Load(keys.rows[first + k], dim, key);
     HWY_UNROLL(4)
@@ -235,7 +235,7 @@ HWY_INLINE void AddValues(const float* HWY_RESTRICT probabilities, int64_t strid
     HWY_UNROLL(4)
     for (int32_t p = 0; p < kPieces; ++p) {
       const int32_t at = dim + p * Load::kVecs * kFloatLanes;
-      __builtin_prefetch(static_cast<const char*>(values.next[k]) + at * kBytes);
+      __builtin_prefetch(values.next[k] + at * kBytes);
       Load::Load(values.rows[k], at, value + p * Load::kVecs);
     }
     HWY_UNROLL(4)

@@ -17,6 +17,8 @@
 
 #include "attention/kernel/cpu/wide_memory.h"
 #include "attention/kernel/element.h"
+#include "attention/kernel/item_rows.h"
+#include "attention/kernel/ops.h"
 
 #if HWY_TARGET != HWY_SCALAR && HWY_TARGET != HWY_EMU128
 
@@ -33,14 +35,32 @@ using IntTag = hn::RebindToSigned<FloatTag>;
 using IntVec = hn::Vec<IntTag>;
 
 struct SimdOps {
+  using Float = FloatVec;
+  using Int = IntVec;
   static constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
 
-  static HWY_INLINE FloatVec Mul(FloatVec a, float b) { return hn::Mul(a, hn::Set(FloatTag(), b)); }
+  static HWY_INLINE FloatVec Set(float x) { return hn::Set(FloatTag(), x); }
+  static HWY_INLINE IntVec SetInt(int32_t i) { return hn::Set(IntTag(), i); }
   static HWY_INLINE FloatVec Add(FloatVec a, FloatVec b) { return hn::Add(a, b); }
   static HWY_INLINE FloatVec Sub(FloatVec a, FloatVec b) { return hn::Sub(a, b); }
-
-  static HWY_INLINE FloatVec ZeroIfMinusInfinity(FloatVec x) {
-    return hn::IfThenZeroElse(hn::Eq(x, hn::Set(FloatTag(), kMinusInfinity)), x);
+  static HWY_INLINE FloatVec Mul(FloatVec a, FloatVec b) { return hn::Mul(a, b); }
+  static HWY_INLINE FloatVec MulAdd(FloatVec a, FloatVec b, FloatVec c) {
+    return hn::MulAdd(a, b, c);
+  }
+  static HWY_INLINE FloatVec MulSub(FloatVec a, FloatVec b, FloatVec c) {
+    return hn::MulSub(a, b, c);
+  }
+  static HWY_INLINE FloatVec Max(FloatVec a, FloatVec b) { return hn::Max(a, b); }
+  static HWY_INLINE FloatVec Sqrt(FloatVec x) { return hn::Sqrt(x); }
+  static HWY_INLINE IntVec SubInt(IntVec a, IntVec b) { return hn::Sub(a, b); }
+  static HWY_INLINE FloatVec ToFloat(IntVec i) { return hn::ConvertTo(FloatTag(), i); }
+  static HWY_INLINE auto InRange(IntVec i, IntVec begin, IntVec end) {
+    return hn::RebindMask(FloatTag(), hn::AndNot(hn::Lt(i, begin), hn::Lt(i, end)));
+  }
+  static HWY_INLINE auto Equal(FloatVec a, FloatVec b) { return hn::Eq(a, b); }
+  template <class Mask>
+  static HWY_INLINE FloatVec Select(Mask mask, FloatVec a, FloatVec b) {
+    return hn::IfThenElse(mask, a, b);
   }
 
   // 2^x for x <= 127, relative error below 1.2e-7: 2^round(x) by the exponent, the rest by a
@@ -73,35 +93,23 @@ struct SimdOps {
     return hn::Sub(one, hn::Div(hn::Set(d, 2.0f), hn::Add(e, one)));
   }
 
-  static HWY_INLINE FloatVec Distance(IntVec key, int32_t position) {
-    return hn::ConvertTo(FloatTag(), hn::Sub(key, hn::Set(IntTag(), position)));
-  }
-
-  static HWY_INLINE FloatVec SqrtDistance(IntVec key, int32_t position) {
-    return hn::Sqrt(hn::Max(hn::Zero(FloatTag()), hn::Neg(Distance(key, position))));
-  }
-
-  // Few steps of a query meet its own tokens: no need for speed.
-  static HWY_INLINE FloatVec AddBias(FloatVec s, const float* bias, IntVec key, int32_t first,
-                                     int32_t count) {
-    const FloatTag d;
-    const int32_t index = hn::GetLane(key) - first;
-    const int32_t lanes = static_cast<int32_t>(hn::Lanes(d));
-    if (index + lanes <= 0 || index >= count) return s;
-    alignas(64) float summand[WideMemory::kPad] = {};
-    for (int32_t i = std::max(0, -index); i < std::min(lanes, count - index); ++i) {
-      summand[i] = bias[index + i];
+  // Few steps of a query meet its own tokens: no need for speed. The indices are neighbours.
+  static HWY_INLINE FloatVec Gather(const float* table, IntVec i, int32_t count) {
+    const int32_t index = hn::GetLane(i);
+    const int32_t lanes = static_cast<int32_t>(hn::Lanes(FloatTag()));
+    alignas(64) float found[WideMemory::kPad] = {};
+    for (int32_t k = std::max(0, -index); k < std::min(lanes, count - index); ++k) {
+      found[k] = table[index + k];
     }
-    return hn::Add(s, hn::Load(d, summand));
-  }
-
-  static HWY_INLINE FloatVec KeepInRange(FloatVec s, IntVec key, int32_t begin, int32_t end) {
-    const FloatTag d;
-    const IntTag di;
-    const auto outside = hn::Or(hn::Lt(key, hn::Set(di, begin)), hn::Gt(key, hn::Set(di, end - 1)));
-    return hn::IfThenElse(hn::RebindMask(d, outside), hn::Set(d, kMinusInfinity), s);
+    return hn::Load(FloatTag(), found);
   }
 };
+
+static_assert(NumberOps<SimdOps>);
+
+#define TESSERA_FN HWY_INLINE
+#include "attention/kernel/attention_math.inl"
+#undef TESSERA_FN
 
 // float16 -> float32. Without F16C Highway computes it, and takes infinities and NaN for the
 // numbers from 65536 on that float16 does not have.

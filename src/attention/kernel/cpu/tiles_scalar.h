@@ -3,15 +3,14 @@
 #pragma once
 
 #include <algorithm>
-#include <cmath>
 #include <cstdint>
-#include <limits>
 
+#include "attention/kernel/cpu/scalar_ops.h"
 #include "attention/kernel/cpu/wide_memory.h"
 #include "attention/kernel/element.h"
 #include "attention/kernel/kernel_args.h"
-#include "attention/kernel/key_range.h"
 #include "attention/kernel/logits.h"
+#include "attention/kernel/tiles.h"
 
 namespace tessera::kernel::scalar {
 
@@ -19,33 +18,12 @@ namespace tessera::kernel::scalar {
 #include "attention/kernel/paged_attention.inl"
 #undef TESSERA_FN
 
-struct ScalarOps {
-  static constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
-  static float Mul(float a, float b) { return a * b; }
-  static float Add(float a, float b) { return a + b; }
-  static float Tanh(float x) { return std::tanh(x); }
-  static float Sub(float a, float b) { return a - b; }
-  static float Exp2(float x) { return std::exp2(x); }
-  static float ZeroIfMinusInfinity(float x) { return x == kMinusInfinity ? 0.0f : x; }
-  static float Distance(int32_t key, int32_t position) {
-    return static_cast<float>(key - position);
-  }
-  static float SqrtDistance(int32_t key, int32_t position) {
-    return key < position ? std::sqrt(static_cast<float>(position - key)) : 0.0f;
-  }
-  static float AddBias(float s, const float* bias, int32_t key, int32_t first, int32_t count) {
-    return key >= first && key - first < count ? s + bias[key - first] : s;
-  }
-  static float KeepInRange(float s, int32_t key, int32_t begin, int32_t end) {
-    return key >= begin && key < end ? s : kMinusInfinity;
-  }
-};
-
 template <class Element>
 class ScalarTiles {
  public:
   using Ops = ScalarOps;
   static constexpr float kUnit = 1.0f;
+  static constexpr int32_t kAhead = 1;
   struct Query {};  // the tiles lie in WideMemory
   struct Scores {};
   struct Output {};
@@ -58,19 +36,18 @@ class ScalarTiles {
 
   static int32_t StepKeys() { return 16; }
 
+  void Fetch(int32_t left) { m_.Fetch(left, StepKeys(), sizeof(typename Element::Storage)); }
+  void Deposit(int32_t /*left*/) { m_.Deposit(); }
+
+  void FetchQuery() {}
   void LoadQuery(Query&, float factor) { m_.LoadQuery(factor); }
 
   void Zero(Output&) { std::fill_n(m_.output, int64_t{rows_} * m_.value_stride, 0.0f); }
 
-  void Fill(RowStats& stats, float value) { std::fill_n(stats.v, rows_, value); }
+  void Zero(RowStats& stats) { std::fill_n(stats.v, rows_, 0.0f); }
 
-  template <class F>
-  void FillRows(RowStats& stats, const F& f) {
-    for (int32_t r = 0; r < rows_; ++r) stats.v[r] = f(r);
-  }
-
-  void LoadKeysValues(int32_t first, int32_t count) {
-    m_.FindPages(first, count, sizeof(typename Element::Storage));
+  void StartMaximum(RowStats& m) {
+    for (int32_t r = 0; r < rows_; ++r) m.v[r] = m_.rows.Sink(r);
   }
 
   void QueryKey(const Query&, Scores&) {
@@ -108,25 +85,30 @@ class ScalarTiles {
 
   void MaxOverKeys(const Scores&, RowStats& m) {
     for (int32_t r = 0; r < rows_; ++r) {
-      for (int32_t k = 0; k < m_.count; ++k) m.v[r] = std::max(m.v[r], Score(r, k));
+      for (int32_t k = 0; k < m_.count; ++k) m.v[r] = Ops::Max(m.v[r], Score(r, k));
     }
   }
 
-  void Exp2(Scores&, const RowStats& m, const RowStats& factor, RowStats& l) {
+  void Correct(RowStats& old_to_factor, const RowStats& m) {
     for (int32_t r = 0; r < rows_; ++r) {
-      const float reference = Ops::ZeroIfMinusInfinity(m.v[r]);
+      old_to_factor.v[r] = Correction<Ops>(old_to_factor.v[r], m.v[r]);
+    }
+  }
+
+  void Probabilities(Scores&, const RowStats& m, const RowStats& factor, RowStats& l) {
+    for (int32_t r = 0; r < rows_; ++r) {
+      const float reference = Reference<Ops>(m.v[r]);
       float sum = 0.0f;
       for (int32_t k = 0; k < m_.count; ++k) {
-        Score(r, k) = std::exp2(Score(r, k) - reference);
+        Score(r, k) = Probability<Ops>(Score(r, k), reference);
         sum += Score(r, k);
       }
       l.v[r] = l.v[r] * factor.v[r] + sum;
     }
   }
 
-  template <class F>
-  void MapRows(RowStats& a, RowStats& b, const F& f) {
-    for (int32_t r = 0; r < rows_; ++r) f(a.v[r], b.v[r]);
+  void AddRows(RowStats& sum, const RowStats& x) {
+    for (int32_t r = 0; r < rows_; ++r) sum.v[r] = Ops::Add(sum.v[r], x.v[r]);
   }
 
   void ScaleRows(Output&, const RowStats& factor) {
@@ -160,5 +142,6 @@ class ScalarTiles {
   WideMemory m_;
   int32_t rows_;
 };
+static_assert(Tiles<ScalarTiles<Float32Element>>);
 
 }  // namespace tessera::kernel::scalar

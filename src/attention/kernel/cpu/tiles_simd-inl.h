@@ -23,9 +23,11 @@
 #include "attention/kernel/cpu/simd_ops-inl.h"
 #include "attention/kernel/cpu/wide_memory.h"
 #include "attention/kernel/element.h"
+#include "attention/kernel/item_rows.h"
 #include "attention/kernel/kernel_args.h"
-#include "attention/kernel/key_range.h"
 #include "attention/kernel/logits.h"
+#include "attention/kernel/ops.h"
+#include "attention/kernel/tiles.h"
 
 #if HWY_TARGET != HWY_SCALAR && HWY_TARGET != HWY_EMU128
 
@@ -127,6 +129,7 @@ class SimdTiles {
  public:
   using Ops = SimdOps;
   static constexpr float kUnit = ElementUnit<Element>();
+  static constexpr int32_t kAhead = 1;
   struct Query {};  // the tiles lie in WideMemory
   struct Scores {};
   struct Output {};
@@ -145,6 +148,12 @@ class SimdTiles {
   // first-level cache.
   HWY_INLINE int32_t StepKeys() const { return few_ ? kFewRowsKeys : WideMemory::kMaxKeys; }
 
+  HWY_INLINE void Fetch(int32_t left) {
+    m_.Fetch(left, StepKeys(), sizeof(typename Element::Storage));
+  }
+  HWY_INLINE void Deposit(int32_t /*left*/) { m_.Deposit(); }
+
+  HWY_INLINE void FetchQuery() {}
   HWY_INLINE void LoadQuery(Query&, float factor) {
     m_.LoadQuery(factor);
     for (int32_t r = 0; few_ && r < rows_; ++r) {
@@ -154,25 +163,17 @@ class SimdTiles {
 
   HWY_INLINE void Zero(Output&) { std::fill_n(m_.output, int64_t{rows_} * m_.value_stride, 0.0f); }
 
-  HWY_INLINE void Fill(RowStats& stats, float value) {
-    std::fill_n(stats.v, WideMemory::kMaxRows, value);
-  }
+  HWY_INLINE void Zero(RowStats& stats) { std::fill_n(stats.v, WideMemory::kMaxRows, 0.0f); }
 
-  template <class F>
-  HWY_INLINE void FillRows(RowStats& stats, const F& f) {
-    for (int32_t r = 0; r < rows_; ++r) stats.v[r] = f(r);
-    std::fill(stats.v + rows_, stats.v + WideMemory::kMaxRows, 0.0f);
-  }
-
-  HWY_INLINE void LoadKeysValues(int32_t first, int32_t count) {
-    m_.FindPages(first, count, sizeof(typename Element::Storage));
-    if (few_) return PadNext();
-    TransposeKeys();
-    StageValues();
+  HWY_INLINE void StartMaximum(RowStats& m) {
+    // Whole vectors of rows are corrected: what lies past the last one must at least be numbers.
+    Zero(m);
+    for (int32_t r = 0; r < rows_; ++r) m.v[r] = m_.rows.Sink(r);
   }
 
   HWY_INLINE void QueryKey(const Query&, Scores&) {
     if (few_) return DotFewRows();
+    TransposeKeys();
     MultiplyRows<false>(rows_, m_.query, m_.query_stride, m_.args.head_size,
                         LoadFloats{m_.keys, WideMemory::kMaxKeys}, KeyColumns(), m_.scores,
                         WideMemory::kMaxKeys);
@@ -212,7 +213,7 @@ class SimdTiles {
     }
   }
 
-  HWY_INLINE void Exp2(Scores&, const RowStats& m, const RowStats& factor, RowStats& l) {
+  HWY_INLINE void Probabilities(Scores&, const RowStats& m, const RowStats& factor, RowStats& l) {
     const FloatTag d;
     const hn::FixedTag<float, 4> four;
     for (int32_t first = 0; first < rows_; first += 4) {
@@ -221,9 +222,9 @@ class SimdTiles {
         sum[r] = hn::Zero(d);
         if (first + r >= rows_) continue;
         float* s = ScoreRow(first + r);
-        const FloatVec reference = Ops::ZeroIfMinusInfinity(hn::Set(d, m.v[first + r]));
+        const FloatVec reference = Reference<Ops>(Ops::Set(m.v[first + r]));
         for (int32_t k = 0; k < m_.count; k += kLanes) {
-          const FloatVec p = Ops::Exp2(hn::Sub(hn::Load(d, s + k), reference));
+          const FloatVec p = Probability<Ops>(hn::Load(d, s + k), reference);
           hn::Store(p, d, s + k);
           sum[r] = hn::Add(sum[r], p);
         }
@@ -234,16 +235,16 @@ class SimdTiles {
     }
   }
 
-  template <class F>
-  HWY_INLINE void MapRows(RowStats& a, RowStats& b, const F& f) {
+  HWY_INLINE void Correct(RowStats& old_to_factor, const RowStats& m) {
     const FloatTag d;
     for (int32_t r = 0; r < rows_; r += kLanes) {
-      FloatVec va = hn::Load(d, a.v + r);
-      FloatVec vb = hn::Load(d, b.v + r);
-      f(va, vb);
-      hn::Store(va, d, a.v + r);
-      hn::Store(vb, d, b.v + r);
+      float* old = old_to_factor.v + r;
+      hn::Store(Correction<Ops>(hn::Load(d, old), hn::Load(d, m.v + r)), d, old);
     }
+  }
+
+  HWY_INLINE void AddRows(RowStats& sum, const RowStats& x) {
+    for (int32_t r = 0; r < rows_; ++r) sum.v[r] += x.v[r];
   }
 
   HWY_INLINE void ScaleRows(Output&, const RowStats& factor) {
@@ -260,6 +261,7 @@ class SimdTiles {
 
   HWY_INLINE void ProbabilityValue(const Scores&, Output&) {
     if (few_) return AddValuesOfFewRows();
+    StageValues();
     MultiplyRows<true>(rows_, m_.scores, WideMemory::kMaxKeys, m_.count,
                        LoadFloats{m_.values, m_.value_stride}, m_.value_stride, m_.output,
                        m_.value_stride);
@@ -316,6 +318,7 @@ class SimdTiles {
   }
 
   HWY_INLINE void DotFewRows() {
+    PadNext();
     // Whole groups of four keys: the last key stands for those that are missing.
     const int32_t padded = (m_.count + 3) / 4 * 4;
     for (int32_t k = m_.count; k < padded; ++k) m_.key_rows[k] = m_.key_rows[m_.count - 1];
@@ -343,7 +346,7 @@ class SimdTiles {
 
   // Keys past the step's count repeat the last one: their scores are masked, and no memory past the
   // sequence is read.
-  HWY_INLINE void SelectFourKeys(int32_t key, const void** rows) const {
+  HWY_INLINE void SelectFourKeys(int32_t key, const char** rows) const {
     for (int32_t i = 0; i < 4; ++i) {
       rows[i] = m_.key_rows[std::min(key + i, m_.count - 1)];
       if (key + i < m_.next_count) PrefetchNext(key + i);
@@ -367,7 +370,7 @@ class SimdTiles {
   // keys[dimension][key] = K[key][dimension], in blocks of 4 keys.
   HWY_INLINE void TransposeKeys() {
     for (int32_t k = 0; k < m_.count; k += 4) {
-      const void* rows[4];
+      const char* rows[4];
       SelectFourKeys(k, rows);
       int32_t dim = 0;
       for (; dim + kBlockDims <= m_.args.head_size; dim += kBlockDims) {
@@ -395,24 +398,28 @@ class SimdTiles {
     constexpr int64_t kElement = sizeof(typename Element::Storage);
     // No helper function for the two loops: g++ takes one that only prefetches for one without
     // effect.
-    const char* k = static_cast<const char*>(m_.next_key_rows[key]);
+    const char* k = m_.next_key_rows[key];
     for (int64_t i = 0; i < m_.args.head_size * kElement; i += kLine) __builtin_prefetch(k + i);
-    const char* v = static_cast<const char*>(m_.next_value_rows[key]);
+    const char* v = m_.next_value_rows[key];
     for (int64_t i = 0; i < m_.args.value_size * kElement; i += kLine) __builtin_prefetch(v + i);
   }
 
   // 16 bytes of each of 4 rows.
   static constexpr int32_t kBlockDims = 16 / sizeof(typename Element::Storage);
 
-  static HWY_INLINE void TransposeBlock(const void* const* rows, int32_t dim, float* out) {
+  static HWY_INLINE void TransposeBlock(const char* const* rows, int32_t dim, float* out) {
     const hn::FixedTag<uint8_t, 16> d8;
     const hn::FixedTag<uint32_t, 4> d32;
     const hn::FixedTag<uint64_t, 2> d64;
     const int64_t offset = dim * static_cast<int64_t>(sizeof(typename Element::Storage));
-    const auto r0 = hn::BitCast(d32, hn::LoadU(d8, static_cast<const uint8_t*>(rows[0]) + offset));
-    const auto r1 = hn::BitCast(d32, hn::LoadU(d8, static_cast<const uint8_t*>(rows[1]) + offset));
-    const auto r2 = hn::BitCast(d32, hn::LoadU(d8, static_cast<const uint8_t*>(rows[2]) + offset));
-    const auto r3 = hn::BitCast(d32, hn::LoadU(d8, static_cast<const uint8_t*>(rows[3]) + offset));
+    const auto r0 =
+        hn::BitCast(d32, hn::LoadU(d8, reinterpret_cast<const uint8_t*>(rows[0]) + offset));
+    const auto r1 =
+        hn::BitCast(d32, hn::LoadU(d8, reinterpret_cast<const uint8_t*>(rows[1]) + offset));
+    const auto r2 =
+        hn::BitCast(d32, hn::LoadU(d8, reinterpret_cast<const uint8_t*>(rows[2]) + offset));
+    const auto r3 =
+        hn::BitCast(d32, hn::LoadU(d8, reinterpret_cast<const uint8_t*>(rows[3]) + offset));
     const auto a = hn::BitCast(d64, hn::InterleaveLower(d32, r0, r1));
     const auto b = hn::BitCast(d64, hn::InterleaveLower(d32, r2, r3));
     const auto c = hn::BitCast(d64, hn::InterleaveUpper(d32, r0, r1));
@@ -474,6 +481,7 @@ class SimdTiles {
   int32_t rows_;
   const bool few_;
 };
+static_assert(Tiles<SimdTiles<Float32Element>>);
 
 }  // namespace HWY_NAMESPACE
 }  // namespace tessera::kernel

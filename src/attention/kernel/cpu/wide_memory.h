@@ -1,5 +1,5 @@
-// The memory of a CPU core's tiles, and what needs no vector instruction: fetching query rows,
-// walking pages, writing results.
+// The memory of a CPU core's tiles, and what needs no vector instruction: reading query rows,
+// finding keys and values, writing results.
 //
 // A core is a wave of one very wide lane: its fragments are small arrays that stay in the L1 and L2
 // caches.
@@ -7,6 +7,7 @@
 
 #include <cstdint>
 
+#include "attention/kernel/cpu/cpu_rows.h"
 #include "attention/kernel/kernel_args.h"
 
 namespace tessera::kernel {
@@ -32,17 +33,19 @@ class WideMemory {
   // query[row][0..head_size) = Q * factor as float32, padding 0.
   void LoadQuery(float factor);
 
-  // Points key_rows and value_rows at `key_count` keys from `first` on, and the next_ ones at those
-  // that follow inside the item (for prefetching); `element_size` is the cache's, in bytes. Steps
-  // are taken in order.
-  void FindPages(int32_t first, int32_t key_count, int64_t element_size);
+  // Finds the keys of the step that begins where `left` keys of the item are left, for Deposit():
+  // none if that is none. Steps have `step` keys and follow each other; `element_size` is the
+  // cache's, in bytes.
+  void Fetch(int32_t left, int32_t step, int64_t element_size);
 
-  // Writes output[row] * scale / sum[row] with lse = (maximum[row] + log2 sum[row]) * ln 2; a sum
-  // of 0 gives 0 and -infinity.
+  // The step that was fetched last becomes the current one.
+  void Deposit();
+
+  // Writes output[row] * OutputFactor(sum[row], scale), and the lse.
   void Finish(const float* maximum, const float* sum, float scale);
 
+  const CpuRows rows;
   const KernelArgs& args;
-  const WorkItem& item;
   int32_t query_stride;  // floats
   int32_t value_stride;  // floats
 
@@ -52,22 +55,18 @@ class WideMemory {
   float* keys;    // [query_stride, kMaxKeys]: K transposed, as float32
   float* values;  // [kMaxKeys, value_stride]: V as float32, where it is staged
 
-  const void** key_rows = rows_[0];  // [count]
-  const void** value_rows = rows_[1];
+  const char** key_rows = found_[0];  // [count]
+  const char** value_rows = found_[1];
   int32_t count = 0;  // keys of the current step
   // [kMaxKeys]: each key's own scales, where the cache has such; past `count` numbers.
   alignas(64) float key_scales[kMaxKeys] = {};
   alignas(64) float value_scales[kMaxKeys] = {};
-  const void** next_key_rows = rows_[2];  // [next_count]
-  const void** next_value_rows = rows_[3];
+  const char** next_key_rows = found_[2];  // [next_count], for prefetching
+  const char** next_value_rows = found_[3];
   int32_t next_count = 0;
 
  private:
-  void WalkPages(int32_t first, int32_t key_count, int64_t element_size, const void** k_rows,
-                 const void** v_rows) const;
-
-  const void* rows_[4][kMaxKeys];
-  int32_t next_first_ = -1;
+  const char* found_[4][kMaxKeys];
 };
 
 }  // namespace tessera::kernel

@@ -78,37 +78,48 @@ class KeyValueStages {
     if constexpr (kGeneral) {
       aligned_ = aligned_ && (args.head_size | args.value_size) % kAligned == 0;
     }
+    // Places are looked up a step before they are used.
+    if constexpr (kStages > 1) FindPlaces(item.key_end - item.key_begin);
   }
 
-  // Requests the item's first steps.
-  SIMT_METHOD void Begin() {
-    int32_t left = item_.key_end - item_.key_begin;
-    FindPlaces(left);
-    SIMT_UNROLL
-    for (int stage = 1; stage < kStages; ++stage) {
-      PublishPlaces();
-      simt::Sync();
-      CopyStep(left);
-      left -= kKeys;
+  // Requests the step that begins where `left` keys of the item are left: the one behind the last.
+  // Without copies in the background, only its places are looked up.
+  SIMT_METHOD void Fetch(int32_t left) {
+    if constexpr (kStages == 1) {
       FindPlaces(left);
+    } else {
+      if (!published_) {
+        PublishPlaces();
+        simt::Sync();
+      }
+      published_ = false;
+      CopyStep(left);
+      FindPlaces(left - kKeys);
     }
   }
 
-  // The step that begins with key `first` becomes readable: the one behind the last one.
-  SIMT_METHOD void Load(int32_t first) {
+  // The step where `left` keys are left becomes readable: the one behind the last.
+  SIMT_METHOD void Deposit(int32_t left) {
     if constexpr (kStages > 1) simt::WaitForCopies<kStages - 2>();
+    // Those of the step that is fetched next, which needs no barrier of its own for them.
     PublishPlaces();
+    published_ = true;
 #if !defined(TESSERA_DROP_STAGING_BARRIER)  // defined only by the test that shows that the emulator
                                             // notices
     // All threads' parts of this step have arrived, and the last step's are no longer read.
     simt::Sync();
 #endif
-    const int32_t left = item_.key_end - first - (kStages - 1) * kKeys;
-    CopyStep(left);
-    FindPlaces(left - kKeys);
-    constexpr bool kWidens = kRaw && !kReadsBytes;
-    if constexpr (kWidens) WidenStep();
-    if constexpr (kStages == 1 || kWidens) simt::Sync();
+    if constexpr (kStages == 1) {
+      CopyStep(left);
+      simt::Sync();
+    }
+  }
+
+  // Whether the readable step is still to be widened, by all threads.
+  static constexpr bool kWidens = kRaw && !kReadsBytes;
+  SIMT_METHOD void Widen() {
+    WidenStep();
+    simt::Sync();
   }
 
   // Of the readable step: K as [key][kRowStride], V as [key][kValueStride] or [dim][kValueStride].
@@ -365,6 +376,7 @@ class KeyValueStages {
   Shared* shared_;
   KeyInBlock found_ = {0, 0};  // to be published next
   bool aligned_;               // rows of K and V begin at multiples of 16 bytes, whole pieces each
+  bool published_ = false;     // the places of the step that is fetched next
   int next_stage_ = 0;  // to be copied into next, which until then is the one that is computed
 };
 

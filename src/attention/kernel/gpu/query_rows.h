@@ -4,7 +4,7 @@
 #include <cstdint>
 
 #include "attention/kernel/gpu/lane_elements.h"
-#include "attention/kernel/gpu/row_writer.h"
+#include "attention/kernel/item_rows.h"
 #include "attention/kernel/kernel_args.h"
 #include "device/gpu/simt.h"
 #include "tessera/dtype.h"
@@ -58,10 +58,8 @@ class QueryRows {
   }
 
  private:
-  // In elements.
   SIMT_METHOD int64_t Offset(int row) const {
-    const RowPlace place = PlaceOfRow(args_, item_, row);
-    return place.token * args_.query_token_stride + place.head * args_.query_head_stride;
+    return QueryOffset(args_, PlaceOfRow(args_, item_, row));
   }
 
   const KernelArgs& args_;

@@ -1,25 +1,16 @@
-// Where a lane of a GPU finds a row's query, and where it puts a row's result.
+// Where a lane of a GPU puts a row's result.
 #pragma once
 
 #include <cstdint>
 
 #include "attention/kernel/gpu/lane_elements.h"
 #include "attention/kernel/gpu/lane_ops.h"
+#include "attention/kernel/item_rows.h"
 #include "attention/kernel/kernel_args.h"
 #include "device/gpu/simt.h"
 #include "tessera/dtype.h"
 
 namespace tessera::kernel::lanes {
-
-struct RowPlace {
-  int64_t token;
-  int64_t head;
-};
-
-SIMT_DEVICE RowPlace PlaceOfRow(const KernelArgs& args, const WorkItem& item, int row) {
-  return {int64_t{RowsOf(args, item).first_token} + (item.row_begin + row) / args.group,
-          int64_t{item.kv_head} * args.group + (item.row_begin + row) % args.group};
-}
 
 // Where one row of the result goes: into the output, or among the partial ones. The output is
 // float32 or bfloat16 and rows have `value_size` elements, an even number; but kGeneral writes
@@ -35,8 +26,7 @@ class RowWriter {
       return;
     }
     const RowPlace place = PlaceOfRow(args, item, row);
-    const int64_t offset =
-        place.token * args.output_token_stride + place.head * args.output_head_stride;
+    const int64_t offset = OutputOffset(args, place);
     if constexpr (kGeneral) {
       offset_ = offset;
     } else if (args.output_dtype == static_cast<uint8_t>(DType::kFloat32)) {
@@ -44,9 +34,7 @@ class RowWriter {
     } else {
       bfloat16_ = static_cast<uint16_t*>(args.output) + offset;
     }
-    if (args.lse != nullptr) {
-      lse_ = args.lse + place.token * args.num_heads + place.head;
-    }
+    if (args.lse != nullptr) lse_ = args.lse + LseOffset(args, place);
   }
   SIMT_METHOD void Pair(int dim, float low, float high) const {
     if constexpr (kGeneral) {
@@ -63,9 +51,7 @@ class RowWriter {
     }
   }
   SIMT_METHOD void Lse(float maximum, float sum) const {
-    constexpr float kLn2 = 0.69314718055994530942f;
-    if (lse_ == nullptr) return;
-    *lse_ = sum != 0.0f ? (maximum + simt::Log2(sum)) * kLn2 : LaneOps::kMinusInfinity;
+    if (lse_ != nullptr) *lse_ = lanes::Lse<LaneOps>(maximum * kLn2, sum);
   }
 
  private:

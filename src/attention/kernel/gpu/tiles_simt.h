@@ -17,9 +17,10 @@
 #include "attention/kernel/gpu/matrix_policies.h"
 #include "attention/kernel/gpu/query_rows.h"
 #include "attention/kernel/gpu/row_writer.h"
+#include "attention/kernel/item_rows.h"
 #include "attention/kernel/kernel_args.h"
-#include "attention/kernel/key_range.h"
 #include "attention/kernel/logits.h"
+#include "attention/kernel/tiles.h"
 #include "device/gpu/simt.h"
 #include "tessera/dtype.h"
 
@@ -56,6 +57,8 @@ class SimtTiles {
  public:
   using Ops = LaneOps;
   static constexpr int kStages = kShape.stages;
+  // Without copies in the background, a step's places are looked up ahead all the same.
+  static constexpr int32_t kAhead = kStages > 1 ? kStages - 1 : 1;
   static constexpr int32_t kKeys = Stages::kKeys;
   static constexpr float kUnit = 1.0f;
   static constexpr int32_t kRows = kWaveRows * kShape.row_waves;
@@ -122,13 +125,24 @@ class SimtTiles {
 
   SIMT_METHOD static int32_t StepKeys() { return kKeys; }
 
+  SIMT_METHOD void Fetch(int32_t left) { stages_.Fetch(left); }
+  SIMT_METHOD void Deposit(int32_t left) {
+    stages_.Deposit(left);
+    // Only scores that nobody has scaled yet carry the factor with them.
+    pending_ = factor_;
+  }
+
+  SIMT_METHOD void FetchQuery() {
+    if constexpr (kQueryInShared) {
+      const QueryRows<kQueryType, kHeadSize, kGeneral> rows(args_, item_);
+      rows.Share(kRows, kThreads, shared_->query, kRowStride);
+    }
+  }
   SIMT_METHOD void LoadQuery(Query& q, float factor) {
     // bfloat16 could not hold the scaled query exactly, so the scores are scaled instead.
     factor_ = factor;
-    const QueryRows<kQueryType, kHeadSize, kGeneral> rows(args_, item_);
-    if constexpr (kQueryInShared) rows.Share(kRows, kThreads, shared_->query, kRowStride);
-    stages_.Begin();
     if constexpr (!kQueryInShared) {
+      const QueryRows<kQueryType, kHeadSize, kGeneral> rows(args_, item_);
       SIMT_UNROLL
       for (int f = 0; f < kHeadSize / P::K; ++f) {
         SIMT_UNROLL
@@ -152,27 +166,21 @@ class SimtTiles {
     }
   }
 
-  SIMT_METHOD void Fill(RowStats& stats, float value) {
+  SIMT_METHOD void Zero(RowStats& stats) {
     SIMT_UNROLL
-    for (int u = 0; u < kSlots; ++u) stats.v[u] = value;
+    for (int u = 0; u < kSlots; ++u) stats.v[u] = 0.0f;
   }
 
-  template <class F>
-  SIMT_METHOD void FillRows(RowStats& stats, const F& f) {
+  SIMT_METHOD void StartMaximum(RowStats& m) {
     SIMT_UNROLL
-    for (int u = 0; u < kSlots; ++u) {
-      stats.v[u] = key_wave_ == 0 ? f(RowOfSlot(u)) : Ops::kMinusInfinity;
-    }
-  }
-
-  // For the steps from item.key_begin on, one after another.
-  SIMT_METHOD void LoadKeysValues(int32_t first, int32_t /*count*/) {
-    stages_.Load(first);
-    // Only scores that nobody has scaled yet carry the factor with them.
-    pending_ = factor_;
+    for (int u = 0; u < kSlots; ++u) m.v[u] = Ops::kMinusInfinity;
+    if (!CountsSinks(args_, item_) || key_wave_ != 0) return;
+    SIMT_UNROLL
+    for (int u = 0; u < kSlots; ++u) m.v[u] = SinkOfRow(args_, item_, RowOfSlot(u));
   }
 
   SIMT_METHOD void QueryKey(const Query& q, Scores& s) {
+    if constexpr (Stages::kWidens) stages_.Widen();
     SIMT_UNROLL
     for (int r = 0; r < kRowTiles; ++r) {
       SIMT_UNROLL
@@ -221,7 +229,8 @@ class SimtTiles {
 
   SIMT_METHOD void MaxOverKeys(Scores& s, RowStats& m) {
     RowStats largest;
-    Fill(largest, Ops::kMinusInfinity);
+    SIMT_UNROLL
+    for (int u = 0; u < kSlots; ++u) largest.v[u] = Ops::kMinusInfinity;
     MapElements(s,
                 [&](float& x, int slot, int) { largest.v[slot] = Ops::Max(largest.v[slot], x); });
     SIMT_UNROLL
@@ -234,23 +243,30 @@ class SimtTiles {
     }
   }
 
-  SIMT_METHOD void Exp2(Scores& s, const RowStats& m, const RowStats& factor, RowStats& l) {
+  SIMT_METHOD void Correct(RowStats& old_to_factor, const RowStats& m) {
+    SIMT_UNROLL
+    for (int u = 0; u < kSlots; ++u) {
+      old_to_factor.v[u] = Correction<Ops>(old_to_factor.v[u], m.v[u]);
+    }
+  }
+
+  SIMT_METHOD void Probabilities(Scores& s, const RowStats& m, const RowStats& factor,
+                                 RowStats& l) {
     RowStats reference;
     SIMT_UNROLL
     for (int u = 0; u < kSlots; ++u) {
       l.v[u] *= factor.v[u];
-      reference.v[u] = Ops::ZeroIfMinusInfinity(m.v[u]);
+      reference.v[u] = Reference<Ops>(m.v[u]);
     }
     MapElements(s, [&](float& x, int slot, int) {
-      x = simt::Exp2(x * pending_ - reference.v[slot]);
+      x = Probability<Ops>(x, pending_, reference.v[slot]);
       l.v[slot] += x;
     });
   }
 
-  template <class F>
-  SIMT_METHOD void MapRows(RowStats& a, RowStats& b, const F& f) {
+  SIMT_METHOD void AddRows(RowStats& sum, const RowStats& x) {
     SIMT_UNROLL
-    for (int u = 0; u < kSlots; ++u) f(a.v[u], b.v[u]);
+    for (int u = 0; u < kSlots; ++u) sum.v[u] = Ops::Add(sum.v[u], x.v[u]);
   }
 
   SIMT_METHOD void ScaleRows(Output& o, const RowStats& factor) {
@@ -296,9 +312,7 @@ class SimtTiles {
       for (int u = 0; u < kSlots; ++u) {
         const int row = RowOfSlot(u);
         if (row >= item_.row_count) continue;
-        const float sum = l.v[u];
-        // A row that saw no key: 0, not 0 / 0.
-        const float inverse = sum != 0.0f ? scale / sum : 0.0f;
+        const float factor = OutputFactor<Ops>(l.v[u], scale);
         const RowWriter<false> writer(args_, item_, row, kHeadSize);
         SIMT_UNROLL
         for (int t = 0; t < kDimTiles; ++t) {
@@ -306,11 +320,10 @@ class SimtTiles {
           for (int e = 0; e < P::NE; e += 2) {
             if (P::slot(e) != u % P::SLOTS) continue;
             const Accumulator<P::NE>& values = o.t[u / P::SLOTS][t];
-            writer.Pair(t * P::X + P::cx(lane_, e), values.v[e] * inverse,
-                        values.v[e + 1] * inverse);
+            writer.Pair(t * P::X + P::cx(lane_, e), values.v[e] * factor, values.v[e + 1] * factor);
           }
         }
-        if (P::cx(lane_, 0) == 0) writer.Lse(m.v[u], sum);
+        if (P::cx(lane_, 0) == 0) writer.Lse(m.v[u], l.v[u]);
       }
     }
   }
@@ -318,8 +331,7 @@ class SimtTiles {
  private:
   // From bfloat16, each row by a factor that lets float16 hold it.
   SIMT_METHOD void QueryToHalves(Query& q) {
-    RowStats largest;
-    Fill(largest, 0.0f);
+    RowStats largest = {};
     const auto for_each_pair = [&](const auto& f) {
       SIMT_UNROLL
       for (int k = 0; k < kHeadSize / P::K; ++k) {
@@ -480,14 +492,14 @@ class SimtTiles {
       simt::Sync();  // the stages, or the last chunk, are free
       SIMT_UNROLL
       for (int u = 0; u < kSlots; ++u) {
-        const float inverse = l.v[u] != 0.0f ? scale / l.v[u] : 0.0f;
+        const float factor = OutputFactor<Ops>(l.v[u], scale);
         SIMT_UNROLL
         for (int t = 0; t < kChunkTiles; ++t) {
           SIMT_UNROLL
           for (int e = 0; e < P::NE; ++e) {
             if (P::slot(e) != u % P::SLOTS) continue;
             output[RowOfSlot(u)][t * P::X + P::cx(lane_, e)] =
-                o.t[u / P::SLOTS][chunk * kChunkTiles + t].v[e] * inverse;
+                o.t[u / P::SLOTS][chunk * kChunkTiles + t].v[e] * factor;
           }
         }
       }
@@ -532,24 +544,20 @@ class SimtTiles {
     simt::Sync();
     for (int i = simt::Thread(); i < item_.row_count * (kHeadSize / 2); i += kThreads) {
       const int row = i / (kHeadSize / 2), dim = i % (kHeadSize / 2) * 2;
-      float maximum = Ops::kMinusInfinity;
-      SIMT_UNROLL
-      for (int w = 0; w < kShape.key_waves; ++w) {
-        maximum = Ops::Max(maximum, merge.maximum[w][row]);
-      }
-      const float reference = Ops::ZeroIfMinusInfinity(maximum);
-      float sum = 0.0f, low = 0.0f, high = 0.0f;
-      SIMT_UNROLL
-      for (int w = 0; w < kShape.key_waves; ++w) {
-        const float weight = simt::Exp2(merge.maximum[w][row] - reference);
-        sum += weight * merge.sum[w][row];
-        low += weight * merge.output[w][row][dim];
-        high += weight * merge.output[w][row][dim + 1];
-      }
-      const float inverse = sum != 0.0f ? scale / sum : 0.0f;
+      float low = 0.0f, high = 0.0f;
+      const SoftmaxState<Ops> state = MergeParts<Ops>(
+          kShape.key_waves, 1.0f,
+          [&](int w) {
+            return SoftmaxState<Ops>{merge.maximum[w][row], merge.sum[w][row]};
+          },
+          [&](int w, float weight) {
+            low += weight * merge.output[w][row][dim];
+            high += weight * merge.output[w][row][dim + 1];
+          });
+      const float factor = OutputFactor<Ops>(state.sum, scale);
       const RowWriter<kGeneral> writer(args_, item_, row, kGeneral ? args_.value_size : kHeadSize);
-      writer.Pair(dim, low * inverse, high * inverse);
-      if (dim == 0) writer.Lse(maximum, sum);
+      writer.Pair(dim, low * factor, high * factor);
+      if (dim == 0) writer.Lse(state.maximum, state.sum);
     }
   }
 
@@ -565,7 +573,7 @@ class SimtTiles {
 };
 
 // One thread block computes one item; none, if the item is an unused entry of the list.
-template <class Tiles, Logits kLogits>
+template <Tiles T, Logits kLogits>
 SIMT_DEVICE void RunBlock(const KernelArgs& args, const WorkItem* items) {
   const WorkItem* const planned = items + simt::Block();
   if (planned->row_count == 0) return;
@@ -574,8 +582,8 @@ SIMT_DEVICE void RunBlock(const KernelArgs& args, const WorkItem* items) {
   const WorkItem fitted = FitToLengths(args, item);
   item.key_begin = simt::Uniform(fitted.key_begin);
   item.key_end = simt::Uniform(fitted.key_end);
-  Tiles tiles(args, item, simt::SharedMemory<typename Tiles::Shared>());
-  Attend<Tiles, kLogits>(tiles, args, item);
+  T tiles(args, item, simt::SharedMemory<typename T::Shared>());
+  Attend<T, kLogits>(tiles, args, item);
 }
 
 }  // namespace tessera::kernel::lanes
