@@ -85,6 +85,7 @@ void Compare(std::span<const float> actual, const float* expected, int64_t vocab
       double error = std::abs(static_cast<double>(a[i]) - e[i]);
       if (std::isnan(error)) error = std::numeric_limits<double>::infinity();
       report->max_error = std::max(report->max_error, error);
+      report->largest_logit = std::max(report->largest_logit, std::abs(double{e[i]}));
       report->mean_error += error;  // a sum until all is compared
     }
     report->argmax_matches +=

@@ -30,6 +30,7 @@ struct LogitsReport {
   int64_t count = 0;     // logits that were compared
   double max_error = 0;  // largest absolute difference; infinite if a logit is NaN
   double mean_error = 0;
+  double largest_logit = 0;  // largest magnitude that was recorded
   int64_t rows = 0;  // tokens
   int64_t argmax_matches = 0;
 };

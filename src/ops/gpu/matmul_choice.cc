@@ -7,7 +7,6 @@ namespace {
 
 constexpr int64_t kSplitUnit = 128;  // what k_per_split is a multiple of
 constexpr int64_t kLeastSplit = 512;
-constexpr int32_t kMostParts = 4;  // as many waves as a block has on every machine
 
 int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -52,7 +51,7 @@ MatmulChoice ChooseMatmul(const MatmulShape& shape) {
     // About eight loads for each lane; parts are multiples of what a wave of 64 lanes reads.
     constexpr int64_t kPart = 2048, kUnit = 512;
     int32_t parts = 1;
-    while (parts < kMostParts && parts * kPart < shape.k) parts *= 2;
+    while (parts < shape.waves && parts * kPart < shape.k) parts *= 2;
     const int64_t part = CeilDiv(CeilDiv(shape.k, parts), kUnit) * kUnit;
     return {MatmulKernel::kOne, 1, std::max(part, kUnit), parts};
   }

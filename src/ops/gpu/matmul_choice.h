@@ -22,6 +22,7 @@ struct MatmulShape {
   int64_t rows = 0, n = 0, k = 0;
   int32_t units = 1;             // multiprocessors
   bool library = false;          // there is one that takes the operands
+  int32_t waves = 4;             // of a block: as many on every machine
   int64_t partial_elements = 0;  // room for the sums of parts of k
   // Not 0: sums are to be ordered (kernels/matmul.h), in so many parts: the waves of a block.
   int32_t ordered_parts = 0;

@@ -106,6 +106,8 @@ struct Operands {
             .k_per_part = c.k_per_part,
             .splits = c.splits,
             .k_parts = c.k_parts,
+            .gated = 0,
+            .early_blocks = 1,
             .x_aligned = c.aligned,
             .y_dtype = static_cast<int32_t>(c.y)};
   }

@@ -34,10 +34,10 @@ struct MatmulArgs {
   // quickest.
   int64_t k_per_part;
   int32_t splits;
-  int32_t k_parts;  // of matmul_one: waves that share a row of W; 1, 2, 4 or 8 at most
+  int32_t k_parts;  // of matmul_one: waves that share a row of W; 1, 2, 4 or 8
   // Of matmul_one: y[j] = silu(gate) * value, of which gate is column j and value column n / 2 + j.
   int32_t gated;
-  int32_t early_blocks;  // of matmul_one: those that are on the device at a time
+  int32_t early_blocks;  // of matmul_one: fetch before they may begin
   int32_t x_aligned;     // rows of x begin at multiples of 16 bytes
   int32_t y_dtype;       // bfloat16 or float32
 };
