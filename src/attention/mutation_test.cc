@@ -65,9 +65,7 @@ static_assert(std::size(kNames) == static_cast<size_t>(Mutation::kCount));
 template <Mutation kMutation>
 struct MutantOps : kernel::ScalarOps {
   using Right = kernel::ScalarOps;
-  static float Tanh(float x) {
-    return kMutation == Mutation::kSoftCapDropped ? x : Right::Tanh(x);
-  }
+  static float Tanh(float x) { return kMutation == Mutation::kSoftCapDropped ? x : Right::Tanh(x); }
   static float Gather(const float* table, int32_t i, int32_t count) {
     return kMutation == Mutation::kBiasDropped ? 0.0f : Right::Gather(table, i, count);
   }

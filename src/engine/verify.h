@@ -31,7 +31,7 @@ struct LogitsReport {
   double max_error = 0;  // largest absolute difference; infinite if a logit is NaN
   double mean_error = 0;
   double largest_logit = 0;  // largest magnitude that was recorded
-  int64_t rows = 0;  // tokens
+  int64_t rows = 0;          // tokens
   int64_t argmax_matches = 0;
 };
 
