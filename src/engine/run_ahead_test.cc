@@ -441,21 +441,29 @@ TEST_F(RunAheadTest, ACallbackWithoutMemoryEndsItsRequestAlone) {
   EXPECT_EQ(outcomes_[1].finish, FinishReason::kLength);
 }
 
-TEST_F(RunAheadTest, ADeviceLostWithAStepUnderWayEndsAllRequests) {
+TEST_F(RunAheadTest, ADeviceLostWithAStepUnderWayLeavesRequestsToHandOver) {
   std::atomic<bool> lost{false};
   const auto core = Make(RunAhead::kOn, SmallOptions(), {.device_lost = &lost});
   Add(core.get(), 1, GreedyRequest({1, 2, 3}, 40), outcomes_.Callback(0));
-  Add(core.get(), 2, GreedyRequest({1, 2, 4}, 3), outcomes_.Callback(1));
+  Add(core.get(), 2, GreedyRequest({1, 2, 4}, 40), outcomes_.Callback(1));
   for (int step = 0; step < 3; ++step) core->Step();
-  lost = true;
   Add(core.get(), 3, GreedyRequest({1, 2, 5}, 40), outcomes_.Callback(2));
-  Finish(core.get());
-  for (size_t i = 0; i < 3; ++i) {
+  core->Step();  // the third one's first token is under way
+  lost = true;
+  Add(core.get(), 4, GreedyRequest({1, 2, 6}, 40), outcomes_.Callback(3));
+  for (int step = 0; step < 3 && core->device_error().empty(); ++step) core->Step();
+  EXPECT_THAT(core->device_error(), ::testing::HasSubstr("the fake device was lost"));
+  const auto pending = core->HandOver(Internal(core->device_error()));
+  for (size_t i = 0; i < 2; ++i) {
     EXPECT_EQ(outcomes_[i].finish, FinishReason::kError);
     EXPECT_EQ(outcomes_[i].finishes, 1);
     EXPECT_THAT(outcomes_[i].error, ::testing::HasSubstr("the fake device was lost"));
   }
-  EXPECT_THAT(core->stats().device_error, ::testing::HasSubstr("the fake device was lost"));
+  ASSERT_EQ(pending.size(), 2u);
+  EXPECT_EQ(pending[0].request.prompt, (std::vector<int32_t>{1, 2, 5}));
+  EXPECT_EQ(pending[1].request.prompt, (std::vector<int32_t>{1, 2, 6}));
+  EXPECT_EQ(core->num_requests(), 0);
+  EXPECT_TRUE(core->CheckIntegrity().ok());
 }
 
 TEST_F(RunAheadTest, ACoreEndsWithAStepUnderWay) {
