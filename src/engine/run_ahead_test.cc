@@ -324,7 +324,7 @@ TEST(RunAhead, SameAnswersUnderRandomWorkloads) {
 class RunAheadTest : public ::testing::Test {
  protected:
   std::unique_ptr<EngineCore> Make(RunAhead run_ahead, EngineOptions options = SmallOptions(),
-                                   FakeModelOptions model = {}) {
+                                   const FakeModelOptions& model = {}) {
     options.run_ahead = run_ahead;
     return MakeCore(options, &counters_, model);
   }
