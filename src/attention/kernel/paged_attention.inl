@@ -1,7 +1,7 @@
 // The schedule of portable: one loop over tile policies (tiles.h), for every machine.
 //
-// No include guard and no namespace, as attention_math.inl, after which it stands. Whoever runs
-// Attend() is a wave: 64 or 32 lanes in lock step on a GPU, one very wide lane on a CPU core.
+// Has no include guard and no namespace, and is included after attention_math.inl, which has none
+// either. A wave runs Attend(): 64 or 32 lanes in lock step on a GPU, one very wide lane on a CPU.
 
 template <Tiles T, Logits kLogits>
 TESSERA_FN void Attend(T& tiles, const KernelArgs& args, const WorkItem& item) {

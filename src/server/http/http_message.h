@@ -69,8 +69,8 @@ class Exchange {
   // What there is by now, perhaps nothing. Never waits.
   virtual Output Poll() = 0;
 
-  // The server stops: the last output, called instead of Poll(). Its `end` is set. Without a head,
-  // if there was none yet, the client is told that the server is shutting down.
+  // The server stops: the last output, called instead of Poll(). Its `end` is set. If
+  // no head was sent before and this has none, the client hears that the server is shutting down.
   virtual Output Cut() {
     Output output;
     output.end = true;
