@@ -7,12 +7,20 @@
 #if __has_feature(address_sanitizer)
 #define TESSERA_FIBER_ASAN 1
 #endif
+#if __has_feature(thread_sanitizer)
+#define TESSERA_FIBER_TSAN 1
+#endif
 #elif defined(__SANITIZE_ADDRESS__)
 #define TESSERA_FIBER_ASAN 1
+#elif defined(__SANITIZE_THREAD__)
+#define TESSERA_FIBER_TSAN 1
 #endif
 #if defined(TESSERA_FIBER_ASAN)
 #include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
+#endif
+#if defined(TESSERA_FIBER_TSAN)
+#include <sanitizer/tsan_interface.h>
 #endif
 #if !defined(__x86_64__)
 #include <ucontext.h>
@@ -59,6 +67,7 @@ struct Fiber::Context {
   void* fake_stack = nullptr;          // AddressSanitizer's
   const void* caller_stack = nullptr;  // of the thread that launched, as AddressSanitizer knows it
   size_t caller_stack_bytes = 0;
+  void* tsan_fiber = nullptr;  // ThreadSanitizer's
 };
 
 Fiber::Fiber() : context_(std::make_unique<Context>()) {}
@@ -68,7 +77,13 @@ Fiber::Fiber(size_t stack_bytes) : Fiber() {
   context_->stack_bytes = stack_bytes;
 }
 
-Fiber::~Fiber() = default;
+Fiber::~Fiber() {
+#if defined(TESSERA_FIBER_TSAN)
+  if (context_->stack != nullptr && context_->tsan_fiber != nullptr) {
+    __tsan_destroy_fiber(context_->tsan_fiber);
+  }
+#endif
+}
 
 namespace {
 
@@ -91,6 +106,11 @@ void Fiber::Prepare(void (*entry)()) {
     __sanitizer_finish_switch_fiber(nullptr, &from.caller_stack, &from.caller_stack_bytes);
     entering->context_->entry();
   };
+#endif
+#if defined(TESSERA_FIBER_TSAN)
+  // It knows which functions the last run was in, so a new run has a new one.
+  if (context_->tsan_fiber != nullptr) __tsan_destroy_fiber(context_->tsan_fiber);
+  context_->tsan_fiber = __tsan_create_fiber(0);
 #endif
 #if defined(__x86_64__)
   const uintptr_t top =
@@ -126,6 +146,10 @@ void Fiber::SwitchContext(Fiber* from, Fiber* to, [[maybe_unused]] void** fake_s
   __sanitizer_start_switch_fiber(fake_stack, stack, bytes);
 #endif
   entering = to;
+#if defined(TESSERA_FIBER_TSAN)
+  if (from->context_->stack == nullptr) from->context_->tsan_fiber = __tsan_get_current_fiber();
+  __tsan_switch_to_fiber(to->context_->tsan_fiber, 0);
+#endif
 #if defined(__x86_64__)
   tessera_fiber_switch(&from->context_->stack_pointer, to->context_->stack_pointer);
 #else
