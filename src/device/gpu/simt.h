@@ -9,10 +9,10 @@
 // A kernel may begin while the one before it in the stream still ends (NVIDIA's programmatic
 // dependent launch), which hides most of the time between two launches; SIMT_KERNEL waits for that
 // end first. SIMT_EARLY_KERNEL leaves the wait to the kernel: every thread must call
-// simt::WaitForEarlier(), and before it may only read what no kernel writes, such as weights.
-// A kernel that a matrix product follows calls simt::LetNextBegin(): the product then fetches its
-// first weights meanwhile. Before attention that is no gain: its few large blocks would crowd where
-// multiprocessors are free already.
+// simt::WaitForEarlier(), and before it may only read what no kernel of the step writes, such as
+// weights and block tables. A kernel that such a one follows calls simt::LetNextBegin(), after its
+// own wait: before it, blocks of the next kernel would crowd where multiprocessors are free early.
+// In attention itself that is no gain.
 // The numbers are a block's most threads, and how many blocks a multiprocessor of NVIDIA's is to
 // hold at least (which limits the registers).
 // SIMT_UNROLL stands before loops over fragments, whose arrays only then stay in registers,
@@ -70,7 +70,13 @@
   static void name(const Args& args);                                                    \
   static void name##_thread(const void* args) { name(*static_cast<const Args*>(args)); } \
   static void name(const Args& args)
-#define SIMT_EARLY_KERNEL SIMT_KERNEL
+#define SIMT_EARLY_KERNEL(name, Args, threads, blocks) \
+  static void name(const Args& args);                  \
+  static void name##_thread(const void* args) {        \
+    ::tessera::simt::emulator::BeginEarlyKernel();     \
+    name(*static_cast<const Args*>(args));             \
+  }                                                    \
+  static void name(const Args& args)
 #define SIMT_ENTRY(name) \
   ::tessera::HostKernel { #name, &name##_thread }
 // TESSERA_SIMT_TABLE: the build's name for this file's table.
@@ -115,6 +121,7 @@ SIMT_DEVICE void Sync() {
   __builtin_amdgcn_fence(__ATOMIC_ACQUIRE, "workgroup");
 }
 SIMT_DEVICE void WaitForEarlier() {}
+SIMT_DEVICE void WaitForEarlier(int32_t /*loaded*/) {}
 SIMT_DEVICE void LetNextBegin() {}
 SIMT_DEVICE void PrefetchL2(const void* /*p*/, int64_t /*bytes*/) {}
 SIMT_DEVICE float Exp2(float x) { return __builtin_amdgcn_exp2f(x); }
@@ -184,6 +191,16 @@ SIMT_DEVICE void WaitForEarlier() {
   asm volatile("griddepcontrol.wait;" ::: "memory");
 #endif
 }
+// The same, not before `loaded` is there, any number but -2^31: the assembler moves a wait before
+// loads that it does not depend on.
+SIMT_DEVICE void WaitForEarlier(int32_t loaded) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  asm volatile(
+      "{ .reg .pred waits; setp.ne.s32 waits, %0, 0x80000000; @waits griddepcontrol.wait; }" ::"r"(
+          loaded)
+      : "memory");
+#endif
+}
 SIMT_DEVICE float Exp2(float x) {
   float y;
   asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
@@ -224,9 +241,10 @@ SIMT_DEVICE T* SharedMemory() {
 SIMT_DEVICE int Thread() { return emulator::Thread(); }
 SIMT_DEVICE int Block() { return emulator::Block(); }
 SIMT_DEVICE void Sync() { emulator::Barrier(); }
-SIMT_DEVICE void WaitForEarlier() {}
+SIMT_DEVICE void WaitForEarlier() { emulator::WaitForEarlier(); }
+SIMT_DEVICE void WaitForEarlier(int32_t /*loaded*/) { emulator::WaitForEarlier(); }
 SIMT_DEVICE void LetNextBegin() {}
-SIMT_DEVICE void PrefetchL2(const void* /*p*/, int64_t /*bytes*/) {}
+SIMT_DEVICE void PrefetchL2(const void* p, int64_t bytes) { emulator::Prefetch(p, bytes); }
 SIMT_DEVICE float Exp2(float x) { return std::exp2(x); }
 SIMT_DEVICE float Log2(float x) { return std::log2(x); }
 SIMT_DEVICE float Sqrt(float x) { return std::sqrt(x); }

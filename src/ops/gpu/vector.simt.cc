@@ -7,26 +7,18 @@
 namespace tessera::ops_gpu {
 
 #if !defined(__gfx90a__) && !defined(__gfx942__) && !defined(__gfx950__)
-SIMT_KERNEL(norm_block_32, NormKernelArgs, kNormThreads, 1) {
-  simt::LetNextBegin();
-  NormBlock<32>(args);
+SIMT_EARLY_KERNEL(norm_block_32, NormKernelArgs, kNormThreads, 1) { NormBlock<32>(args); }
+SIMT_EARLY_KERNEL(norm_wave_32, NormKernelArgs, kNormThreads, 1) { NormWave<32>(args); }
+SIMT_EARLY_KERNEL(qk_norm_rope_32, QkNormRopeKernelArgs, kRopeThreads, 1) {
+  QkNormRopeBlock<32>(args);
 }
-SIMT_KERNEL(norm_wave_32, NormKernelArgs, kNormThreads, 1) {
-  simt::LetNextBegin();
-  NormWave<32>(args);
-}
-SIMT_KERNEL(qk_norm_rope_32, QkNormRopeKernelArgs, kRopeThreads, 1) { QkNormRopeBlock<32>(args); }
 #endif
 #if defined(TESSERA_SIMT_HOST) || defined(__gfx90a__) || defined(__gfx942__) || defined(__gfx950__)
-SIMT_KERNEL(norm_block_64, NormKernelArgs, kNormThreads, 1) {
-  simt::LetNextBegin();
-  NormBlock<64>(args);
+SIMT_EARLY_KERNEL(norm_block_64, NormKernelArgs, kNormThreads, 1) { NormBlock<64>(args); }
+SIMT_EARLY_KERNEL(norm_wave_64, NormKernelArgs, kNormThreads, 1) { NormWave<64>(args); }
+SIMT_EARLY_KERNEL(qk_norm_rope_64, QkNormRopeKernelArgs, kRopeThreads, 1) {
+  QkNormRopeBlock<64>(args);
 }
-SIMT_KERNEL(norm_wave_64, NormKernelArgs, kNormThreads, 1) {
-  simt::LetNextBegin();
-  NormWave<64>(args);
-}
-SIMT_KERNEL(qk_norm_rope_64, QkNormRopeKernelArgs, kRopeThreads, 1) { QkNormRopeBlock<64>(args); }
 #endif
 SIMT_KERNEL(activate, ActivateKernelArgs, kRowThreads, 1) {
   simt::LetNextBegin();

@@ -82,6 +82,9 @@ class KeyValueStages {
     if constexpr (kStages > 1) FindPlaces(item.key_end - item.key_begin);
   }
 
+  // Of the block table, what this thread has looked up.
+  SIMT_METHOD int32_t FirstBlock() const { return found_.block; }
+
   // Requests the step that begins where `left` keys of the item are left: the one behind the last.
   // Without copies in the background, only its places are looked up.
   SIMT_METHOD void Fetch(int32_t left) {

@@ -61,6 +61,7 @@ class SimtTiles {
   static constexpr int32_t kAhead = kStages > 1 ? kStages - 1 : 1;
   static constexpr int32_t kKeys = Stages::kKeys;
   static constexpr float kUnit = 1.0f;
+  static constexpr bool kFewRows = kShape.key_waves > 1;  // waves share them, and divide the keys
   static constexpr int32_t kRows = kWaveRows * kShape.row_waves;
   static constexpr int32_t kThreads = Stages::kThreads;
   static_assert(kHeadSize % (P::X * P::kTiles) == 0 && kHeadSize % P::K == 0);
@@ -124,6 +125,8 @@ class SimtTiles {
         stages_(args, item, &shared->stages) {}
 
   SIMT_METHOD static int32_t StepKeys() { return kKeys; }
+  // What must be there before the wait for earlier kernels.
+  SIMT_METHOD int32_t FirstBlock() const { return stages_.FirstBlock(); }
 
   SIMT_METHOD void Fetch(int32_t left) { stages_.Fetch(left); }
   SIMT_METHOD void Deposit(int32_t left) {
@@ -572,17 +575,23 @@ class SimtTiles {
   float pending_ = 1.0f;  // what the scores are still to be multiplied by
 };
 
-// One thread block computes one item; none, if the item is an unused entry of the list.
+// One thread block computes one item; none, if the item is an unused entry of the list. With few
+// rows, which are all latency, it is for a SIMT_EARLY_KERNEL and looks up where the first keys lie
+// while the kernel before ends. With many that would only take registers.
 template <Tiles T, Logits kLogits>
 SIMT_DEVICE void RunBlock(const KernelArgs& args, const WorkItem* items) {
   const WorkItem* const planned = items + simt::Block();
-  if (planned->row_count == 0) return;
+  if (planned->row_count == 0) {
+    if constexpr (T::kFewRows) simt::WaitForEarlier();
+    return;
+  }
   // A copy in registers where the copies in the background would read it again in every step.
   WorkItem item = *planned;
   const WorkItem fitted = FitToLengths(args, item);
   item.key_begin = simt::Uniform(fitted.key_begin);
   item.key_end = simt::Uniform(fitted.key_end);
   T tiles(args, item, simt::SharedMemory<typename T::Shared>());
+  if constexpr (T::kFewRows) simt::WaitForEarlier(tiles.FirstBlock());
   Attend<T, kLogits>(tiles, args, item);
 }
 

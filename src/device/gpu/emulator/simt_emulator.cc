@@ -21,6 +21,7 @@ struct BlockState {
     Fiber* fiber = nullptr;
     bool ready = true;
     bool done = false;
+    bool must_wait = false;  // for the kernels before
   };
 
   LaunchShape shape;
@@ -84,7 +85,12 @@ void Entry() {
     s.error = std::current_exception();
     Abandon();
   }
-  s.threads[static_cast<size_t>(s.current)].done = true;
+  auto& thread = s.threads[static_cast<size_t>(s.current)];
+  if (thread.must_wait) {
+    s.failure = "a thread ends without having waited for the kernels before";
+    Abandon();
+  }
+  thread.done = true;
   if (--s.live == 0) Fiber::Leave(self, &s.main);
   ChooseNext();
   Fiber::Leave(self, Current());
@@ -132,6 +138,7 @@ LaunchCounters Launch(const LaunchShape& shape, const std::function<void()>& bod
     for (auto& thread : s.threads) {
       thread.ready = true;
       thread.done = false;
+      thread.must_wait = false;
       thread.fiber->Prepare(&Entry);
     }
     s.current = s.order.front();
@@ -208,6 +215,19 @@ bool Any(bool condition, int wave) {
       },
       nullptr);
   return result;
+}
+
+void BeginEarlyKernel() { state->threads[static_cast<size_t>(state->current)].must_wait = true; }
+
+void WaitForEarlier() { state->threads[static_cast<size_t>(state->current)].must_wait = false; }
+
+void Prefetch(const void* data, int64_t bytes) {
+  if (reinterpret_cast<uintptr_t>(data) % 16 != 0 || bytes % 16 != 0) {
+    state->failure = "a prefetch of " + std::to_string(bytes) + " bytes is not of whole pieces";
+    Abandon();
+  }
+  const auto* const from = static_cast<const volatile unsigned char*>(data);
+  for (int64_t i = 0; i < bytes; ++i) (void)from[i];
 }
 
 void* SharedMemory(size_t bytes) {

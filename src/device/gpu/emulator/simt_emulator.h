@@ -43,6 +43,15 @@ void Barrier();
 float ShuffleXor(float value, int mask, int wave);
 bool Any(bool condition, int wave);
 
+// The thread runs a kernel that waits itself for the ones before (SIMT_EARLY_KERNEL): one that ends
+// without WaitForEarlier() breaks the rules.
+void BeginEarlyKernel();
+void WaitForEarlier();
+
+// Reads the bytes, so that fences and sanitizers see a prefetch past the end; they must be whole
+// pieces of 16 bytes.
+void Prefetch(const void* data, int64_t bytes);
+
 // The block's shared memory, which keeps what earlier blocks left in it.
 void* SharedMemory(size_t bytes);
 

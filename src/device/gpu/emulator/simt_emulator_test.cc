@@ -56,5 +56,27 @@ TEST(Emulator, DivergentBarrierIsAnError) {
                emulator::EmulationError);
 }
 
+TEST(Emulator, EarlyKernelWhoseThreadDoesNotWaitIsAnError) {
+  const auto run = [](int waiting) {
+    emulator::Launch({.blocks = 1, .threads = 32, .wave = 32}, [&] {
+      emulator::BeginEarlyKernel();
+      if (emulator::Thread() < waiting) emulator::WaitForEarlier();
+    });
+  };
+  EXPECT_NO_THROW(run(32));
+  EXPECT_THROW(run(31), emulator::EmulationError);
+}
+
+TEST(Emulator, PrefetchOfAPartOfAPieceIsAnError) {
+  alignas(16) const char data[32] = {};
+  const auto run = [](const char* from, int64_t bytes) {
+    emulator::Launch({.blocks = 1, .threads = 32, .wave = 32},
+                     [&] { emulator::Prefetch(from, bytes); });
+  };
+  EXPECT_NO_THROW(run(data, 32));
+  EXPECT_THROW(run(data, 24), emulator::EmulationError);
+  EXPECT_THROW(run(data + 8, 16), emulator::EmulationError);
+}
+
 }  // namespace
 }  // namespace tessera

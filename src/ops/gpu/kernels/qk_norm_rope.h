@@ -131,19 +131,32 @@ SIMT_DEVICE void TurnHead(const QkNormRopeKernelArgs& args, uint16_t* head, cons
 template <int kWave, int kStep>
 SIMT_DEVICE void QkNormRopeHead(const QkNormRopeKernelArgs& args, int64_t token, int head) {
   const int key = head - args.num_heads, value = key - args.num_kv_heads;
-  CacheRow cache = {nullptr, 0, static_cast<DType>(args.cache_dtype)};
-  if (args.cache != nullptr && key >= 0) {
-    const int64_t slot = args.slot_mapping[token];
-    if (slot >= 0) {
-      cache.data = args.cache;
-      cache.offset = slot / args.block_size * args.block_stride +
-                     (value >= 0 ? value : key) * args.head_stride +
-                     slot % args.block_size * args.token_stride + (value >= 0 ? args.v_offset : 0);
+  int32_t position = 0;
+  int64_t slot = -1;
+  uint32_t loaded = 0;
+  if (args.rotary_size > 0 && value < 0) {
+    position = args.positions[token];
+    // The first angles come to the multiprocessor's cache before the head is there to be turned.
+    const int half = args.rotary_size / 2, first = simt::Thread() % kWave * 2;
+    if (first < half) {
+      const int64_t angle = int64_t{position} * half + first;
+      loaded = simt::Bits(args.cos[angle]) | simt::Bits(args.sin[angle]);
     }
+  }
+  if (args.cache != nullptr && key >= 0) slot = args.slot_mapping[token];
+  loaded |= static_cast<uint32_t>(slot);
+  simt::WaitForEarlier(static_cast<int32_t>(loaded & 0x7fffffffu));
+  simt::LetNextBegin();
+
+  CacheRow cache = {nullptr, 0, static_cast<DType>(args.cache_dtype)};
+  if (slot >= 0) {
+    cache.data = args.cache;
+    cache.offset = slot / args.block_size * args.block_stride +
+                   (value >= 0 ? value : key) * args.head_stride +
+                   slot % args.block_size * args.token_stride + (value >= 0 ? args.v_offset : 0);
   }
   uint16_t* row = args.qkv + token * args.stride;
   if (value < 0) {
-    const int64_t position = args.rotary_size > 0 ? args.positions[token] : 0;
     TurnHead<kWave, kStep>(args, row + int64_t{head} * args.head_size,
                            key < 0 ? args.q_norm : args.k_norm, args.rotary_size, position, cache);
     return;
@@ -155,11 +168,15 @@ SIMT_DEVICE void QkNormRopeHead(const QkNormRopeKernelArgs& args, int64_t token,
                               [&](int i) { cache.Store(i, LoadFew<kStep>(row + i)); });
 }
 
+// For a SIMT_EARLY_KERNEL.
 template <int kWave>
 SIMT_DEVICE void QkNormRopeBlock(const QkNormRopeKernelArgs& args) {
   const int64_t unit = int64_t{simt::Block()} * (kRopeThreads / kWave) + simt::Thread() / kWave;
   const int64_t token = unit / args.heads;
-  if (token >= args.tokens) return;
+  if (token >= args.tokens) {
+    simt::WaitForEarlier();
+    return;
+  }
   const int head = static_cast<int>(unit % args.heads);
   if (args.pairs != 0) {
     QkNormRopeHead<kWave, 2>(args, token, head);

@@ -28,13 +28,17 @@ struct InstanceKernel {
   static constexpr int kBlocks = kShape.blocks;
 };
 
+// As RunBlock() wants it.
+#define TESSERA_SIMT_KERNEL_Few SIMT_EARLY_KERNEL
+#define TESSERA_SIMT_KERNEL_Many SIMT_KERNEL
+
 #define TESSERA_SIMT_ONE(policy, Policy, rows, Rows, name, cache, size, general, logits) \
   using Kernel_##policy##_##rows##_##name =                                              \
       InstanceKernel<Policy::Rows, kIs##Rows,                                            \
                      SimtInstance{DType::cache, size, general, Logits::logits}>;         \
-  SIMT_KERNEL(policy##_##rows##_##name, AttentionKernelArgs,                             \
-              (Kernel_##policy##_##rows##_##name::kThreads),                             \
-              (Kernel_##policy##_##rows##_##name::kBlocks)) {                            \
+  TESSERA_SIMT_KERNEL_##Rows(policy##_##rows##_##name, AttentionKernelArgs,              \
+                             (Kernel_##policy##_##rows##_##name::kThreads),              \
+                             (Kernel_##policy##_##rows##_##name::kBlocks)) {             \
     RunBlock<Kernel_##policy##_##rows##_##name::Tiles,                                   \
              Kernel_##policy##_##rows##_##name::kLogits>(args.args, args.items);         \
   }
