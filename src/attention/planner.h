@@ -29,6 +29,8 @@ struct PlannerOptions {
   // Keys per item under spec.batch_invariant, where the division may depend on the row alone: a
   // multiple of key_step.
   int32_t invariant_split_keys = 2048;
+  // GPUs: partial rows that are kept at a time; what has more goes in passes.
+  int64_t max_partial_rows = int64_t{1} << 18;
   // Cascade: the shared prefix of so many requests and tokens at least is computed once for all.
   int32_t cascade_min_seqs = 4;
   int32_t cascade_min_keys = 256;

@@ -25,8 +25,11 @@ Machine MachineOf(const GpuDevice& device) {
 PlannerOptions OptionsOf(Machine machine, int32_t max_rows) {
   if (machine == Machine::kEmulator) {
     // As on a GPU: many blocks at a time, few rows in each; small enough for tests to split.
-    return {
-        .max_rows = max_rows, .key_step = 32, .min_split_keys = 64, .invariant_split_keys = 128};
+    return {.max_rows = max_rows,
+            .key_step = 32,
+            .min_split_keys = 64,
+            .invariant_split_keys = 128,
+            .max_partial_rows = 64};
   }
   // Measured on an H200: what a key of 512 bytes takes to read, 128 rows of products take half as
   // long again; 40 keys until an item's first ones have arrived; 2 for each row of a partial
@@ -107,13 +110,15 @@ class GpuPortableBackend final : public Backend {
     const auto& work = *static_cast<const GpuPlan*>(plan);
     const kernel::KernelArgs args = MakeKernelArgs(batch, cache, run_args, work);
     auto& gpu = static_cast<GpuStream&>(stream);
-    LaunchItems(gpu, work.many, {args, work.many_data()}, work.many_items());
-    LaunchItems(gpu, work.few, {args, work.few_data()}, work.few_items());
-    gpu.Launch(merge_,
-               {.blocks = work.merges() * kernel::kBlocksPerMerge,
-                .threads = kernel::kMergeThreads,
-                .wave = kernel::kMergeThreads},
-               kernel::MergeKernelArgs{args, work.merge_data()});
+    for (const GpuPlan::Pass& pass : work.passes()) {
+      LaunchItems(gpu, work.many, {args, pass.many.data}, pass.many.count);
+      LaunchItems(gpu, work.few, {args, pass.few.data}, pass.few.count);
+      gpu.Launch(merge_,
+                 {.blocks = pass.merges.count * kernel::kBlocksPerMerge,
+                  .threads = kernel::kMergeThreads,
+                  .wave = kernel::kMergeThreads},
+                 kernel::MergeKernelArgs{args, pass.merges.data});
+    }
     return {};
   }
 

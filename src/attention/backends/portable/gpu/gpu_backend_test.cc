@@ -75,8 +75,7 @@ TEST(GpuBackend, DecodePlansComputeSharedPrefixesOnceIfMadeForThem) {
         .max_seqs = 8, .max_tokens = 8, .decode_only = true, .shared_prefix = shared};
     const auto plan = backend->NewPlan(Spec(8, 2, 64), capacity).value();
     const auto& gpu_plan = static_cast<const GpuPlan&>(*plan);
-    const int64_t few = gpu_plan.few_items(), many = gpu_plan.many_items();
-    EXPECT_EQ(many > 0, shared);
+    int64_t few = 0, many = 0;
     for (const int32_t prefix : {0, 640, 32}) {
       batch.common_prefix_len = prefix;
       ASSERT_TRUE(backend->Prepare(plan.get(), batch, *stream).ok());
@@ -84,10 +83,45 @@ TEST(GpuBackend, DecodePlansComputeSharedPrefixesOnceIfMadeForThem) {
       EXPECT_EQ(std::any_of(items.begin(), items.end(),
                             [](const kernel::WorkItem& item) { return item.shared_prefix != 0; }),
                 shared && prefix == 640);
-      EXPECT_EQ(gpu_plan.few_items(), few);
-      EXPECT_EQ(gpu_plan.many_items(), many);
+      ASSERT_EQ(gpu_plan.passes().size(), 1u);
+      const GpuPlan::Pass& pass = gpu_plan.passes().front();
+      if (prefix == 0) {
+        few = pass.few.count;
+        many = pass.many.count;
+      }
+      EXPECT_EQ(pass.few.count, few);
+      EXPECT_EQ(pass.many.count, many);
+      EXPECT_EQ(many > 0, shared);
     }
   }
+}
+
+// The emulator's plans keep 64 partial rows at a time.
+TEST(GpuBackend, PartialResultsOfALongBatchInvariantPromptTakeSeveralPasses) {
+  const auto device = Open("mma");
+  const auto backend = CreateGpuPortable({device.get()}).value();
+  const auto stream = device->NewStream().value();
+  const std::vector<int32_t> starts{0, 40, 41}, lens{600, 300};
+  AttentionBatch batch{.num_seqs = 2, .num_tokens = 41, .max_query_len = 40, .max_seq_len = 600};
+  batch.host = {.query_start_loc = starts.data(), .seq_lens = lens.data()};
+  AttentionSpec spec = Spec(8, 2, 64);
+  spec.batch_invariant = true;
+  const auto plan = backend->NewPlan(spec, {.max_seqs = 2, .max_tokens = 64}).value();
+  ASSERT_TRUE(backend->Prepare(plan.get(), batch, *stream).ok());
+  const auto& gpu_plan = static_cast<const GpuPlan&>(*plan);
+  EXPECT_GT(gpu_plan.passes().size(), 2u);
+  int64_t items = 0, merges = 0;
+  for (const GpuPlan::Pass& pass : gpu_plan.passes()) {
+    items += pass.few.count + pass.many.count;
+    merges += pass.merges.count;
+  }
+  EXPECT_EQ(items, static_cast<int64_t>(gpu_plan.work.items.size()));
+  EXPECT_EQ(merges, static_cast<int64_t>(gpu_plan.work.merges.size()));
+  int64_t most_rows = 0;  // of a tile's parts
+  for (const kernel::MergeItem& merge : gpu_plan.work.merges) {
+    most_rows = std::max(most_rows, int64_t{merge.parts} * merge.row_count);
+  }
+  EXPECT_LE(gpu_plan.work.partial_rows, std::max(int64_t{64}, most_rows));
 }
 
 TEST(GpuBackend, BatchInvariantRowsAreTheSameBitsInEveryChunk) {

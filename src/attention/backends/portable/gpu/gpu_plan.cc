@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <iterator>
 #include <limits>
 #include <new>
 #include <string>
@@ -120,6 +121,51 @@ Status GpuPlan::Divide(const AttentionBatch& batch) {
                          ": make a plan for more requests, or one that is not decode_only");
 }
 
+// Sorts the items, few ones first, and the merges by passes, whose partial rows all begin at 0.
+void GpuPlan::DividePasses(int64_t few_count) {
+  passes_.clear();
+  if (capacity.decode_only || work.partial_rows <= options.max_partial_rows ||
+      work.merges.front().shared_parts > 0) {
+    passes_.push_back({{At<WorkItem>(few_), few_.entries},
+                       {At<WorkItem>(many_), many_.entries},
+                       {At<MergeItem>(merges_), merges_.entries}});
+    return;
+  }
+  pass_rows_.assign(1, 0);
+  int64_t most_rows = 0;
+  for (const MergeItem& merge : work.merges) {  // by rising partial rows
+    const int64_t end = merge.partial_row + int64_t{merge.parts} * merge.row_count;
+    const bool fits = end - pass_rows_.back() <= options.max_partial_rows;
+    if (!fits && merge.partial_row > pass_rows_.back()) {
+      pass_rows_.push_back(merge.partial_row);
+    }
+    most_rows = std::max(most_rows, end - pass_rows_.back());
+  }
+  work.partial_rows = most_rows;
+  passes_.resize(pass_rows_.size());
+  // Items that are no part belong to the first pass.
+  const auto pass_of = [&](const auto& entry) {
+    const auto next = std::upper_bound(pass_rows_.begin(), pass_rows_.end(), entry.partial_row);
+    return static_cast<size_t>(std::max<int64_t>(0, next - pass_rows_.begin() - 1));
+  };
+  const auto divide = [&](auto begin, auto end, const List& list, auto entries) {
+    std::stable_sort(begin, end,
+                     [&](const auto& a, const auto& b) { return pass_of(a) < pass_of(b); });
+    using Item = typename std::iterator_traits<decltype(begin)>::value_type;
+    const Item* data = At<Item>(list);
+    for (auto entry = begin; entry != end; ++entry) {
+      const size_t pass = pass_of(*entry);
+      Entries<Item>& of_pass = passes_[pass].*entries;
+      if (of_pass.count == 0) of_pass.data = data + (entry - begin);
+      ++of_pass.count;
+      if (entry->partial_row >= 0) entry->partial_row -= pass_rows_[pass];
+    }
+  };
+  divide(work.items.begin(), work.items.begin() + few_count, few_, &Pass::few);
+  divide(work.items.begin() + few_count, work.items.end(), many_, &Pass::many);
+  divide(work.merges.begin(), work.merges.end(), merges_, &Pass::merges);
+}
+
 Status GpuPlan::Prepare(const AttentionBatch& batch, GpuStream& stream) {
   TESSERA_RETURN_IF_ERROR(CheckCapacity(capacity, batch));
   Status status;
@@ -131,6 +177,7 @@ Status GpuPlan::Prepare(const AttentionBatch& batch, GpuStream& stream) {
   }
   if (!status.ok()) {
     work = {};
+    passes_.clear();
     return status;
   }
   const auto many_begin = std::stable_partition(work.items.begin(), work.items.end(),
@@ -142,8 +189,9 @@ Status GpuPlan::Prepare(const AttentionBatch& batch, GpuStream& stream) {
     TESSERA_RETURN_IF_ERROR(SetSizes(few_.entries, many_.entries, merges_.entries));
   } else {
     TESSERA_RETURN_IF_ERROR(SetSizes(few_count, many_count, merge_count));
-    TESSERA_RETURN_IF_ERROR(ReservePartials(work.partial_rows, this));
   }
+  DividePasses(few_count);
+  if (!capacity.decode_only) TESSERA_RETURN_IF_ERROR(ReservePartials(work.partial_rows, this));
   const auto put = [&](const List& list, const auto* entries, int64_t count) {
     if (count == 0) return;
     std::memcpy(image_.data() + list.offset, entries,

@@ -22,6 +22,9 @@ struct LoadedKernel {
 // them stays right. Other plans have as many as the step needs, and grow. In a decode_only plan one
 // kernel computes all rows, but for shared prefixes, whose rows are those of all requests: they are
 // always the work of the kernel of many rows.
+//
+// Other plans go over their work in passes, if its partial results would take more than
+// PlannerOptions::max_partial_rows: each pass merges its own, and the next one uses their memory.
 class GpuPlan final : public PlannedWork {
  public:
   // `units`: multiprocessors.
@@ -34,13 +37,17 @@ class GpuPlan final : public PlannedWork {
   // Plans a step and gives the lists to the stream. Fails if the step exceeds the capacity.
   Status Prepare(const AttentionBatch& batch, GpuStream& stream);
 
-  // How many blocks to launch, and what they read.
-  int64_t few_items() const { return few_.entries; }
-  int64_t many_items() const { return many_.entries; }
-  int64_t merges() const { return merges_.entries; }
-  const kernel::WorkItem* few_data() const { return At<kernel::WorkItem>(few_); }
-  const kernel::WorkItem* many_data() const { return At<kernel::WorkItem>(many_); }
-  const kernel::MergeItem* merge_data() const { return At<kernel::MergeItem>(merges_); }
+  // Entries on the device, of which there is a block each to launch.
+  template <class Item>
+  struct Entries {
+    const Item* data = nullptr;
+    int64_t count = 0;
+  };
+  struct Pass {
+    Entries<kernel::WorkItem> few, many;
+    Entries<kernel::MergeItem> merges;
+  };
+  const std::vector<Pass>& passes() const { return passes_; }
 
   const LoadedKernel few;
   const LoadedKernel many;
@@ -64,6 +71,7 @@ class GpuPlan final : public PlannedWork {
     return reinterpret_cast<const Item*>(lists_.As<char>() + list.offset);
   }
   Status Divide(const AttentionBatch& batch);
+  void DividePasses(int64_t few_count);
   Status SetSizes(int64_t few_entries, int64_t many_entries, int64_t merge_entries);
   bool IsFew(const kernel::WorkItem& item) const;
 
@@ -72,6 +80,8 @@ class GpuPlan final : public PlannedWork {
   Buffer lists_;
   List few_, many_, merges_;
   std::vector<char> image_;  // of the lists, as they are copied
+  std::vector<Pass> passes_;
+  std::vector<int64_t> pass_rows_;  // the first partial row of each pass, as they were planned
 };
 
 }  // namespace tessera
