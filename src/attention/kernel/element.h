@@ -63,7 +63,7 @@ struct Int8Element {
 
 template <class... Elements>
 struct ElementList {};
-using CacheElements = ElementList<Float32Element, Float16Element, BFloat16Element, E4M3FNElement,
-                                  E4M3FNUZElement, E5M2Element, Int8Element>;
+using WideElements = ElementList<Float32Element, Float16Element, BFloat16Element>;
+using ByteElements = ElementList<E4M3FNElement, E4M3FNUZElement, E5M2Element, Int8Element>;
 
 }  // namespace tessera::kernel
