@@ -132,19 +132,18 @@ class FakeModel : public Model {
     // A recording is replayed with the same one, until the model ends.
     queued_.push_back({this, batch, {batch.layers.begin(), batch.layers.end()}});
     queued_.back().batch.layers = queued_.back().layers;
-    const Queued* const queued = &queued_.back();
-    static_cast<GpuStream&>(stream_).Launch(*kernel_, {.threads = 32}, queued);
+    static_cast<GpuStream&>(stream_).Launch(*kernel_, {.threads = 32}, QueuedArgs{&queued_.back()});
     return {};
   }
 
   // Forward() queues its work on an emulated GPU.
   Status QueueOn(GpuDevice* device) {
-    static constexpr HostKernel kFunctions[] = {{"fake_forward", [](const void* args) {
-                                                   if (simt::emulator::Thread() != 0) return;
-                                                   const Queued& queued =
-                                                       **static_cast<const Queued* const*>(args);
-                                                   queued.model->Compute(queued.batch);
-                                                 }}};
+    static constexpr HostKernel kFunctions[] = {
+        {"fake_forward", [](const void* args) {
+           if (simt::emulator::Thread() != 0) return;
+           const Queued& queued = *static_cast<const QueuedArgs*>(args)->queued;
+           queued.model->Compute(queued.batch);
+         }}};
     static constexpr KernelImage kImages[] = {{.arch = "simt", .functions = kFunctions}};
     TESSERA_ASSIGN_OR_RETURN(module_, device->Load(kImages));
     TESSERA_ASSIGN_OR_RETURN(const GpuKernel kernel, module_->Find("fake_forward", 0));
@@ -157,6 +156,9 @@ class FakeModel : public Model {
     const FakeModel* model;
     ForwardBatch batch;
     std::vector<LayerAttention> layers;
+  };
+  struct QueuedArgs {
+    const Queued* queued;
   };
 
   static std::span<const int32_t> Tokens(const ForwardBatch& batch) {
