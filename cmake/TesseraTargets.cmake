@@ -28,8 +28,23 @@ function(tessera_library NAME)
     PRIVATE $<BUILD_INTERFACE:tessera_compile_options> ${ARG_PRIVATE})
 endfunction()
 
+# tessera_testing_library(NAME SOURCES... LIBS deps...)
+# What several tests share, compiled once; optimised as libraries are, since oracles compute for long.
+function(tessera_testing_library NAME)
+  if(NOT TESSERA_TESTS)
+    return()
+  endif()
+  cmake_parse_arguments(ARG "" "" "SOURCES;LIBS" ${ARGN})
+  add_library(${NAME} STATIC ${ARG_SOURCES})
+  target_link_libraries(${NAME} PUBLIC ${ARG_LIBS} tessera_compile_options)
+endfunction()
+
+# What compiles a test's own code, in tessera_test().
+set(TESSERA_TEST_OPTIONS $<$<CONFIG:Release>:-O1>)
+
 # tessera_test(NAME SOURCES... LIBS deps... [TIMEOUT seconds] [LABELS labels...] [DEVICES devices...])
-# A GoogleTest program beside the code it tests, registered with ctest as one test.
+# A GoogleTest program beside the code it tests, registered with ctest as one test. The test's own code is optimised less
+# than what it tests.
 # TESSERA_SOURCE_DIR in its environment is the root of the source tree. The target tests_LABEL builds
 # all tests of a label; `threads` marks those that ThreadSanitizer runs. For each of DEVICES the same program runs
 # once more, as NAME_on_DEVICE, with TESSERA_DEVICE in its environment.
@@ -43,6 +58,7 @@ function(tessera_test NAME)
   endif()
   add_executable(${NAME} ${ARG_SOURCES})
   target_link_libraries(${NAME} PRIVATE ${ARG_LIBS} tessera_compile_options GTest::gmock GTest::gtest_main)
+  target_compile_options(${NAME} PRIVATE ${TESSERA_TEST_OPTIONS})
   foreach(device "" ${ARG_DEVICES})
     set(test ${NAME})
     # Frames on the heap would cost each fiber of the GPU emulator megabytes.
