@@ -13,10 +13,11 @@ function(tessera_dense_code)
   set_source_files_properties(${ARGN} PROPERTIES COMPILE_OPTIONS "${options}")
 endfunction()
 
-# tessera_library(NAME SOURCES... [PUBLIC deps...] [PRIVATE deps...])
-# A static library `tessera_NAME`, alias `tessera::NAME`. Includes are written from src/ or include/.
+# tessera_library(NAME SOURCES... [PUBLIC deps...] [PRIVATE deps...] [HEADERS precompiled])
+# A static library `tessera_NAME`, alias `tessera::NAME`. Includes are written from src/ or include/. HEADERS names one of
+# TesseraPrecompiledHeaders.cmake, `standard` without it.
 function(tessera_library NAME)
-  cmake_parse_arguments(ARG "" "" "SOURCES;PUBLIC;PRIVATE" ${ARGN})
+  cmake_parse_arguments(ARG "" "HEADERS" "SOURCES;PUBLIC;PRIVATE" ${ARGN})
   add_library(tessera_${NAME} STATIC ${ARG_SOURCES})
   add_library(tessera::${NAME} ALIAS tessera_${NAME})
   set_target_properties(tessera_${NAME} PROPERTIES EXPORT_NAME ${NAME})
@@ -26,6 +27,10 @@ function(tessera_library NAME)
   target_compile_features(tessera_${NAME} PUBLIC cxx_std_20)
   target_link_libraries(tessera_${NAME} PUBLIC ${ARG_PUBLIC}
     PRIVATE $<BUILD_INTERFACE:tessera_compile_options> ${ARG_PRIVATE})
+  if(NOT ARG_HEADERS)
+    set(ARG_HEADERS standard)
+  endif()
+  tessera_use_precompiled_headers(tessera_${NAME} ${ARG_HEADERS})
 endfunction()
 
 # tessera_testing_library(NAME SOURCES... LIBS deps...)
@@ -37,10 +42,8 @@ function(tessera_testing_library NAME)
   cmake_parse_arguments(ARG "" "" "SOURCES;LIBS" ${ARGN})
   add_library(${NAME} STATIC ${ARG_SOURCES})
   target_link_libraries(${NAME} PUBLIC ${ARG_LIBS} tessera_compile_options)
+  tessera_use_precompiled_headers(${NAME} standard)
 endfunction()
-
-# What compiles a test's own code, in tessera_test().
-set(TESSERA_TEST_OPTIONS $<$<CONFIG:Release>:-O1>)
 
 # tessera_test(NAME SOURCES... LIBS deps... [TIMEOUT seconds] [LABELS labels...] [DEVICES devices...])
 # A GoogleTest program beside the code it tests, registered with ctest as one test. The test's own code is optimised less
@@ -59,6 +62,7 @@ function(tessera_test NAME)
   add_executable(${NAME} ${ARG_SOURCES})
   target_link_libraries(${NAME} PRIVATE ${ARG_LIBS} tessera_compile_options GTest::gmock GTest::gtest_main)
   target_compile_options(${NAME} PRIVATE ${TESSERA_TEST_OPTIONS})
+  tessera_use_precompiled_headers(${NAME} test)
   foreach(device "" ${ARG_DEVICES})
     set(test ${NAME})
     # Frames on the heap would cost each fiber of the GPU emulator megabytes.
