@@ -68,6 +68,34 @@ Status ReadLlama3(const JsonReader& json, RopeConfig* rope) {
   return {};
 }
 
+// What both forms may also keep at the top.
+Status ReadBase(const JsonReader& json, RopeConfig* rope) {
+  TESSERA_RETURN_IF_ERROR(ReadNumber(json, "rope_theta", 1e-3, 1e15, &rope->theta));
+  TESSERA_RETURN_IF_ERROR(
+      ReadNumber(json, "partial_rotary_factor", 1e-3, 1.0, &rope->partial_rotary_factor));
+  TESSERA_ASSIGN_OR_RETURN(const std::optional<int64_t> original,
+                           json.Integer("original_max_position_embeddings", 1, 1 << 30));
+  if (original) rope->original_max_position_embeddings = *original;
+  return {};
+}
+
+Status ReadFactor(const JsonReader& json, int64_t max_position_embeddings, RopeConfig* rope) {
+  TESSERA_ASSIGN_OR_RETURN(const std::optional<double> factor,
+                           json.Number("factor", 1.0, kMaxFactor));
+  if (factor) {
+    rope->factor = *factor;
+  } else if (rope->type == RopeType::kYarn) {
+    rope->factor = static_cast<double>(max_position_embeddings) /
+                   static_cast<double>(rope->original_max_position_embeddings);
+  } else {
+    return InvalidArgument("lacks the \"factor\" of its scaled rotary embedding.");
+  }
+  if (rope->factor < 1.0 || rope->factor > kMaxFactor) {
+    return InvalidArgument("scales its rotary embedding by a factor outside 1 to 1000000.");
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<RopeConfig> ReadRopeConfig(const JsonReader& config, int64_t max_position_embeddings) {
@@ -80,15 +108,8 @@ Result<RopeConfig> ReadRopeConfig(const JsonReader& config, int64_t max_position
         "has one rotary embedding for each kind of layer in \"rope_parameters\", which is not "
         "supported.");
   }
-  // What both forms may also keep at the top.
-  for (const JsonReader* json : {&config, &parameters}) {
-    TESSERA_RETURN_IF_ERROR(ReadNumber(*json, "rope_theta", 1e-3, 1e15, &rope.theta));
-    TESSERA_RETURN_IF_ERROR(
-        ReadNumber(*json, "partial_rotary_factor", 1e-3, 1.0, &rope.partial_rotary_factor));
-    TESSERA_ASSIGN_OR_RETURN(const std::optional<int64_t> original,
-                             json->Integer("original_max_position_embeddings", 1, 1 << 30));
-    if (original) rope.original_max_position_embeddings = *original;
-  }
+  TESSERA_RETURN_IF_ERROR(ReadBase(config, &rope));
+  TESSERA_RETURN_IF_ERROR(ReadBase(parameters, &rope));
   if (rope.original_max_position_embeddings == 0) {
     rope.original_max_position_embeddings = max_position_embeddings;
   }
@@ -96,19 +117,7 @@ Result<RopeConfig> ReadRopeConfig(const JsonReader& config, int64_t max_position
 
   TESSERA_ASSIGN_OR_RETURN(rope.type, ReadType(parameters));
   if (rope.type == RopeType::kDefault) return rope;
-  TESSERA_ASSIGN_OR_RETURN(const std::optional<double> factor,
-                           parameters.Number("factor", 1.0, kMaxFactor));
-  if (factor) {
-    rope.factor = *factor;
-  } else if (rope.type == RopeType::kYarn) {
-    rope.factor = static_cast<double>(max_position_embeddings) /
-                  static_cast<double>(rope.original_max_position_embeddings);
-  } else {
-    return InvalidArgument("lacks the \"factor\" of its scaled rotary embedding.");
-  }
-  if (rope.factor < 1.0 || rope.factor > kMaxFactor) {
-    return InvalidArgument("scales its rotary embedding by a factor outside 1 to 1000000.");
-  }
+  TESSERA_RETURN_IF_ERROR(ReadFactor(parameters, max_position_embeddings, &rope));
   if (rope.type == RopeType::kYarn) TESSERA_RETURN_IF_ERROR(ReadYarn(parameters, &rope));
   if (rope.type == RopeType::kLlama3) TESSERA_RETURN_IF_ERROR(ReadLlama3(parameters, &rope));
   return rope;
