@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 files=(
   src/cli/{main,generate,request}.cc
-  src/engine/{engine,engine_core,step_builder,step_sampler,worker,scheduler,request_table,kv_memory}.cc
+  src/engine/{engine,step_pipeline,step_builder,step_sampler,worker,scheduler,request_table,kv_memory}.cc
   src/engine/{step_batch,sequence}.h
   src/model/{decoder,weights}.cc src/model/families/llama.cc
   src/ops/cpu/{cpu_ops,gemm,gemm_kernels,packed_matrix,vector_ops,sampler}.cc

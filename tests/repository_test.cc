@@ -2,9 +2,11 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <map>
 #include <regex>
 #include <set>
@@ -169,6 +171,24 @@ TEST(RepositoryTest, HeadersAreIncludedOnce) {
     if (file.path.ends_with("-inl.h")) continue;
     EXPECT_EQ(std::count(file.lines.begin(), file.lines.end(), "#pragma once"), 1) << file.path;
   }
+}
+
+// docs/architecture.md tells a reader how much there is to read: about so much.
+TEST(RepositoryTest, TheReadingPathIsAsLongAsThePageSays) {
+  FILE* const script =
+      popen(("bash '" + (Root() / "scripts/reading_path.sh").string() + "'").c_str(), "r");
+  ASSERT_NE(script, nullptr);
+  int files = 0, lines = 0;
+  const int read = std::fscanf(script, "%d files, %d lines", &files, &lines);
+  EXPECT_EQ(pclose(script), 0);
+  ASSERT_EQ(read, 2);
+  std::ifstream stream(Root() / "docs/architecture.md");
+  const std::string page((std::istreambuf_iterator<char>(stream)),
+                         std::istreambuf_iterator<char>());
+  std::smatch match;
+  ASSERT_TRUE(std::regex_search(page, match, std::regex(R"((\d+) files and (\d+) lines)")));
+  EXPECT_EQ(std::stoi(match[1].str()), files);
+  EXPECT_NEAR(std::stoi(match[2].str()), lines, lines * 0.03);
 }
 
 // Paths of the machine on which something was written help nobody else.
