@@ -75,8 +75,11 @@ struct AttentionSpec {
   bool shares_kv = false;  // reads another layer's cache and writes none
   ScaleMode kv_scales = ScaleMode::kNone;
   bool fp8_output_scale =
-      false;                     // the output is fp8: the result / RunArgs::output_scale, saturated
-  bool batch_invariant = false;  // a request's result must not depend on what runs beside it
+      false;  // the output is fp8: the result / RunArgs::output_scale, saturated
+  // A request's result must not depend on what runs beside it. The host's seq_lens must be exact
+  // then: keys are divided in parts by them, and with upper bounds the sums differ in the last
+  // bits.
+  bool batch_invariant = false;
 
   int32_t value_size() const { return head_size_v > 0 ? head_size_v : head_size; }
   int32_t group_size() const { return num_heads / num_kv_heads; }  // query heads of one KV head

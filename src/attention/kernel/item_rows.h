@@ -15,7 +15,7 @@ struct ItemRows {
   int32_t context_len;
   int32_t query_len;
   int32_t seq_len;
-  int32_t key_end;  // what lies behind it belongs to other items, or to nobody
+  int32_t key_end;  // what lies after it belongs to other items, or to nobody
 };
 
 TESSERA_HOST_DEVICE ItemRows RowsOf(const KernelArgs& args, const WorkItem& item) {

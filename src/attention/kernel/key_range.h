@@ -22,7 +22,7 @@ struct KeyRange {
 };
 
 struct MaskRule {
-  int32_t causal = 1;        // 0: a row sees keys behind its own position as well
+  int32_t causal = 1;        // 0: a row sees keys after its own position as well
   int32_t window_left = -1;  // keys to the left and right of a row's own position; -1: no limit
   int32_t window_right = -1;
   int32_t chunk_size = 0;                  // 0: off

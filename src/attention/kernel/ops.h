@@ -1,5 +1,7 @@
 // What the mathematics of attention (attention_math.inl) asks of a machine: operations on numbers,
-// or on vectors of them, lane by lane.
+// or on vectors of them, lane by lane. The end of the softmax is mostly computed by single numbers,
+// so two functions are not asked of every machine: OutputFactor() needs DivOrZero() as well, and
+// Lse() needs Log2().
 #pragma once
 
 #include <cstdint>

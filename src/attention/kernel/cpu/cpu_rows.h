@@ -30,7 +30,7 @@ class CpuRows {
   void FindKeys(int32_t first, int32_t count, int64_t element_size, const char** keys,
                 const char** values) const;
 
-  // Scales of the `count` keys at `keys` (of FindKeys()) and of their values, where the cache keeps
+  // Scales of the `count` keys at `keys` (of FindKeys()) and of their values, if the cache keeps
   // such by token and head.
   bool HasTokenScales() const { return args.key_scale_offset != 0; }
   void ReadScales(const char* const* keys, int32_t count, float* key_scales,

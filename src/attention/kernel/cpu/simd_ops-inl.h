@@ -89,7 +89,7 @@ struct SimdOps {
     const FloatTag d;
     const FloatVec clamped = hn::Min(hn::Set(d, 10.0f), hn::Max(hn::Set(d, -10.0f), x));
     const FloatVec one = hn::Set(d, 1.0f);
-    const FloatVec e = Exp2(hn::Mul(clamped, hn::Set(d, 2.0f * 1.44269504088896340736f)));
+    const FloatVec e = Exp2(hn::Mul(clamped, hn::Set(d, 2.0f * kLog2e)));
     return hn::Sub(one, hn::Div(hn::Set(d, 2.0f), hn::Add(e, one)));
   }
 

@@ -53,12 +53,12 @@ class WideMemory {
   float* output;  // [kMaxRows, value_stride]
   float* scores;  // [kMaxRows, kMaxKeys]
   float* keys;    // [query_stride, kMaxKeys]: K transposed, as float32
-  float* values;  // [kMaxKeys, value_stride]: V as float32, where it is staged
+  float* values;  // [kMaxKeys, value_stride]: V as float32, if it is staged
 
   const char** key_rows = found_[0];  // [count]
   const char** value_rows = found_[1];
   int32_t count = 0;  // keys of the current step
-  // [kMaxKeys]: each key's own scales, where the cache has such; past `count` numbers.
+  // [kMaxKeys]: each key's own scales, if the cache has such; past `count` numbers.
   alignas(64) float key_scales[kMaxKeys] = {};
   alignas(64) float value_scales[kMaxKeys] = {};
   const char** next_key_rows = found_[2];  // [next_count], for prefetching

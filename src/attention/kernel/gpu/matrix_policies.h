@@ -192,13 +192,12 @@ struct Mfma16x16x16 : PlainLoads<Mfma16x16x16> {
   }
 };
 
-// RDNA4 (gfx1200, gfx1201): v_wmma_f32_16x16x16_bf16. The order of k inside a fragment is free as
-// long as X and Y agree.
-struct Wmma16x16x16 : PlainLoads<Wmma16x16x16> {
+// Of the policies for RDNA: all but the order of X's rows. The order of k inside a fragment is free
+// as long as X and Y agree.
+template <class P>
+struct WmmaLayout : PlainLoads<P> {
   static constexpr int WAVE = 32, X = 16, Y = 16, K = 16, NX = 4, NY = 4, NE = 8, SLOTS = 1,
                        NRED = 1;
-  static constexpr const char* kName = "wmma_16x16x16";
-  SIMT_CONSTEXPR int x(int lane, int) { return lane % 16; }
   SIMT_CONSTEXPR int xk(int lane, int i) { return 8 * (lane / 16) + i; }
   SIMT_CONSTEXPR int y(int lane, int) { return lane % 16; }
   SIMT_CONSTEXPR int yk(int lane, int i) { return 8 * (lane / 16) + i; }
@@ -208,6 +207,12 @@ struct Wmma16x16x16 : PlainLoads<Wmma16x16x16> {
   SIMT_CONSTEXPR int red(int) { return 16; }
   SIMT_CONSTEXPR int p_tile(int f, int) { return f; }
   SIMT_CONSTEXPR int p_elem(int, int i) { return i; }
+};
+
+// RDNA4 (gfx1200, gfx1201): v_wmma_f32_16x16x16_bf16.
+struct Wmma16x16x16 : WmmaLayout<Wmma16x16x16> {
+  static constexpr const char* kName = "wmma_16x16x16";
+  SIMT_CONSTEXPR int x(int lane, int) { return lane % 16; }
   template <DType kType>
   SIMT_DEVICE void MultiplyAdd(const Fragment<NX>& a, const Fragment<NY>& b, Accumulator<NE>& c) {
 #if defined(__gfx1200__) || defined(__gfx1201__)
@@ -234,21 +239,10 @@ struct Wmma16x16x16 : PlainLoads<Wmma16x16x16> {
 // the wave when it multiplies: so probabilities are what a lane has of them. The compiler exchanges
 // a fragment that is used several times once. X's rows are given to the lanes in such an order that
 // a lane's accumulators are neighbours: lane l holds row 8 (l % 2) + l % 16 / 2.
-struct WmmaReplicated : PlainLoads<WmmaReplicated> {
-  static constexpr int WAVE = 32, X = 16, Y = 16, K = 16, NX = 4, NY = 4, NE = 8, SLOTS = 1,
-                       NRED = 1;
+struct WmmaReplicated : WmmaLayout<WmmaReplicated> {
   static constexpr const char* kName = "wmma_replicated";
   static constexpr int kOperandWords = 8;
   SIMT_CONSTEXPR int x(int lane, int) { return 8 * (lane % 2) + lane % 16 / 2; }
-  SIMT_CONSTEXPR int xk(int lane, int i) { return 8 * (lane / 16) + i; }
-  SIMT_CONSTEXPR int y(int lane, int) { return lane % 16; }
-  SIMT_CONSTEXPR int yk(int lane, int i) { return 8 * (lane / 16) + i; }
-  SIMT_CONSTEXPR int cx(int lane, int e) { return 8 * (lane / 16) + e; }
-  SIMT_CONSTEXPR int cy(int lane, int) { return lane % 16; }
-  SIMT_CONSTEXPR int slot(int) { return 0; }
-  SIMT_CONSTEXPR int red(int) { return 16; }
-  SIMT_CONSTEXPR int p_tile(int f, int) { return f; }
-  SIMT_CONSTEXPR int p_elem(int, int i) { return i; }
 
   // All of a row's k in order.
   SIMT_DEVICE Fragment<8> WholeRow(const Fragment<4>& own) {

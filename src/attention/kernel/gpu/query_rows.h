@@ -39,8 +39,7 @@ class QueryRows {
     }
   }
 
-  // The block's `threads` copy `rows` rows to shared memory, each `stride` elements behind the
-  // last.
+  // The block's `threads` copy `rows` rows to shared memory, `stride` elements apart.
   SIMT_METHOD void Share(int rows, int threads, uint16_t* shared, int stride) const {
     constexpr int kPieces = kHeadSize / 8;
     for (int i = simt::Thread(); i < rows * kPieces; i += threads) {
