@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "attention/kernel/gpu/lane_elements.h"
+#include "attention/kernel/ops.h"
 #include "device/gpu/simt.h"
 #include "tessera/dtype.h"
 
@@ -11,7 +12,7 @@ namespace tessera::ops_gpu {
 
 using simt::Piece;
 
-constexpr float kLog2e = 1.44269504088896340736f;
+using kernel::kLog2e;
 
 struct Floats8 {
   float v[8];
