@@ -78,7 +78,8 @@ def write_listing(args):
     text = run([args.objdump, "-d", args.output])
     text = re.sub(r" *// 0*([0-9A-F]+):(?: [0-9A-F]{8})+( <.*>)?$", r" //\1:\2", text, flags=re.MULTILINE)
     pathlib.Path(args.output + ".listing").write_text(text)
-    packed = len(text).to_bytes(8, "little") + zlib.compress(text.encode(), 9)
+    encoded = text.encode()
+    packed = len(encoded).to_bytes(8, "little") + zlib.compress(encoded, 9)
     pathlib.Path(args.output + ".listing.packed").write_bytes(packed)
 
 
