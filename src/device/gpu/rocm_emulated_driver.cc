@@ -102,9 +102,8 @@ Result<std::unique_ptr<GpuDevice>> OpenRocmEmulatedDevice() {
   if (!TESSERA_GFX942_LISTINGS) {
     return Unsupported(
         "rocm-emulated: this build had no clang++-19, llvm-objdump-19 or zlib, which make, list "
-        "and "
-        "pack the code that it executes: install clang-19, lld-19, llvm-19 and zlib1g-dev, and "
-        "configure again");
+        "and pack the code that it executes: install clang-19, lld-19, llvm-19 and zlib1g-dev, "
+        "and configure again");
   }
   return OpenGpu(CreateRocmEmulatedDriver(), 0, BuiltArchitectures());
 }

@@ -15,11 +15,11 @@ namespace tessera::ops_gpu {
     MatmulFewBlock<P, kType, 32>(args);                                                        \
   }                                                                                            \
   SIMT_KERNEL(matmul_tile64_##family##_##type, MatmulArgs, kMatmulThreads, 2) {                \
-    MatmulTileBlock<P, kType, SmallTile<P, kType>()>(args);                                           \
+    MatmulTileBlock<P, kType, SmallTile<P, kType>()>(args);                                    \
   }                                                                                            \
   SIMT_KERNEL(matmul_tile128_##family##_##type, MatmulArgs, kMatmulThreads,                    \
               kType == DType::kBFloat16 ? 2 : 1) {                                             \
-    MatmulTileBlock<P, kType, BigTile<P, kType>()>(args);                                             \
+    MatmulTileBlock<P, kType, BigTile<P, kType>()>(args);                                      \
   }                                                                                            \
   SIMT_KERNEL(matmul_tile64_ordered_##family##_##type, MatmulArgs, kMatmulThreads, 2) {        \
     MatmulTileBlock<P, kType, Ordered(SmallTile<P, kType>())>(args);                           \
