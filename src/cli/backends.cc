@@ -14,7 +14,7 @@
 #include "cli/commands.h"
 #include "cli/engine_flags.h"
 #include "cli/exit_code.h"
-#include "device/gpu/gpu_drivers.h"
+#include "device/gpu/gpu_driver.h"
 #include "model/model.h"
 #include "tessera/plugin.h"
 #include "tessera/registry.h"
@@ -54,16 +54,20 @@ Status AddReport(const std::string& name, ThreadPool* threads,
 // Of every device at hand: the CPU, all GPUs, the emulated ones.
 AllReports ReportAll(ThreadPool* threads, const std::vector<BackendEntry>& plugins) {
   AllReports reports;
-  const auto add = [&](const std::string& name, bool is_first) {
+  const auto add = [&](const std::string& name) {
     const Status status = AddReport(name, threads, plugins, &reports);
-    if (!status.ok() && is_first) reports.missing.push_back(status.error());
-    return status.ok();
+    if (!status.ok()) reports.missing.push_back(status.error());
   };
-  add("cpu", /*is_first=*/true);
-  for (const GpuMaker& maker : GpuMakers()) {
-    for (int i = 0; add(maker.device + ":" + std::to_string(i), i == 0);) ++i;
-  }
-  for (const char* const name : {"simt-emulated", "rocm-emulated"}) add(name, /*is_first=*/true);
+  const auto add_gpus = [&](const std::string& name, auto load_driver) {
+    int count = 0;
+    if (const auto driver = load_driver(); driver.ok()) count = CountGpus(driver->get());
+    // If there is none, the first one says why.
+    for (int i = 0; i < std::max(count, 1); ++i) add(name + ":" + std::to_string(i));
+  };
+  add("cpu");
+  add_gpus("cuda", &LoadCudaDriver);
+  add_gpus("hip", &LoadHipDriver);
+  for (const char* const name : {"simt-emulated", "rocm-emulated"}) add(name);
   return reports;
 }
 

@@ -27,7 +27,7 @@ struct VerifyFlags {
 };
 
 // Largest difference of a logit that rounding explains: sums in another order in float32; of types
-// of 11 and 8 bits of mantissa eight units in the last place of the largest logit, and of models of
+// of 11 and 8 bits of mantissa eight rounding errors of the largest logit, and of models of
 // a few layers, whose logits are small, a fixed number. (SmolLM2-135M, 30 layers, logits up to 38:
 // rounding nothing but the inputs of products to bfloat16 moves them by up to 0.62.)
 double DefaultTolerance(DType dtype, double largest_logit) {

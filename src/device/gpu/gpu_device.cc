@@ -372,6 +372,11 @@ bool RunsCode(const std::string& device, const std::string& image) {
   return exact ? has == made_for : has / 10 == made_for / 10 && made_for <= has;
 }
 
+int CountGpus(GpuDriverTable* driver) {
+  int count = 0;
+  return driver->Start() == 0 && driver->Count(&count) == 0 ? count : 0;
+}
+
 Result<std::unique_ptr<GpuDevice>> OpenGpu(std::unique_ptr<GpuDriverTable> driver, int index,
                                            std::span<const std::string> architectures) {
   const std::string name = driver->DeviceName();

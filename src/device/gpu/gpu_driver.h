@@ -56,8 +56,9 @@ class GpuDriverTable {
   virtual Code Enter(Handle context) = 0;
 
   virtual Code Allocate(int64_t bytes, void** data) = 0;
-  virtual Code Free(void* data) = 0;
   virtual Code AllocatePinned(int64_t bytes, void** data) = 0;
+  // Wait for all work of the device first: what is under way may still use the memory.
+  virtual Code Free(void* data) = 0;
   virtual Code FreePinned(void* data) = 0;
   virtual Code FreeBytes(int64_t* bytes) = 0;
 
@@ -93,6 +94,9 @@ class GpuDriverTable {
 // Fail if there is no library of the driver, or one that lacks a function.
 Result<std::unique_ptr<GpuDriverTable>> LoadCudaDriver();
 Result<std::unique_ptr<GpuDriverTable>> LoadHipDriver();
+
+// How many devices the driver has; 0 if it does not start.
+int CountGpus(GpuDriverTable* driver);
 
 // Opens device `index`. `architectures`: those that this build has code for. Fails, with a
 // sentence, if the driver does not start or is too old, if there is no such device, or no code for

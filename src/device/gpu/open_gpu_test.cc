@@ -103,6 +103,15 @@ TEST(OpenGpu, MachineWithoutDevicesIsRefused) {
   EXPECT_THAT(Refusal({.count = 0}), HasSubstr("no device"));
 }
 
+TEST(CountGpus, GivesTheDriversCountOrZeroIfItDoesNotStart) {
+  for (const int count : {0, 1, 8}) {
+    FakeDriver works({.count = count});
+    EXPECT_EQ(CountGpus(&works), count);
+  }
+  FakeDriver broken({.start_code = 999});
+  EXPECT_EQ(CountGpus(&broken), 0);
+}
+
 TEST(OpenGpu, IndexOutOfRangeIsRefusedWithTheRange) {
   EXPECT_THAT(Refusal({}, 2), AllOf(HasSubstr("cuda:2"), HasSubstr("cuda:0 to cuda:1")));
   EXPECT_THAT(Refusal({.count = 1}, 1), HasSubstr("choose cuda:0"));
