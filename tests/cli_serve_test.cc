@@ -101,6 +101,34 @@ TEST(CliServeTest, AnswersAndStopsOnASignal) {
   }
 }
 
+TEST(CliServeTest, AFallbackDeviceIsOpenedAtTheStart) {
+  std::vector<std::string> fallbacks = {"fenced"};
+  const ProgramResult devices = RunProgram({"backends", "--json"});
+  // Which is there if the build has its kernels.
+  if (devices.output.find("\"device\": \"simt-emulated\"") != std::string::npos) {
+    fallbacks.push_back("simt-emulated");
+  }
+  for (const std::string& fallback : fallbacks) {
+    ServerProcess server(
+        {"--kv-cache-size", "64MB", "--device", "cpu", "--fallback-device", fallback});
+    ASSERT_TRUE(server.WaitFor("metrics ")) << server.Messages();
+    EXPECT_THAT(server.Messages(), HasSubstr("Fallback: " + fallback + " takes over"));
+    EXPECT_EQ(Ask(server.Port(), PostText("/v1/completions", R"({"prompt": "x"})")).status, 200);
+    server.Signal(SIGTERM);
+    EXPECT_EQ(server.ExitCode(), 0);
+  }
+}
+
+TEST(CliServeTest, AFallbackDeviceThatCannotTakeOverIsRefused) {
+  const ProgramResult same =
+      RunProgram({"serve", "--port", "0", "--device", "cpu", "--fallback-device", "cpu"});
+  EXPECT_EQ(same.exit_code, 2);
+  EXPECT_THAT(same.errors, HasSubstr("fallback_device is cpu, on which the model runs already"));
+  const ProgramResult unknown = RunProgram({"serve", "--port", "0", "--fallback-device", "gpu"});
+  EXPECT_EQ(unknown.exit_code, 3);
+  EXPECT_THAT(unknown.errors, HasSubstr("The fallback device gpu cannot serve"));
+}
+
 TEST(CliServeTest, AnswersUnderWayMayEnd) {
   ServerProcess server({"--kv-cache-size", "64MB", "--served-model-name", "some-name"});
   ASSERT_TRUE(server.WaitFor("metrics ")) << server.Messages();

@@ -109,6 +109,7 @@ void PrintLogLine(const std::string& line) {
 
 // Returns when an interrupt asks for the end: "". Or when no step can succeed any more: why.
 std::string WatchDevice(const Engine& engine, InterruptWatch* interrupts) {
+  const int64_t max_model_len = engine.max_model_len();
   bool was_lost = false, took_over = false;
   while (!interrupts->Take()) {
     const EngineStats stats = engine.stats();
@@ -118,7 +119,12 @@ std::string WatchDevice(const Engine& engine, InterruptWatch* interrupts) {
                    stats.lost_device);
     }
     if (stats.device_fallbacks > 0 && !std::exchange(took_over, true)) {
-      PrintLogLine("the fallback device has taken over: " + stats.device);
+      std::string line = "the fallback device has taken over: " + stats.device;
+      if (engine.max_model_len() < max_model_len) {
+        line += fmt::format("; requests are lowered from {} to {} tokens, which its KV cache holds",
+                            max_model_len, engine.max_model_len());
+      }
+      PrintLogLine(line);
     }
     pollfd wait{interrupts->descriptor(), POLLIN, 0};
     poll(&wait, 1, /*timeout=*/1000);
@@ -204,12 +210,12 @@ Result<int> Serve(ServeFlags flags) {
         "--device, or let one take over with --fallback-device: " +
         device_error);
   }
-  if (engine->stats().falling_back) std::_Exit(kExitInterrupted);  // loading cannot be stopped
-  if (num_cut == 0) return kExitOk;
-  if (!flags.engine.quiet) {
+  if (num_cut > 0 && !flags.engine.quiet) {
     PrintRow("stopped", fmt::format("{} answers were cut, and their clients told so", num_cut));
   }
-  return kExitInterrupted;
+  const int exit_code = num_cut == 0 ? kExitOk : kExitInterrupted;
+  if (engine->stats().falling_back) std::_Exit(exit_code);  // loading cannot be stopped
+  return exit_code;
 }
 
 void AddServerFlags(CLI::App* command, ServeFlags* flags) {

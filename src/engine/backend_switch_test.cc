@@ -12,11 +12,15 @@
 namespace tessera::testing {
 namespace {
 
-TEST(HandOver, AnswersStayTheSame) {
+class BackendSwitchTest : public ::testing::TestWithParam<RunAhead> {};
+
+TEST_P(BackendSwitchTest, AnswersAreTheRecordedOnes) {
   constexpr size_t kAnswers = 4;
   const std::vector<RecordedAnswer> answers = RecordedAnswers(kAnswers);
   ASSERT_EQ(answers.size(), kAnswers);
-  auto engine = Engine::Create(TinyMathOptions());
+  EngineOptions options = TinyMathOptions();
+  options.run_ahead = GetParam();
+  auto engine = Engine::Create(options);
   ASSERT_TRUE(engine.ok()) << engine.error().message;
   std::vector<std::string> backends;
   for (const Candidate& candidate : (*engine)->attention().candidates) {
@@ -46,7 +50,17 @@ TEST(HandOver, AnswersStayTheSame) {
     EXPECT_EQ(texts[i], answers[i].completion) << "answer " << i;
   }
   for (int count : tokens_by_backend) EXPECT_GT(count, 10);
+  if (GetParam() == RunAhead::kOn) {
+    EXPECT_GT((*engine)->stats().steps_ahead, 50);
+  } else {
+    EXPECT_EQ((*engine)->stats().steps_ahead, 0);
+  }
 }
+
+INSTANTIATE_TEST_SUITE_P(RunAhead, BackendSwitchTest,
+                         ::testing::Values(RunAhead::kOff, RunAhead::kOn), [](const auto& test) {
+                           return std::string(test.param == RunAhead::kOn ? "On" : "Off");
+                         });
 
 }  // namespace
 }  // namespace tessera::testing

@@ -100,7 +100,7 @@ TEST_P(EmulatedDevices, BatchInvariantAnswerIsTheSameBitsInCompany) {
 
 // Requests whose prompts begin with the same few hundred tokens, which the prefix cache holds: in
 // recorded steps attention computes them once.
-TEST(SimtEmulated, AnswersBehindASharedPrefixAreTheCpus) {
+TEST(SimtEmulated, AnswersAfterASharedPrefixAreTheCpus) {
   std::vector<Outcome> expected;
   for (const char* device : {"cpu", "simt-emulated"}) {
     auto engine = Engine::Create(BFloat16On(device));

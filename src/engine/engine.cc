@@ -109,7 +109,7 @@ class Engine::Impl {
         // They wait until the next statistics say otherwise.
         published_.waiting += static_cast<int32_t>(incoming.size());
       }
-      for (PendingRequest& request : incoming) core_.load()->AddChecked(std::move(request));
+      for (PendingRequest& request : incoming) core_.load()->Add(std::move(request));
       for (const uint64_t id : cancels) core_.load()->Cancel(id);
       if (stopping) {
         core_.load()->CancelAll();
@@ -150,7 +150,7 @@ class Engine::Impl {
     error.message += fallback_error_;
     for (PendingRequest& request : pending) {
       if (took_over) {
-        core.AddChecked(std::move(request));
+        core.Add(std::move(request));
       } else {
         core.Refuse(std::move(request), error);
       }
@@ -160,7 +160,12 @@ class Engine::Impl {
   Status LoadFallback() {
     try {
       TESSERA_ASSIGN_OR_RETURN(EngineParts parts, core().parts().load_fallback());
-      TESSERA_ASSIGN_OR_RETURN(second_core_, EngineCore::Create(options_, std::move(parts)));
+      EngineOptions options = options_;
+      // A size that was chosen for the lost device's memory must not keep another one from serving.
+      if (parts.available_bytes > 0 && options.kv_cache_bytes > parts.available_bytes) {
+        options.kv_cache_bytes = 0;
+      }
+      TESSERA_ASSIGN_OR_RETURN(second_core_, EngineCore::Create(options, std::move(parts)));
     } catch (const std::bad_alloc&) {
       return OutOfMemory("Memory ran out while the model was loaded.");
     }

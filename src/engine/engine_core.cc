@@ -136,10 +136,10 @@ Result<std::shared_ptr<const TokenRules>> EngineCore::MakeRules(
   return MakeTokenRules(params, config.eos_token_ids);
 }
 
-void EngineCore::AddChecked(PendingRequest pending) {
+void EngineCore::Add(PendingRequest pending) {
   const Status status = Check(pending.request);
-  if (status.ok()) return Add(pending.id, std::move(pending.request), std::move(pending.callback));
-  requests_->Refuse(std::move(pending), status.error());
+  if (!status.ok()) return requests_->Refuse(std::move(pending), status.error());
+  requests_->Add(pending.id, std::move(pending.request), std::move(pending.callback));
 }
 
 Error EngineCore::TooLong(int64_t prompt_tokens) const {
@@ -175,7 +175,7 @@ EngineStats EngineCore::stats() const {
 
 EngineView EngineCore::View() const {
   EngineView view;
-  view.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - created_).count();
+  view.seconds = pipeline_->age();
   view.block_size = block_size_;
   view.stats = stats();
   const std::vector<const Sequence*> sequences = requests_->WithBlocks();

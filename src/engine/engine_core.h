@@ -1,7 +1,6 @@
 // The engine without its thread: requests are added, steps are made, callbacks are called.
 #pragma once
 
-#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -32,13 +31,10 @@ class EngineCore {
   // See Engine. Immutable, thread-safe.
   Result<std::shared_ptr<const TokenRules>> MakeRules(const SamplingParams& params) const;
 
-  // `request` passed Check; ids ascend. Its deadline is final: the caller knows when it arrived.
-  // It has its rules.
-  void Add(uint64_t id, Request request, UpdateCallback callback) {
-    requests_->Add(id, std::move(request), std::move(callback));
-  }
-  // The same for one that passed another engine's Check, which may have held longer requests.
-  void AddChecked(PendingRequest pending);
+  // Ids ascend. The deadline is final: the caller knows when the request arrived. It has its rules.
+  // Ends it with an error if it does not pass Check(): it may have passed another engine's, which
+  // held longer requests.
+  void Add(PendingRequest pending);
   void Refuse(PendingRequest pending, const Error& error) {
     requests_->Refuse(std::move(pending), error);
   }
@@ -87,7 +83,6 @@ class EngineCore {
   std::unique_ptr<Worker> worker_;
   std::unique_ptr<StepPipeline> pipeline_;
   int64_t timeouts_ = 0;
-  const std::chrono::steady_clock::time_point created_ = std::chrono::steady_clock::now();
 };
 
 }  // namespace tessera

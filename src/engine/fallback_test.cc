@@ -4,10 +4,13 @@
 
 #include <atomic>
 #include <chrono>
+#include <functional>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "device/cpu/cpu_device.h"
 #include "engine/engine_parts.h"
 #include "engine/testing/fake_model.h"
 #include "engine/testing/outcomes.h"
@@ -54,6 +57,26 @@ class FallbackTest : public ::testing::Test {
   FakeCounters counters_, fallback_counters_;
   Outcomes outcomes_;
   std::unique_ptr<Engine> engine_;
+};
+
+// A device whose streams have failed, but for those that were made before.
+class DeviceWithBadStreams final : public Device {
+ public:
+  explicit DeviceWithBadStreams(std::unique_ptr<Device> device) : device_(std::move(device)) {}
+  const DeviceInfo& info() const override { return device_->info(); }
+  Result<Buffer> Allocate(int64_t bytes, MemoryKind kind) override {
+    return device_->Allocate(bytes, kind);
+  }
+  Result<std::unique_ptr<Stream>> NewStream() override {
+    class BadStream final : public CpuStream {
+      Status Synchronize() override { return Internal("a stream of the device has failed"); }
+    };
+    return std::unique_ptr<Stream>(std::make_unique<BadStream>());
+  }
+  int64_t free_bytes() const override { return device_->free_bytes(); }
+
+ private:
+  const std::unique_ptr<Device> device_;
 };
 
 std::vector<int32_t> Count(int32_t length) {
@@ -149,6 +172,31 @@ TEST_F(FallbackTest, FallbackHoldsShorterRequests_WhatIsTooLongEnds) {
   EXPECT_EQ(engine_->max_model_len(), 16);
 }
 
+// An explicit size of the cache is kept if it fits, and planned from the free memory if not.
+TEST_F(FallbackTest, FallbackHasLessMemoryThanTheCacheThatWasAskedFor_TheCacheIsPlanned) {
+  constexpr int64_t kBlockBytes = 4 * kFakeTokenBytes;
+  for (const bool fits : {true, false}) {
+    SCOPED_TRACE(fits);
+    lost_ = false;
+    outcomes_[0] = {};
+    EngineOptions options = SmallOptions();
+    options.max_running = 1;
+    options.kv_cache_bytes = 1000 * kBlockBytes;
+    Start(options, [&]() -> Result<EngineParts> {
+      EngineParts parts = MakeFakeParts({}, &fallback_counters_);
+      parts.available_bytes = (fits ? 1001 : 999) * kBlockBytes;
+      return parts;
+    });
+    EXPECT_EQ(engine_->stats().blocks_total, 1000);
+    outcomes_[1] = {};
+    Run({GreedyRequest({1, 2, 3}, 20), GreedyRequest({7, 8}, 5)});
+    EXPECT_EQ(engine_->stats().device_error, "");
+    EXPECT_EQ(outcomes_[1].tokens, FakeGreedy({7, 8}, 5));
+    // One request of 64 tokens at a time needs 16 blocks.
+    EXPECT_EQ(engine_->stats().blocks_total, fits ? 1000 : 16);
+  }
+}
+
 TEST_F(FallbackTest, CancelledAndLateWhileTheFallbackLoads_TheyEndSo) {
   EngineOptions options = SmallOptions();
   options.max_running = 1;
@@ -164,6 +212,20 @@ TEST_F(FallbackTest, CancelledAndLateWhileTheFallbackLoads_TheyEndSo) {
   EXPECT_EQ(outcomes_[1].tokens, FakeGreedy({7, 8}, 5));
   EXPECT_EQ(outcomes_[3].finish, FinishReason::kCancelled);
   EXPECT_EQ(outcomes_[4].finish, FinishReason::kTimeout);
+}
+
+// A step that samples nothing is waited for by a stream of its own.
+TEST_F(FallbackTest, AStreamBesideTheEnginesOwnFails_TheDeviceCountsAsLost) {
+  EngineParts parts = MakeFakeParts({.device_lost = &lost_}, &counters_);
+  parts.device = std::make_unique<DeviceWithBadStreams>(std::move(parts.device));
+  parts.load_fallback = [&]() -> Result<EngineParts> {
+    return MakeFakeParts({}, &fallback_counters_);
+  };
+  auto engine = Engine::Create(SmallOptions(), std::move(parts));
+  ASSERT_TRUE(engine.ok()) << engine.error().message;
+  const auto outcomes = RunAll(engine->get(), {GreedyRequest(Count(40), 5)});
+  EXPECT_THAT((*engine)->stats().lost_device, HasSubstr("a stream of the device has failed"));
+  EXPECT_EQ(outcomes[0].tokens, FakeGreedy(Count(40), 5));
 }
 
 // From the fake device to the embedded model on the CPU, with its own tokens.

@@ -19,8 +19,7 @@ Result<std::unique_ptr<Tokenizer>> LoadTokenizer(const std::string& directory) {
 
 // "cuda:1": under which name a device is compared with another.
 std::string DeviceId(const std::string& name, const DeviceInfo& info) {
-  const bool is_auto = name == "auto";
-  const std::string id = is_auto ? ToString(info.kind) : name;
+  const std::string id = name == "auto" ? ToString(info.kind) : name;
   return id == "cuda" || id == "hip" ? id + ":0" : id;
 }
 

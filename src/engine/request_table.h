@@ -34,7 +34,7 @@ class RequestTable {
   RequestTable(const RequestTableOptions& options, Scheduler* scheduler,
                const Tokenizer* tokenizer);
 
-  // As EngineCore::Add.
+  // As EngineCore::Add(), for a request that has passed EngineCore::Check().
   void Add(uint64_t id, Request request, UpdateCallback callback);
   void Cancel(uint64_t id);  // unknown ids are ignored
   void CancelAll();

@@ -1,6 +1,5 @@
 // Running ahead changes nothing but the time: every request gives the same tokens, log
-// probabilities, text, counts and end with it as without, whatever happens beside it. On devices
-// that compute in the call the same code runs; devices_test.cc has one that does not.
+// probabilities, text, counts and end with it as without, whatever happens beside it.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -19,7 +18,6 @@
 #include "engine/engine_core.h"
 #include "engine/testing/fake_model.h"
 #include "engine/testing/outcomes.h"
-#include "engine/testing/tiny_math.h"
 #include "grammar/constraint_spec.h"
 #include "grammar/token_grammar.h"
 #include "text/tokenizer/tokenizer.h"
@@ -185,7 +183,7 @@ void Add(EngineCore* core, uint64_t id, Request request, UpdateCallback callback
   auto rules = core->MakeRules(request.sampling);
   ASSERT_TRUE(rules.ok());
   request.rules = std::move(rules).value();
-  core->Add(id, std::move(request), std::move(callback));
+  core->Add({id, std::move(request), std::move(callback)});
 }
 
 // `cut`: cancellations and deadlines happen.
@@ -247,11 +245,15 @@ void ExpectSame(const Outcome& got, const Outcome& want, bool cut) {
 // On a device that does nothing before somebody waits, steps one by one and run ahead.
 // Graphs, buffers and block tables of two steps under way are in use.
 TEST(RunAhead, SameAnswersFromADeviceThatIsLate) {
+  // Under a sanitizer each emulated step takes a tenth of a second: then the case with preemptions.
+  const auto count = static_cast<size_t>(std::max(int64_t{10}, Scaled(50)));
+  std::vector<Case> cases = {{4, 16, 6, 24, 5}};
+  if (count >= 20) cases.insert(cases.end(), {{4, 16, 8, 1000, 0}, {1, 9, 3, 75, 0}});
   int64_t ahead = 0, preemptions = 0, replays = 0;
-  for (const Case& c : {Case{4, 16, 8, 1000, 0}, Case{4, 16, 6, 24, 5}, Case{1, 9, 3, 75, 0}}) {
+  for (const Case& c : cases) {
     SCOPED_TRACE("blocks of " + std::to_string(c.block_size));
     Arrivals maker(static_cast<uint32_t>(c.blocks), c.waiting_percent);
-    const auto arrivals = maker.Make(static_cast<size_t>(std::max(int64_t{20}, Scaled(50))));
+    const auto arrivals = maker.Make(count);
     FakeModelOptions model;
     model.max_model_len = 72;
     model.eos_token_ids = {kEnd};
@@ -272,9 +274,10 @@ TEST(RunAhead, SameAnswersFromADeviceThatIsLate) {
     preemptions += got.stats.preemptions;
     replays += got.stats.graph_replays;
   }
-  EXPECT_GT(ahead, 100);
+  const auto least = static_cast<int64_t>(count * cases.size());
+  EXPECT_GT(ahead, least);
   EXPECT_GT(preemptions, 0);
-  EXPECT_GT(replays, 100);
+  EXPECT_GT(replays, least);
 }
 
 TEST(RunAhead, SameAnswersUnderRandomWorkloads) {
@@ -474,37 +477,6 @@ TEST_F(RunAheadTest, ACoreEndsWithAStepUnderWay) {
   EXPECT_EQ(outcomes_[0].finish, FinishReason::kCancelled);
   core.reset();
   EXPECT_EQ(outcomes_[0].finishes, 1);
-}
-
-// The real model, with another attention backend every few tokens.
-TEST(RunAheadTinyMath, AnswersWithSwitchesAreTheRecordedOnes) {
-  constexpr size_t kAnswers = 3;
-  EngineOptions options = TinyMathOptions();
-  options.run_ahead = RunAhead::kOn;
-  auto engine = Engine::Create(options);
-  ASSERT_TRUE(engine.ok()) << engine.error().message;
-  std::vector<std::string> backends;
-  for (const Candidate& candidate : (*engine)->attention().candidates) {
-    if (candidate.support.ok()) backends.push_back(candidate.name);
-  }
-  const std::vector<RecordedAnswer> answers = RecordedAnswers(kAnswers);
-  Outcomes outcomes;
-  int updates = 0;
-  for (size_t i = 0; i < kAnswers; ++i) {
-    const UpdateCallback keep = outcomes.Callback(i);
-    ASSERT_TRUE((*engine)
-                    ->Submit(RequestFor(**engine, answers[i]),
-                             [&, keep](const RequestUpdate& update) {
-                               keep(update);
-                               if (++updates % 5 != 0) return;
-                               const auto next = static_cast<size_t>(updates) % backends.size();
-                               EXPECT_TRUE((*engine)->UseAttentionBackend(0, backends[next]).ok());
-                             })
-                    .ok());
-  }
-  (*engine)->WaitIdle();
-  for (size_t i = 0; i < kAnswers; ++i) EXPECT_EQ(outcomes[i].text, answers[i].completion);
-  EXPECT_GT((*engine)->stats().steps_ahead, 50);
 }
 
 }  // namespace

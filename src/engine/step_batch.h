@@ -16,10 +16,6 @@ struct BlockChange {
   int32_t block = 0;
 };
 
-// In the place of a token's id: what row `row` of the latest submitted step's sampling gave. The
-// device knows it before the host does.
-constexpr int32_t SampledBefore(int32_t row) { return -1 - row; }
-
 // Sequence i of the step has row i of the block table. Rows whose sequence computes nothing are
 // empty: no tokens, length 0.
 struct StepBatch {

@@ -32,6 +32,8 @@ Status StepPipeline::Guarded(const Flight& flight, const Work& work) {
   }
 }
 
+double StepPipeline::age() const { return SecondsBetween(created_, Clock::now()); }
+
 void StepPipeline::Step() {
   Flight* const before = std::exchange(under_way_, nullptr);
   Flight* const next = before == &flights_[0] ? &flights_[1] : &flights_[0];

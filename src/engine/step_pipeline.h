@@ -46,6 +46,8 @@ class StepPipeline {
   // Those that it counts; of the others, zero.
   const EngineStats& stats() const { return stats_; }
   const StepHistory& history() const { return history_; }
+  // Seconds since it was made, from where the history's times count as well.
+  double age() const;
 
  private:
   // A step from its planning to its end.

@@ -95,8 +95,8 @@ Status StepSampler::Restrict(ChunkRows* rows, int32_t ahead, SampleRow* row, Sam
   if (!rules.bad_words.empty()) {
     const std::span<const int32_t> tokens(state.sequence.tokens);
     with_words =
-        ForbiddenBehind(tokens.subspan(static_cast<size_t>(state.sequence.num_prompt_tokens)),
-                        rules.bad_words, forbidden);
+        ForbiddenAfter(tokens.subspan(static_cast<size_t>(state.sequence.num_prompt_tokens)),
+                       rules.bad_words, forbidden);
     forbidden = with_words;
   }
   if (!rows->mask.ok()) return rows->mask.error();

@@ -65,7 +65,7 @@ class StepSampler {
   }
 
  private:
-  // The rows of one chunk, as they were prepared: its sequence may have gone on since.
+  // The rows of one chunk, as they were prepared: its sequence may have grown since.
   struct ChunkRows {
     ScheduledChunk* chunk = nullptr;
     uint64_t id = 0;

@@ -50,9 +50,9 @@ std::shared_ptr<const TokenMask> Intersection(std::shared_ptr<const TokenMask> a
   return std::make_shared<const TokenMask>(std::move(both));
 }
 
-std::vector<int32_t> ForbiddenBehind(std::span<const int32_t> output,
-                                     const std::vector<std::vector<int32_t>>& bad_words,
-                                     std::span<const int32_t> forbidden) {
+std::vector<int32_t> ForbiddenAfter(std::span<const int32_t> output,
+                                    const std::vector<std::vector<int32_t>>& bad_words,
+                                    std::span<const int32_t> forbidden) {
   std::vector<int32_t> last;
   for (const std::vector<int32_t>& word : bad_words) {
     const std::span<const int32_t> start(word.data(), word.size() - 1);

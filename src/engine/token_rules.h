@@ -34,9 +34,9 @@ std::shared_ptr<const TokenMask> Intersection(std::shared_ptr<const TokenMask> a
 
 // `forbidden`, and the tokens that would complete one of `bad_words` after `output`; both
 // ascending, none twice.
-std::vector<int32_t> ForbiddenBehind(std::span<const int32_t> output,
-                                     const std::vector<std::vector<int32_t>>& bad_words,
-                                     std::span<const int32_t> forbidden);
+std::vector<int32_t> ForbiddenAfter(std::span<const int32_t> output,
+                                    const std::vector<std::vector<int32_t>>& bad_words,
+                                    std::span<const int32_t> forbidden);
 
 // Whether the mask has a token that is not forbidden. `forbidden` holds none twice.
 bool HasToken(const TokenMask& mask, std::span<const int32_t> forbidden);

@@ -10,7 +10,7 @@ namespace {
 
 using ::testing::ElementsAreArray;
 
-TEST(TokenRules, ForbiddenBehind) {
+TEST(TokenRules, ForbiddenAfter) {
   using Words = std::vector<std::vector<int32_t>>;
   struct Case {
     std::vector<int32_t> output;
@@ -30,7 +30,7 @@ TEST(TokenRules, ForbiddenBehind) {
       {{1}, {{1, 1, 1}}, {}, {}},  // longer than the output
   };
   for (const Case& c : cases) {
-    EXPECT_THAT(ForbiddenBehind(c.output, c.words, c.forbidden), ElementsAreArray(c.expected));
+    EXPECT_THAT(ForbiddenAfter(c.output, c.words, c.forbidden), ElementsAreArray(c.expected));
   }
 }
 

@@ -74,6 +74,8 @@ Worker::Worker(const WorkerOptions& options, Device* device, Ops* ops, Model* mo
       vocab_size_(model->config().vocab_size),
       block_size_(memory.layers().at(0).block_size),
       num_blocks_(memory.layers().at(0).num_blocks),
+      shares_prefixes_(std::none_of(groups.specs.begin(), groups.specs.end(),
+                                    [](const AttentionSpec& s) { return s.batch_invariant; })),
       records_(stream_.asynchronous()) {
   TESSERA_CHECK(backends_.size() == groups_.specs.size());
   TESSERA_CHECK(memory.layers().size() == groups_.group_of_layer.size());
@@ -291,7 +293,8 @@ Result<std::unique_ptr<Graph>> Worker::Record(
 // What a recording cannot do runs without one.
 Status Worker::RunRecorded(int32_t size, int32_t logit_rows) {
   // A grid for a shared prefix takes time even if it is empty, so it has recordings of its own.
-  const bool shared = forward_.attention.common_prefix_len >= kLeastSharedPrefix;
+  const bool shared =
+      shares_prefixes_ && forward_.attention.common_prefix_len >= kLeastSharedPrefix;
   Recorded& recorded = recorded_[{size, shared}];
   const PlanCapacity capacity{
       .max_seqs = size, .max_tokens = size, .decode_only = true, .shared_prefix = shared};
@@ -372,6 +375,14 @@ Status Worker::Submit(const StepBatch& batch) {
   slot.result.sample_seconds = SecondsBetween(computed, Clock::now());
   ++num_under_way_;
   broken_off_ = false;
+  return {};
+}
+
+Status Worker::DeviceStatus() {
+  TESSERA_RETURN_IF_ERROR(stream_.Synchronize());
+  for (const Slot& slot : slots_) {
+    if (slot.end != nullptr) TESSERA_RETURN_IF_ERROR(slot.end->Synchronize());
+  }
   return {};
 }
 

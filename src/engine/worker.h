@@ -60,8 +60,9 @@ class Worker {
   // later step can succeed.
   Result<StepResult> Collect();
 
-  // The device's own error, which stays: no later step can succeed.
-  Status DeviceStatus() { return stream_.Synchronize(); }
+  // Waits for what is under way and returns the device's own error, which stays: no later step can
+  // succeed.
+  Status DeviceStatus();
 
   // Replays of recorded steps so far.
   int64_t num_replays() const { return num_replays_; }
@@ -111,6 +112,7 @@ class Worker {
   const int64_t vocab_size_;
   const int32_t block_size_;
   const int64_t num_blocks_;
+  const bool shares_prefixes_;  // attention may compute a prefix of several requests once
   bool records_;  // whether decode steps are recorded: false once the device has refused
 
   // A step's arrays, side by side: one copy brings them to the device. What the device has is used

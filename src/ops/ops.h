@@ -117,8 +117,8 @@ class Ops {
   // y[i] = x[rows[i]].
   virtual void Gather(const Tensor& x, const int32_t* rows, const Tensor& y) = 0;
 
-  // ids[i] = sampled[-1 - ids[i]] for the ids below 0: tokens that Sample() has chosen and the host
-  // does not know yet. All lies on the device.
+  // ids[i] = sampled[SampledBefore(ids[i])] for the ids below 0: tokens that Sample() has chosen
+  // and the host does not know yet. All lies on the device.
   virtual void ResolveIds(int32_t* ids, int64_t count, const int32_t* sampled) = 0;
 
   // Chooses tokens, or computes log probabilities, for each row of float32 logits [rows,

@@ -14,6 +14,10 @@
 
 namespace tessera {
 
+// In the place of a token's id: what row `row` of the latest step's sampling gave. The device knows
+// it before the host does. Its own inverse: of such an id it gives the row.
+constexpr int32_t SampledBefore(int32_t row) { return -1 - row; }
+
 // A part of one of SamplingBatch's lists.
 struct ListRange {
   int32_t begin = 0;

@@ -127,7 +127,7 @@ class SlowOps final : public Ops {
   void ResolveIds(int32_t* ids, int64_t count, const int32_t* sampled) override {
     const HostAccess access(stream_);
     for (int64_t i = 0; i < count; ++i) {
-      if (ids[i] < 0) ids[i] = sampled[-1 - ids[i]];
+      if (ids[i] < 0) ids[i] = sampled[SampledBefore(ids[i])];
     }
   }
 
