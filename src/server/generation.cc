@@ -17,22 +17,23 @@ void AppendTo(const std::vector<T>& from, std::vector<T>* to) {
   to->insert(to->end(), from.begin(), from.end());
 }
 
-// Adds a later update to those that nobody has looked at yet.
+// Adds a later update to those that nobody has looked at yet. If memory runs out on the way, the
+// request does not look ended: the end comes last.
 void Merge(const RequestUpdate& later, RequestUpdate* update) {
   update->id = later.id;
   update->text += later.text;
   AppendTo(later.tokens, &update->tokens);
   AppendTo(later.logprobs, &update->logprobs);
   AppendTo(later.prompt_logprobs, &update->prompt_logprobs);
-  update->finish = later.finish;
   update->stop_string = later.stop_string;
-  update->stop_token = later.stop_token;
   update->error = later.error;
-  update->error_code = later.error_code;
+  update->stop_token = later.stop_token;
   update->prompt_tokens = later.prompt_tokens;
   update->output_tokens = later.output_tokens;
   update->cached_tokens = later.cached_tokens;
   update->started = later.started;
+  update->error_code = later.error_code;
+  update->finish = later.finish;
 }
 
 }  // namespace

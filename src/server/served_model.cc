@@ -170,11 +170,13 @@ std::optional<ApiError> ServedModel::EncodeBadWords(GenerationRequest* request) 
   for (const std::string& word : request->bad_words) {
     const std::string bare = word.substr(word.find_first_not_of(' '));
     std::vector<int32_t> inside = tokenizer()->Encode(bare, /*add_special_tokens=*/false);
-    std::vector<int32_t> behind = tokenizer()->Encode(" " + bare, /*add_special_tokens=*/false);
+    std::vector<int32_t> after_space =
+        tokenizer()->Encode(" " + bare, /*add_special_tokens=*/false);
     // If the space is a token of its own, or is no part of a token, the first form is enough.
-    const bool differs = !inside.empty() && behind.size() == inside.size() && behind != inside;
+    const bool differs =
+        !inside.empty() && after_space.size() == inside.size() && after_space != inside;
     std::vector<std::vector<int32_t>>& words = request->sampling.bad_words;
-    if (differs) words.push_back(std::move(behind));
+    if (differs) words.push_back(std::move(after_space));
     if (!inside.empty()) words.push_back(std::move(inside));
   }
   return std::nullopt;

@@ -57,7 +57,7 @@ CallObject::State CallObject::Take(char c) {
       return BeginToken(Place::kInValue, c);
     case Place::kInValue:
       return TakeValue(c);
-    case Place::kBehind:
+    case Place::kAfter:
       if (c == '}') return Close();
       if (c == ',') place_ = Place::kKey;
       return c == ',' || is_space ? State::kOpen : State::kBroken;
@@ -83,7 +83,7 @@ CallObject::State CallObject::TakeValue(char c) {
   const Found found = scanner_.Take(c);
   if (found == Found::kNoJson) return State::kBroken;
   if (found == Found::kPast) {
-    place_ = Place::kBehind;
+    place_ = Place::kAfter;
     return Take(c);
   }
   if (member_ == Member::kArguments && is_object_) {
@@ -99,7 +99,7 @@ CallObject::State CallObject::TakeValue(char c) {
 }
 
 CallObject::State CallObject::EndValue() {
-  place_ = Place::kBehind;
+  place_ = Place::kAfter;
   if (member_ == Member::kOther || (member_ == Member::kArguments && is_object_)) {
     return State::kOpen;
   }

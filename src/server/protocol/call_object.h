@@ -36,7 +36,7 @@ class CallObject {
   std::string TakeArguments() { return std::exchange(arguments_, ""); }
 
  private:
-  enum class Place : uint8_t { kStart, kFirstKey, kKey, kInKey, kColon, kValue, kInValue, kBehind };
+  enum class Place : uint8_t { kStart, kFirstKey, kKey, kInKey, kColon, kValue, kInValue, kAfter };
   enum class Member : uint8_t { kName, kArguments, kOther };
 
   State TakeValue(char c);

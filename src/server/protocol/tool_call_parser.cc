@@ -67,7 +67,7 @@ void ToolCallParser::TakeAll(std::string_view text, ParsedAnswer* out) {
 }
 
 // Whether the byte was used up; otherwise the state has changed and it is to be taken again. It is
-// used up after a few turns: kCall, kMark and kStart hand on to kBehind or kText, kBehind to kText,
+// used up after a few turns: kCall, kMark and kStart hand on to kAfter or kText, kAfter to kText,
 // kMark or kCall, and these use up what they are handed.
 bool ToolCallParser::Take(char c, ParsedAnswer* out) {
   switch (state_) {
@@ -86,8 +86,8 @@ bool ToolCallParser::Take(char c, ParsedAnswer* out) {
       return false;
     case State::kCall:
       return TakeOfCall(c, out);
-    case State::kBehind:
-      return TakeBehind(c);
+    case State::kAfter:
+      return TakeAfter(c);
     case State::kContent:
     case State::kArguments:
       break;  // taken as a whole
@@ -120,7 +120,7 @@ bool ToolCallParser::TakeOfMark(char c, ParsedAnswer* out) {
     mark_.clear();
     held_.clear();
     may_end_mark_ = false;
-    state_ = State::kBehind;
+    state_ = State::kAfter;
   } else if (mark_ == kBegin) {
     mark_.clear();
     form_ = Form::kHermes;
@@ -134,7 +134,7 @@ bool ToolCallParser::TakeOfCall(char c, ParsedAnswer* out) {
   if (object == CallObject::State::kBroken) {
     if (!told_) return BecomeContent(out);
     may_end_mark_ = form_ == Form::kHermes;
-    state_ = State::kBehind;
+    state_ = State::kAfter;
     return false;
   }
   if (call_.certain()) {
@@ -147,12 +147,12 @@ bool ToolCallParser::TakeOfCall(char c, ParsedAnswer* out) {
   }
   if (object == CallObject::State::kClosed) {
     may_end_mark_ = form_ == Form::kHermes;
-    state_ = State::kBehind;
+    state_ = State::kAfter;
   }
   return true;
 }
 
-bool ToolCallParser::TakeBehind(char c) {
+bool ToolCallParser::TakeAfter(char c) {
   if (IsJsonSpace(c)) return true;
   if (form_ == Form::kLlama) {
     if (c == '{') {

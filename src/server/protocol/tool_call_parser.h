@@ -54,7 +54,7 @@ class ToolCallParser {
     kMark,       // in what may be a mark
     kBefore,     // where the object of a call must follow
     kCall,       // in the object of a call
-    kBehind,     // behind a call
+    kAfter,      // after a call
   };
   enum class Form : uint8_t { kHermes, kLlama };
 
@@ -63,7 +63,7 @@ class ToolCallParser {
   bool TakeAtStart(char c, ParsedAnswer* out);
   bool TakeOfMark(char c, ParsedAnswer* out);
   bool TakeOfCall(char c, ParsedAnswer* out);
-  bool TakeBehind(char c);
+  bool TakeAfter(char c);
   bool Hold(char c);
   void BeginObject(Form form);
   bool BecomeContent(ParsedAnswer* out);
