@@ -138,22 +138,27 @@ TEST_P(GpuOpsTest, BatchInvariantLinearOfARowIsTheSameBits) {
     ASSERT_TRUE(packed.ok()) << packed.error().message;
     Buffer x_buffer = device.Upload(ToBFloat16(x));
     Buffer y_buffer = device.Upload(std::vector<float>(static_cast<size_t>(most * n)));
-    const auto multiply = [&](int64_t first, int64_t rows) {
-      Tensor from = BFloat16(x_buffer, most, k);
-      from.data = static_cast<uint16_t*>(from.data) + first * k;
-      from.rows = rows;
-      device.ops().Linear(**packed, from, {y_buffer.data(), DType::kFloat32, rows, n, n});
-      return device.Download<float>(y_buffer, rows * n);
-    };
-    const std::vector<float> all = multiply(0, most);
-    for (const int64_t row : {int64_t{0}, int64_t{5}, most - 1}) {
-      EXPECT_EQ(multiply(row, 1),
-                std::vector<float>(all.begin() + row * n, all.begin() + (row + 1) * n))
-          << row << " of " << most << ", n " << n << ", k " << k;
-    }
-    for (const int64_t rows : counts) {
-      EXPECT_EQ(multiply(0, rows), std::vector<float>(all.begin(), all.begin() + rows * n))
-          << rows << " rows, n " << n << ", k " << k;
+    for (const DType y_type : {DType::kFloat32, DType::kBFloat16}) {
+      // The bits of rows x[first] .. x[first + rows - 1] times the weights.
+      const auto multiply = [&](int64_t first, int64_t rows) {
+        Tensor from = BFloat16(x_buffer, most, k);
+        from.data = static_cast<uint16_t*>(from.data) + first * k;
+        from.rows = rows;
+        device.ops().Linear(**packed, from, {y_buffer.data(), y_type, rows, n, n});
+        return device.Download<char>(y_buffer, rows * n * static_cast<int64_t>(SizeOf(y_type)));
+      };
+      const int64_t row_bytes = n * static_cast<int64_t>(SizeOf(y_type));
+      const std::vector<char> all = multiply(0, most);
+      for (const int64_t row : {int64_t{0}, int64_t{5}, most - 1}) {
+        EXPECT_TRUE(multiply(row, 1) == std::vector<char>(all.begin() + row * row_bytes,
+                                                          all.begin() + (row + 1) * row_bytes))
+            << row << " of " << most << ", n " << n << ", k " << k << ", " << ToString(y_type);
+      }
+      for (const int64_t rows : counts) {
+        EXPECT_TRUE(multiply(0, rows) ==
+                    std::vector<char>(all.begin(), all.begin() + rows * row_bytes))
+            << rows << " rows, n " << n << ", k " << k << ", " << ToString(y_type);
+      }
     }
   }
 }
@@ -265,11 +270,19 @@ TEST_P(GpuOpsTest, ActivateGates) {
 }
 
 // One row takes another way than several.
+// SiLU of the products of Linear(), in float32: what lies between may be rounded to bfloat16.
 TEST_P(GpuOpsTest, LinearActivateIsBothOneByOne) {
   struct Case {
     int64_t rows, n, k;
   };
-  for (const Case& c : {Case{1, 1, 8}, {1, 13, 2050}, {1, 40, 4096}, {2, 13, 72}, {0, 8, 8}}) {
+  for (const Case& c : {Case{1, 1, 8},
+                        {1, 13, 2050},
+                        {1, 40, 4096},
+                        {1, 9, 6000},
+                        {1, 9, 9000},
+                        {2, 13, 72},
+                        {2, 9, 6000},
+                        {0, 8, 8}}) {
     const std::vector<float> weights = Random(2 * c.n * c.k, 4), x = Random(c.rows * c.k, 5);
     const std::vector<float> bias = Random(2 * c.n, 6);
     const WeightSource source = {.dtype = DType::kFloat32,
@@ -281,24 +294,26 @@ TEST_P(GpuOpsTest, LinearActivateIsBothOneByOne) {
     auto packed = ops().Pack({&source, 1}, MatmulMode::kBFloat16);
     ASSERT_TRUE(packed.ok()) << packed.error().message;
     Buffer xb = device_.Upload(ToBFloat16(x));
-    Buffer products = device_.Upload(std::vector<uint16_t>(static_cast<size_t>(c.rows * 2 * c.n)));
+    Buffer products = device_.Upload(std::vector<float>(static_cast<size_t>(c.rows * 2 * c.n)));
     Buffer yb = device_.Upload(std::vector<uint16_t>(static_cast<size_t>(c.rows * c.n)));
     ops().LinearActivate(**packed, Activation::kSilu, BFloat16(xb, c.rows, c.k),
                          BFloat16(products, c.rows, 2 * c.n), BFloat16(yb, c.rows, c.n));
-    const auto y = Values(yb, c.rows * c.n), rounded = Values(xb, c.rows * c.k);
-    const auto product = [&](int64_t row, int64_t col) {
-      double sum = bias[static_cast<size_t>(col)];
-      for (int64_t k = 0; k < c.k; ++k) {
-        sum += double{rounded[static_cast<size_t>(row * c.k + k)]} *
-               weights[static_cast<size_t>(col * c.k + k)];
-      }
-      return sum;
-    };
+    const auto y = Values(yb, c.rows * c.n);
+    ops().Linear(**packed, BFloat16(xb, c.rows, c.k), Float32(products, c.rows, 2 * c.n));
+    const auto linear = device_.Download<float>(products, c.rows * 2 * c.n);
+    constexpr double kHalfUnit = 1.0 / 256;                // of bfloat16, relative
+    const double order = 2e-7 * static_cast<double>(c.k);  // of sums in float32
     for (int64_t r = 0; r < c.rows; ++r) {
       for (int64_t i = 0; i < c.n; ++i) {
-        const double gate = product(r, i);
-        const double want = gate / (1 + std::exp(-gate)) * product(r, c.n + i);
-        ASSERT_NEAR(y[static_cast<size_t>(r * c.n + i)], want, 0.05 + 0.02 * std::abs(want))
+        const double gate = linear[static_cast<size_t>(r * 2 * c.n + i)];
+        const double up = linear[static_cast<size_t>(r * 2 * c.n + c.n + i)];
+        const double silu = gate / (1 + std::exp(-gate));
+        const double gate_error = (c.rows == 1 ? 0 : kHalfUnit * std::abs(gate)) + order;
+        const double up_error = (c.rows == 1 ? 0 : kHalfUnit * std::abs(up)) + order;
+        // SiLU's slope is below 1.1.
+        const double error = 1.1 * gate_error * std::abs(up) + std::abs(silu) * up_error +
+                             1.01 * kHalfUnit * std::abs(silu * up) + 1e-6;
+        ASSERT_NEAR(y[static_cast<size_t>(r * c.n + i)], silu * up, error)
             << c.rows << " x " << c.n << " x " << c.k << " at " << r << ", " << i;
       }
     }
