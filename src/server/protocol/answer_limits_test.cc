@@ -13,7 +13,7 @@ using ::testing::HasSubstr;
 
 constexpr int64_t kLength = 1000;
 
-GenerationRequest MakeRequest(std::vector<size_t> prompts, int32_t best_of,
+GenerationRequest MakeRequest(const std::vector<size_t>& prompts, int32_t best_of,
                               std::optional<int32_t> max_tokens) {
   GenerationRequest request;
   for (const size_t length : prompts) {

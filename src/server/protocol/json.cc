@@ -170,14 +170,15 @@ void FieldReader::Read(const char* name, std::vector<int32_t>* tokens) {
   const Json* field = Find(name);
   if (field == nullptr) return;
   std::optional<std::vector<int32_t>> found = TokensOf(*field);
-  if (!found) {
-    if (!field->is_array()) return WrongType(name, "a list of token ids", *field);
-    for (size_t i = 0; i < field->size(); ++i) {
-      if (TokensOf(Json::array({(*field)[i]}))) continue;
-      return WrongType(name, "a list of token ids", (*field)[i], static_cast<int64_t>(i));
-    }
+  if (found) {
+    *tokens = std::move(*found);
+    return;
   }
-  *tokens = std::move(*found);
+  if (!field->is_array()) return WrongType(name, "a list of token ids", *field);
+  for (size_t i = 0; i < field->size(); ++i) {
+    if (TokensOf(Json::array({(*field)[i]}))) continue;
+    return WrongType(name, "a list of token ids", (*field)[i], static_cast<int64_t>(i));
+  }
 }
 
 void FieldReader::Read(const char* name, int64_t low, int64_t high, int32_t* value) {

@@ -25,7 +25,7 @@ void ReadSpeculation(FieldReader* fields, std::optional<int32_t>* tokens) {
   std::string method = "ngram";
   inner.Read("method", &method);
   inner.Read("num_tokens", 0, kMaxSpeculativeTokens, tokens);
-  if (inner.error()) return fields->Fail(*inner.error());
+  if (const auto& error = inner.error()) return fields->Fail(*error);
   if (method != "ngram") {
     fail(
         "speculative.method can only be \"ngram\": this server guesses from repetitions and has "

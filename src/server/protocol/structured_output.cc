@@ -58,8 +58,9 @@ class Reader {
     if (!fits) return Fail(field, WrongChoices(field));
     Set(field, Kind::kChoice);
     for (const Json& choice : value) {
-      if (!choice.is_string() || choice == "") return Fail(field, WrongChoices(field));
-      spec_->choices.push_back(choice.get<std::string>());
+      std::string text = choice.is_string() ? choice.get<std::string>() : "";
+      if (text.empty()) return Fail(field, WrongChoices(field));
+      spec_->choices.push_back(std::move(text));
     }
   }
 

@@ -136,10 +136,11 @@ std::optional<ApiError> ReadToolCalls(const std::string& name, Json* message) {
           "\"arguments\"}}.");
     }
     Json& arguments = call["function"]["arguments"];
-    if (arguments.is_null() || arguments == "") arguments = Json::object();
+    const std::string text = arguments.is_string() ? arguments.get<std::string>() : "";
+    if (arguments.is_null() || (arguments.is_string() && text.empty())) arguments = Json::object();
     if (arguments.is_object()) continue;
     Json parsed;
-    if (!arguments.is_string() || ParseJsonObject(arguments.get<std::string>(), &parsed)) {
+    if (!arguments.is_string() || ParseJsonObject(text, &parsed)) {
       return wrong("has arguments that are no JSON object, written as a string.");
     }
     arguments = std::move(parsed);
