@@ -156,9 +156,10 @@ INSTANTIATE_TEST_SUITE_P(
     All, ModelTest,
     ::testing::Values(
         ModelCase{"NoConfig", "config.json", nullptr, 3, "config.json"},
-        ModelCase{"EmptyConfig", "config.json", [](std::string) { return ""; }, 4, "config.json"},
+        ModelCase{"EmptyConfig", "config.json", [](const std::string&) { return ""; }, 4,
+                  "config.json"},
         ModelCase{"BrokenConfig", "config.json",
-                  [](std::string text) { return text.substr(0, text.size() / 2); }, 4,
+                  [](const std::string& text) { return text.substr(0, text.size() / 2); }, 4,
                   "config.json"},
         ModelCase{"UnknownArchitecture", "config.json",
                   Replace("LlamaForCausalLM", "MambaForCausalLM"), 5, "MambaForCausalLM"},
@@ -174,10 +175,10 @@ INSTANTIATE_TEST_SUITE_P(
         ModelCase{"TooManyLayers", "config.json",
                   Replace("\"num_hidden_layers\": 6", "\"num_hidden_layers\": 7"), 3, "layers.6"},
         ModelCase{"NoWeights", "model.safetensors", nullptr, 3, "safetensors"},
-        ModelCase{"EmptyWeights", "model.safetensors", [](std::string) { return ""; }, 4,
+        ModelCase{"EmptyWeights", "model.safetensors", [](const std::string&) { return ""; }, 4,
                   "model.safetensors"},
         ModelCase{"TruncatedWeights", "model.safetensors",
-                  [](std::string bytes) { return bytes.substr(0, 1000000); }, 4,
+                  [](const std::string& bytes) { return bytes.substr(0, 1000000); }, 4,
                   "model.safetensors"},
         ModelCase{"HugeHeader", "model.safetensors",
                   [](std::string bytes) {
@@ -186,7 +187,8 @@ INSTANTIATE_TEST_SUITE_P(
                   4, "model.safetensors"},
         ModelCase{"NoTokenizer", "tokenizer.json", nullptr, 3, "tokenizer.json"},
         ModelCase{"BrokenTokenizer", "tokenizer.json",
-                  [](std::string text) { return text.substr(0, 5000); }, 4, "tokenizer.json"}),
+                  [](const std::string& text) { return text.substr(0, 5000); }, 4,
+                  "tokenizer.json"}),
     [](const auto& test) { return test.param.name; });
 
 TEST_F(WeightsTest, ABrokenChatTemplateIsNamed) {
