@@ -77,13 +77,15 @@ Fiber::Fiber(size_t stack_bytes) : Fiber() {
   context_->stack_bytes = stack_bytes;
 }
 
-Fiber::~Fiber() {
 #if defined(TESSERA_FIBER_TSAN)
+Fiber::~Fiber() {
   if (context_->stack != nullptr && context_->tsan_fiber != nullptr) {
     __tsan_destroy_fiber(context_->tsan_fiber);
   }
-#endif
 }
+#else
+Fiber::~Fiber() = default;
+#endif
 
 namespace {
 
