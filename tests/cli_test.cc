@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -126,7 +127,7 @@ TEST(CliTest, BackendsAndDoctorSpeakJson) {
   const auto table = RunProgram({"backends", "--reasons"});
   EXPECT_EQ(table.exit_code, 0);
   EXPECT_THAT(table.output, HasSubstr("usable on cpu"));
-  // The table's heading: the devices, and below them their backends.
+  // The table's heading: the devices that a backend is usable on, and below them their backends.
   std::vector<std::string> heading;
   std::istringstream lines(table.output);
   for (std::string line; std::getline(lines, line);) {
@@ -134,6 +135,11 @@ TEST(CliTest, BackendsAndDoctorSpeakJson) {
   }
   ASSERT_EQ(heading.size(), 2u) << table.output;
   for (const json& device : devices) {
+    const json& of_device = device["backends"];
+    if (std::none_of(of_device.begin(), of_device.end(),
+                     [](const json& backend) { return backend["usable"].get<bool>(); })) {
+      continue;  // a build without kernels for it
+    }
     const size_t column = heading[0].find(" " + device["device"].get<std::string>());
     ASSERT_NE(column, std::string::npos) << heading[0];
     EXPECT_NE(heading[1].find("portable", column), std::string::npos) << heading[1];
