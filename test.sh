@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Everything that is checked on each commit: what quickstart.sh does, then the tests in several builds, and the static
-# checks. Ends with the tests of the release build. About half an hour on two cores the first time, much less with a warm
-# compiler cache. What drives the browser that tests the web page, and OpenAI's client, come from PyPI.
+# checks. Ends with the tests of the release build. Takes most of an hour on two cores, and prints what
+# each stage took. What drives the browser that tests the web page, and OpenAI's client, come from PyPI.
 #
 #   ./test.sh                 clang-tidy reads what scripts/tidy_checked.txt does not name as passed, and adds it there: commit it
-#   ./test.sh --tidy-all      clang-tidy reads every file: a quarter of an hour more
+#   ./test.sh --tidy-all      clang-tidy reads every file
 #
 # TESSERA_TEST_SCALE (0.02 ... 1) sets how much of the long tests runs under the sanitizers.
 set -euo pipefail

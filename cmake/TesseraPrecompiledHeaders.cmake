@@ -24,7 +24,7 @@ function(tessera_precompiled_headers NAME)
   target_precompile_headers(tessera_headers_${NAME} PRIVATE ${TESSERA_STANDARD_HEADERS} ${ARG_HEADERS})
 endfunction()
 
-# g++ 12 warns of overflows within its own std::string in these files (GCC bug 105651, of which it is silent where the header
+# g++ 12 warns of overflows within its own std::string in these files (GCC bug 105651, of which it is silent if the header
 # is not precompiled). Without precompiled headers they keep the warnings; another file of which it warns belongs here too.
 set(TESSERA_FILES_WITHOUT_PRECOMPILED_HEADERS
   src/attention/attention_spec.cc
